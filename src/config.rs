@@ -1,0 +1,253 @@
+//! Configuration: one TOML file, or the environment alone.
+//!
+//! ```text
+//! file ────────┐
+//! environment ─┼─▶ one tree of values ──check──▶ Config (types that cannot be wrong)
+//! flags ───────┘   each with its place     └───▶ every problem at once, each with its place
+//! ```
+//!
+//! A flag goes before a variable, a variable before the file, the file before the default.
+//! [`Sources::gather`](source::Sources::gather) reads the machine; everything behind it is pure.
+//!
+//! [`Config`] is plain data: no field of it needs a second look by those who use it. Secrets are
+//! [`Secret`], which shows itself to nobody who does not ask for it by name; no problem quotes one.
+
+mod address;
+mod check;
+mod cursor;
+mod entry;
+mod environment;
+mod file;
+pub mod filter;
+pub mod problem;
+mod quantity;
+mod review;
+pub mod secret;
+mod show;
+pub mod source;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::Level;
+use url::Url;
+
+pub use self::check::{Loaded, Purpose, load};
+use self::filter::EventFilter;
+use self::secret::Secret;
+pub use self::show::{Egress, Shown, egress, show};
+
+/// Is everything that the bridge was told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The sockets to hold; at least one for `run`.
+    pub subscriptions: Vec<Subscription>,
+    /// The handlers to deliver to; at least one for `run`.
+    pub destinations: Vec<Destination>,
+    /// Where events are stored.
+    pub spool: Spool,
+    /// The operator's port.
+    pub admin: Admin,
+    /// What is logged, and how.
+    pub log: Log,
+    /// How long in-flight deliveries may take to end at a stop (default [`Config::GRACE`]).
+    pub grace: Duration,
+}
+
+impl Config {
+    /// Default of `grace`: one steady timeout and a little more; service managers kill after 90 s.
+    pub const GRACE: Duration = Duration::from_secs(15);
+}
+
+/// Is one event subscription of Zoom: one socket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscription {
+    /// Its name in logs, metrics and the spool.
+    pub name: Arc<str>,
+    /// Where the socket is opened: with `subscriptionId`, without `access_token`.
+    pub url: Url,
+    /// The `subscriptionId` of the URL; one socket for each is all that Zoom allows.
+    pub id: Box<str>,
+    /// Where tokens come from (default `https://zoom.us/oauth/token`).
+    pub token_url: Url,
+    /// How tokens are asked for.
+    pub grant: Grant,
+    /// The account, needed by `account_credentials`.
+    pub account_id: Option<Box<str>>,
+    /// The app's client id.
+    pub client_id: Box<str>,
+    /// The app's client secret.
+    pub client_secret: Secret,
+    /// Repeats are recognised across the subscriptions of one group (default: the own name).
+    pub group: Arc<str>,
+    /// Certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Subscription {
+    /// Default of `name`, where there is but one.
+    pub const NAME: &str = "main";
+    /// Is where a bare subscription id is opened: the only host that Zoom documents.
+    pub const BASE_URL: &str = "wss://ws.zoom.us/ws";
+    /// Is the query parameter that names the subscription.
+    pub const ID_PARAMETER: &str = "subscriptionId";
+    /// Default of `token_url`.
+    pub const TOKEN_URL: &str = "https://zoom.us/oauth/token";
+}
+
+/// Is the OAuth grant of a token request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// `account_credentials` when an account id is set, else `client_credentials`; when refused, the other one.
+    Auto,
+    /// Server-to-Server apps, older documentation.
+    AccountCredentials,
+    /// General and Server-to-Server apps, current documentation.
+    ClientCredentials,
+}
+
+impl Grant {
+    /// Is how a configuration writes them.
+    pub const WORDS: &[(&str, Self)] = &[
+        ("auto", Self::Auto),
+        ("account_credentials", Self::AccountCredentials),
+        ("client_credentials", Self::ClientCredentials),
+    ];
+}
+
+/// Is one handler; `Debug` masks the query of its URL, where gateways take keys.
+#[derive(Clone, PartialEq)]
+pub struct Destination {
+    /// Its name in logs, metrics and the spool.
+    pub name: Arc<str>,
+    /// Where events are posted.
+    pub url: Url,
+    /// The secret token that signs requests.
+    pub secret_token: Secret,
+    /// Which events it wants.
+    pub filter: EventFilter,
+    /// When failed attempts are repeated.
+    pub retry: Retry,
+    /// How long one attempt may take, connection and answer included.
+    pub timeout: Duration,
+    /// How many requests may be in flight at once.
+    pub concurrency: usize,
+    /// Certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Destination {
+    /// Default of `timeout` with the `steady` policy and with explicit lists.
+    pub const STEADY_TIMEOUT: Duration = Duration::from_secs(10);
+    /// Default of `timeout` with the `zoom` policy: Zoom itself gives a handler three seconds.
+    pub const ZOOM_TIMEOUT: Duration = Duration::from_secs(3);
+    /// Default of `concurrency`.
+    pub const CONCURRENCY: usize = 32;
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destination")
+            .field("name", &self.name)
+            .field("url", &address::masked(&self.url))
+            .field("secret_token", &self.secret_token)
+            .field("filter", &self.filter)
+            .field("retry", &self.retry)
+            .field("timeout", &self.timeout)
+            .field("concurrency", &self.concurrency)
+            .field("ca_file", &self.ca_file)
+            .finish()
+    }
+}
+
+/// Says when failed attempts are repeated.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Retry {
+    /// 1 s, 5 s, 15 s, 1 min, 5 min, 15 min, 1 h, then every 3 h until the event is 72 h old.
+    Steady,
+    /// As Zoom does it: after 5, 20 and 60 minutes, for server and network faults only.
+    Zoom,
+    /// After each of these delays in turn, then never again.
+    List(Vec<Duration>),
+}
+
+/// Says where events are stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// How long delivered events are kept.
+    pub retention: Duration,
+    /// Above this size, delivered events are purged before their time.
+    pub max_size: u64,
+    /// Within this time a body that was seen before is a repeat; zero switches recognition off.
+    pub repeat_window: Duration,
+}
+
+impl Spool {
+    /// Default of `path`.
+    pub const PATH: &str = "./zoomhook.db";
+    /// Default of `retention`: a weekend.
+    pub const RETENTION: Duration = Duration::from_secs(72 * 3600);
+    /// Default of `max_size`: 8 GiB.
+    pub const MAX_SIZE: u64 = 8 << 30;
+    /// Default of `repeat_window`.
+    pub const REPEAT_WINDOW: Duration = Duration::from_secs(600);
+}
+
+/// Says where the operator's port is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Address to listen on; port 0 takes any free one. `None` switches the port off.
+    pub listen: Option<SocketAddr>,
+    /// The bearer token that requests must show; needed on any address but loopback.
+    pub token: Option<Secret>,
+}
+
+impl Admin {
+    /// Default of `listen`.
+    pub const LISTEN: &str = "127.0.0.1:8686";
+}
+
+/// Says what is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// The least level that is written.
+    pub level: Level,
+}
+
+impl Log {
+    /// Default of `level`.
+    pub const LEVEL: Level = Level::INFO;
+    /// Is how a configuration writes them.
+    pub const LEVELS: &[(&str, Level)] = &[
+        ("error", Level::ERROR),
+        ("warn", Level::WARN),
+        ("info", Level::INFO),
+        ("debug", Level::DEBUG),
+        ("trace", Level::TRACE),
+    ];
+}
+
+/// Is the form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// Is how a configuration writes them.
+    pub const WORDS: &[(&str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}

@@ -1,0 +1,152 @@
+//! All the rules at once: from the tree of values to a [`Config`] that cannot be wrong.
+
+mod destination;
+mod subscription;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use url::Url;
+
+use super::address::{self, Protocol};
+use super::cursor::Cursor;
+use super::entry::Entry;
+use super::file::{self, Table};
+use super::problem::{Problem, Problems};
+use super::review::Review;
+use super::source::Sources;
+use super::{Admin, Config, Log, LogFormat, Spool, environment};
+
+/// Is the word that switches the admin port off.
+pub(super) const OFF: &str = "off";
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Says what a configuration is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To hold sockets and deliver: there must be a subscription and a destination.
+    Run,
+    /// To look after a spool or a running bridge: subscriptions and destinations are passed over, so that
+    /// an operator's shell needs none of their secrets, and come out empty.
+    Operate,
+}
+
+/// Is a configuration without a mistake.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Where it came from: the file, or the environment.
+    pub origin: String,
+    /// The configuration.
+    pub config: Config,
+    /// What deserves a second look.
+    pub warnings: Vec<Problem>,
+}
+
+/// Makes the configuration out of file, environment and flags: flag before variable before file before default.
+///
+/// # Errors
+/// With everything that is wrong; a mistake in the syntax of the file hides the others.
+pub fn load(sources: &Sources<'_>, purpose: Purpose) -> Result<Loaded, Problems> {
+    let origin = sources.origin();
+    let mut table = match &sources.file {
+        None => Table::new(),
+        Some(file) => match file::parse(&file.text) {
+            Ok(table) => table,
+            Err(problem) => return Err(Problems { origin, problems: vec![problem], warnings: Vec::new() }),
+        },
+    };
+    environment::complete(&mut table, sources, purpose);
+    let review = Review::new(&sources.environment, sources.read);
+    let config = root(Cursor::root(&review, table), purpose, sources.log_format);
+    let (problems, warnings) = review.into_findings();
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { origin, config, warnings }),
+        Some(_) | None => Err(Problems { origin, problems, warnings }),
+    }
+}
+
+fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option<Config> {
+    let (subscriptions, destinations) = match purpose {
+        Purpose::Run => (subscription::all(&mut root), destination::all(&mut root)),
+        Purpose::Operate => {
+            root.skip("subscription");
+            root.skip("destination");
+            (Some(Vec::new()), Some(Vec::new()))
+        }
+    };
+    let spool = spool(root.section("spool"));
+    let admin = admin(root.section("admin"));
+    let log = log(root.section("log"), log_format);
+    let grace = shutdown(root.section("shutdown"));
+    root.finish();
+    Some(Config { subscriptions: subscriptions?, destinations: destinations?, spool, admin: admin?, log, grace })
+}
+
+fn spool(mut cursor: Cursor<'_>) -> Spool {
+    let path = cursor.take("path").and_then(Entry::plain);
+    let retention = cursor.take("retention").and_then(|entry| entry.duration(Duration::ZERO..=366 * DAY));
+    // Less than this and the write-ahead log alone would fill it; more is beyond SQLite.
+    let max_size = cursor.take("max_size").and_then(|entry| entry.size(64 << 20..=256 << 40));
+    let repeat_window = cursor.take("repeat_window").and_then(|entry| entry.duration(Duration::ZERO..=7 * DAY));
+    cursor.finish();
+    Spool {
+        path: path.unwrap_or_else(|| Spool::PATH.to_owned()).into(),
+        retention: retention.unwrap_or(Spool::RETENTION),
+        max_size: max_size.unwrap_or(Spool::MAX_SIZE),
+        repeat_window: repeat_window.unwrap_or(Spool::REPEAT_WINDOW),
+    }
+}
+
+fn admin(mut cursor: Cursor<'_>) -> Option<Admin> {
+    let has_token = cursor.has("token");
+    let token = cursor.take("token").and_then(|entry| entry.meant_as("the token of the admin port").secret());
+    let listen = match cursor.take("listen") {
+        None => Some(Some(Admin::LISTEN.parse().expect("the default is an address"))),
+        Some(entry) => listen(entry),
+    };
+    if let Some(Some(address)) = listen
+        && !address.ip().to_canonical().is_loopback()
+        && !has_token
+    {
+        let message = format!("missing: the port can be reached from other machines at {address}, so it needs a token");
+        cursor.place_of("token").fail::<Admin>(message);
+    }
+    cursor.finish();
+    Some(Admin { listen: listen?, token })
+}
+
+/// Reads an address; `Some(None)` is none, on purpose.
+fn listen(entry: Entry<'_>) -> Option<Option<SocketAddr>> {
+    let word = entry.as_word().unwrap_or_default();
+    if word == OFF {
+        return Some(None);
+    }
+    let numeric = word.strip_prefix("localhost:").map_or_else(|| word.to_owned(), |port| format!("127.0.0.1:{port}"));
+    match numeric.parse() {
+        Ok(address) => Some(Some(address)),
+        Err(_) => entry.mismatch("an address and a port such as \"127.0.0.1:8686\" or \"[::1]:8686\", or \"off\""),
+    }
+}
+
+fn log(mut cursor: Cursor<'_>, format: LogFormat) -> Log {
+    let chosen = cursor.take("format").and_then(|entry| entry.choice(LogFormat::WORDS));
+    let level = cursor.take("level").and_then(|entry| entry.choice(Log::LEVELS));
+    cursor.finish();
+    Log { format: chosen.unwrap_or(format), level: level.unwrap_or(Log::LEVEL) }
+}
+
+fn shutdown(mut cursor: Cursor<'_>) -> Duration {
+    let grace = cursor.take("grace").and_then(|entry| entry.duration(Duration::ZERO..=10 * MINUTE));
+    cursor.finish();
+    grace.unwrap_or(Config::GRACE)
+}
+
+fn url(entry: Entry<'_>, protocol: Protocol) -> Option<Url> {
+    let place = entry.place();
+    match address::parse(&entry.text()?, protocol) {
+        Ok(url) => Some(url),
+        Err(message) => place.fail(message),
+    }
+}

@@ -1,0 +1,199 @@
+//! One value of the tree, read as what a rule expects.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::file::{Node, Table, Value};
+use super::quantity::{format_duration, format_size, parse_duration, parse_size};
+use super::review::Place;
+use super::secret::Secret;
+
+/// Is a value that was taken, with its place.
+pub(super) struct Entry<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) value: Value,
+}
+
+impl<'a> Entry<'a> {
+    /// Tells what the value is for, should it be missing where it refers to.
+    pub(super) fn meant_as(mut self, what: &'static str) -> Self {
+        self.place.what = Some(what);
+        self
+    }
+
+    /// Returns the place of the value.
+    pub(super) fn place(&self) -> Place<'a> {
+        self.place.clone()
+    }
+
+    /// Notes that something else was expected, and what stands there instead. Not for secrets.
+    pub(super) fn mismatch<T>(&self, expected: &str) -> Option<T> {
+        let found = match &self.value {
+            Value::Text(text) => format!("{text:?}"),
+            Value::Integer(number) => number.to_string(),
+            Value::List(_) | Value::Table(_) | Value::Other(_) => self.value.shape().to_owned(),
+        };
+        self.place.fail(format!("expected {expected}, found {found}"))
+    }
+
+    /// Reads a string that stands there itself.
+    pub(super) fn plain(self) -> Option<String> {
+        match self.value {
+            Value::Text(text) if text.is_empty() => self.place.fail("must not be empty"),
+            Value::Text(text) => Some(text),
+            Value::Integer(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => self.mismatch("a string"),
+        }
+    }
+
+    /// Reads a string, or the variable that it refers to.
+    pub(super) fn text(self) -> Option<String> {
+        let Value::Table(table) = self.value else { return self.plain() };
+        match Reference::of(table) {
+            Some(Reference::Variable(name)) => self.place.variable(&name),
+            Some(Reference::File(_)) => self.place.fail("only secrets are read from a file: use { env = \"NAME\" }"),
+            None => self.place.fail("expected a string or { env = \"NAME\" }, found another table"),
+        }
+    }
+
+    /// Reads a secret: from a variable, from a file, or, with a warning, as it stands there.
+    pub(super) fn secret(self) -> Option<Secret> {
+        let place = self.place;
+        let expected = |found| format!("expected {{ env = \"NAME\" }} or {{ file = \"PATH\" }}, found {found}");
+        let secret = match self.value {
+            Value::Table(table) => match Reference::of(table) {
+                Some(Reference::Variable(name)) => place.variable(&name)?,
+                Some(Reference::File(path)) => place.file(&path)?,
+                None => return place.fail(expected("another table")),
+            },
+            Value::Text(text) => {
+                if place.line.is_some() {
+                    place
+                        .warn("the secret stands in the file itself: better { env = \"NAME\" } or { file = \"PATH\" }");
+                }
+                text
+            }
+            Value::Integer(_) | Value::List(_) | Value::Other(_) => return place.fail(expected(self.value.shape())),
+        };
+        if secret.is_empty() {
+            return place.fail("the secret is empty");
+        }
+        if secret.contains(char::is_control) {
+            return place.fail("a secret is one line of text: take out line breaks and control characters");
+        }
+        Some(Secret::new(secret))
+    }
+
+    /// Reads the name of a subscription, a destination or a group.
+    pub(super) fn name(self) -> Option<Arc<str>> {
+        match self.as_word().filter(|name| is_name(name)) {
+            Some(name) => Some(name.into()),
+            None => self.mismatch("a name of at most 64 characters from a-z, 0-9, - and _"),
+        }
+    }
+
+    /// Reads one of some words.
+    pub(super) fn choice<T: Copy>(self, words: &[(&str, T)]) -> Option<T> {
+        let chosen = self.as_word().and_then(|text| words.iter().find(|(word, _)| *word == text));
+        match chosen {
+            Some((_, meaning)) => Some(*meaning),
+            None => {
+                let words: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+                self.mismatch(&format!("one of {}", words.join(", ")))
+            }
+        }
+    }
+
+    /// Reads a duration within a range.
+    pub(super) fn duration(self, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let duration = self.as_word().and_then(parse_duration);
+        let [least, most] = [range.start(), range.end()].map(|end| format_duration(*end));
+        match duration.filter(|duration| range.contains(duration)) {
+            Some(duration) => Some(duration),
+            None => self.mismatch(&format!("a duration from {least} to {most}, such as \"250ms\", \"10s\" or \"72h\"")),
+        }
+    }
+
+    /// Reads a size in bytes within a range.
+    pub(super) fn size(self, range: RangeInclusive<u64>) -> Option<u64> {
+        let size = match &self.value {
+            Value::Text(text) => parse_size(text),
+            Value::Integer(bytes) => u64::try_from(*bytes).ok(),
+            Value::List(_) | Value::Table(_) | Value::Other(_) => None,
+        };
+        let [least, most] = [range.start(), range.end()].map(|end| format_size(*end));
+        match size.filter(|size| range.contains(size)) {
+            Some(size) => Some(size),
+            None => self.mismatch(&format!("a size from {least} to {most}, such as \"512MiB\" or \"2GiB\"")),
+        }
+    }
+
+    /// Reads a whole number within a range.
+    pub(super) fn count(self, range: RangeInclusive<usize>) -> Option<usize> {
+        let count = match &self.value {
+            Value::Integer(number) => usize::try_from(*number).ok(),
+            Value::Text(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => None,
+        };
+        match count.filter(|count| range.contains(count)) {
+            Some(count) => Some(count),
+            None => self.mismatch(&format!("a whole number from {} to {}", range.start(), range.end())),
+        }
+    }
+
+    /// Looks at the value as a string.
+    pub(super) fn as_word(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            Value::Integer(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => None,
+        }
+    }
+
+    /// Opens a list; `what` tells of what.
+    pub(super) fn list(self, what: &str) -> Option<Vec<Self>> {
+        let Value::List(items) = self.value else { return self.mismatch(&format!("a list of {what}")) };
+        let entry = |(index, node): (usize, Node)| {
+            let path = format!("{}, entry {}", self.place.path, index + 1);
+            Self { place: Place { path, line: node.origin.line(), ..self.place.clone() }, value: node.value }
+        };
+        Some(items.into_iter().enumerate().map(entry).collect())
+    }
+
+    /// Reads the path of a file of certificates, and looks whether it holds any.
+    pub(super) fn certificates(self) -> Option<PathBuf> {
+        let place = self.place();
+        let path = PathBuf::from(self.text()?);
+        let text = place.file(&path)?;
+        if !text.contains("-----BEGIN CERTIFICATE-----") {
+            return place.fail(format!("the file {} holds no certificate in PEM form", path.display()));
+        }
+        Some(path)
+    }
+}
+
+/// Says where a value stands that does not stand in the file.
+enum Reference {
+    Variable(String),
+    File(PathBuf),
+}
+
+impl Reference {
+    fn of(table: Table) -> Option<Self> {
+        let mut entries = table.into_iter();
+        let (Some((key, Node { value: Value::Text(target), .. })), None) = (entries.next(), entries.next()) else {
+            return None;
+        };
+        match key.as_str() {
+            _ if target.is_empty() => None,
+            "env" => Some(Self::Variable(target)),
+            "file" => Some(Self::File(target.into())),
+            _ => None,
+        }
+    }
+}
+
+/// Tells whether a text may name a subscription, a destination or a group.
+pub(super) fn is_name(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    (1..=64).contains(&text.len()) && text.bytes().all(legal)
+}

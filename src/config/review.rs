@@ -1,0 +1,91 @@
+//! What the rules have to say: problems and warnings, each with its place.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::Path;
+
+use super::problem::Problem;
+use super::source::Environment;
+
+/// Collects what is wrong, and answers references to variables and files.
+pub(super) struct Review<'a> {
+    environment: &'a Environment,
+    read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
+}
+
+impl<'a> Review<'a> {
+    pub(super) fn new(environment: &'a Environment, read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Self {
+        Self { environment, read, problems: RefCell::default(), warnings: RefCell::default() }
+    }
+
+    /// Notes a problem, once.
+    pub(super) fn problem(&self, problem: Problem) {
+        let mut problems = self.problems.borrow_mut();
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+
+    /// Returns problems and warnings, each in the order of the file.
+    pub(super) fn into_findings(self) -> (Vec<Problem>, Vec<Problem>) {
+        let [problems, warnings] = [self.problems, self.warnings].map(|findings| {
+            let mut findings = findings.into_inner();
+            findings.sort_by_key(|problem| problem.line);
+            findings
+        });
+        (problems, warnings)
+    }
+}
+
+/// Is the place of a value, ready to say what is wrong there.
+#[derive(Clone)]
+pub(super) struct Place<'a> {
+    pub(super) review: &'a Review<'a>,
+    pub(super) path: String,
+    pub(super) line: Option<usize>,
+    /// What belongs there, if the rule said so.
+    pub(super) what: Option<&'static str>,
+}
+
+impl Place<'_> {
+    /// Notes a problem; returns `None`, for the rule has no value then.
+    pub(super) fn fail<T>(&self, message: impl Into<String>) -> Option<T> {
+        self.review.problem(Problem { line: self.line, ..Problem::new(&*self.path, message) });
+        None
+    }
+
+    pub(super) fn warn(&self, message: impl Into<String>) {
+        let warning = Problem { line: self.line, ..Problem::new(&*self.path, message) };
+        self.review.warnings.borrow_mut().push(warning);
+    }
+
+    /// Looks up a variable that the value refers to.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        match self.review.environment.get(name) {
+            Some(value) => Some(without_line_end(value)),
+            None => {
+                let what = self.what.map(|what| format!(": {what}")).unwrap_or_default();
+                let name = name.escape_debug();
+                self.fail(format!("the environment variable {name} is not set{what}"))
+            }
+        }
+    }
+
+    /// Reads a file that the value refers to.
+    pub(super) fn file(&self, path: &Path) -> Option<String> {
+        let bytes = match (self.review.read)(path) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.fail(format!("the file {} cannot be read: {error}", path.display())),
+        };
+        match String::from_utf8(bytes) {
+            Ok(text) => Some(without_line_end(&text)),
+            Err(_) => self.fail(format!("the file {} is not text (UTF-8)", path.display())),
+        }
+    }
+}
+
+fn without_line_end(text: &str) -> String {
+    text.trim_end_matches(['\r', '\n']).to_owned()
+}

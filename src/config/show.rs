@@ -1,0 +1,189 @@
+//! A configuration as it may be shown: every default spelled out, every secret masked.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use url::Url;
+
+use super::address::{MASK, masked};
+use super::check::OFF;
+use super::filter::Pattern;
+use super::quantity::{format_duration, format_size};
+use super::secret::Secret;
+use super::{Config, Destination, Grant, Log, LogFormat, Retry, Subscription};
+
+/// Is the effective configuration in the shape of the file; its TOML form loads again.
+#[derive(Serialize)]
+pub struct Shown<'a> {
+    subscription: Vec<ShownSubscription<'a>>,
+    destination: Vec<ShownDestination<'a>>,
+    spool: ShownSpool<'a>,
+    admin: ShownAdmin,
+    log: ShownLog,
+    shutdown: ShownShutdown,
+}
+
+#[derive(Serialize)]
+struct ShownSubscription<'a> {
+    name: &'a str,
+    url: String,
+    token_url: String,
+    grant: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_id: Option<&'a str>,
+    client_id: &'a str,
+    client_secret: &'static str,
+    group: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<&'a Path>,
+}
+
+#[derive(Serialize)]
+struct ShownDestination<'a> {
+    name: &'a str,
+    url: String,
+    secret_token: &'static str,
+    events: Vec<String>,
+    exclude: Vec<String>,
+    retry: ShownRetry,
+    timeout: String,
+    concurrency: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<&'a Path>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ShownRetry {
+    Preset(&'static str),
+    List(Vec<String>),
+}
+
+#[derive(Serialize)]
+struct ShownSpool<'a> {
+    path: &'a Path,
+    retention: String,
+    max_size: String,
+    repeat_window: String,
+}
+
+#[derive(Serialize)]
+struct ShownAdmin {
+    listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ShownLog {
+    format: &'static str,
+    level: &'static str,
+}
+
+#[derive(Serialize)]
+struct ShownShutdown {
+    grace: String,
+}
+
+impl<'a> Shown<'a> {
+    /// Makes what may be shown out of a configuration.
+    pub fn of(config: &'a Config) -> Self {
+        let Config { subscriptions, destinations, spool, admin, log, grace } = config;
+        Self {
+            subscription: subscriptions.iter().map(subscription).collect(),
+            destination: destinations.iter().map(destination).collect(),
+            spool: ShownSpool {
+                path: &spool.path,
+                retention: format_duration(spool.retention),
+                max_size: format_size(spool.max_size),
+                repeat_window: format_duration(spool.repeat_window),
+            },
+            admin: ShownAdmin {
+                listen: admin.listen.map_or_else(|| OFF.to_owned(), |address| address.to_string()),
+                token: admin.token.as_ref().map(mask),
+            },
+            log: ShownLog { format: word(LogFormat::WORDS, log.format), level: word(Log::LEVELS, log.level) },
+            shutdown: ShownShutdown { grace: format_duration(*grace) },
+        }
+    }
+}
+
+/// Writes the effective configuration as TOML.
+pub fn show(config: &Config) -> String {
+    toml::to_string(&Shown::of(config)).expect("tables of strings, numbers and lists are TOML")
+}
+
+/// Takes the secret only to be sure that it is one.
+fn mask(_secret: &Secret) -> &'static str {
+    MASK
+}
+
+fn word<T: PartialEq>(words: &'static [(&'static str, T)], meaning: T) -> &'static str {
+    words.iter().find(|(_, value)| *value == meaning).expect("every value has its word").0
+}
+
+fn subscription(subscription: &Subscription) -> ShownSubscription<'_> {
+    let Subscription { name, url, id: _, token_url, grant, account_id, client_id, client_secret, group, ca_file } =
+        subscription;
+    ShownSubscription {
+        name,
+        url: url.to_string(),
+        token_url: token_url.to_string(),
+        grant: word(Grant::WORDS, *grant),
+        account_id: account_id.as_deref(),
+        client_id,
+        client_secret: mask(client_secret),
+        group,
+        ca_file: ca_file.as_deref(),
+    }
+}
+
+fn destination(destination: &Destination) -> ShownDestination<'_> {
+    let Destination { name, url, secret_token, filter, retry, timeout, concurrency, ca_file } = destination;
+    let patterns = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect();
+    ShownDestination {
+        name,
+        url: masked(url),
+        secret_token: mask(secret_token),
+        events: patterns(&filter.include),
+        exclude: patterns(&filter.exclude),
+        retry: match retry {
+            Retry::Steady => ShownRetry::Preset("steady"),
+            Retry::Zoom => ShownRetry::Preset("zoom"),
+            Retry::List(delays) => ShownRetry::List(delays.iter().copied().map(format_duration).collect()),
+        },
+        timeout: format_duration(*timeout),
+        concurrency: *concurrency,
+        ca_file: ca_file.as_deref(),
+    }
+}
+
+/// Is one place that the bridge may open a connection to: what a firewall must let out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Egress {
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// For what, and for whom.
+    pub purpose: String,
+}
+
+/// Lists every host and port that may be contacted, each once.
+pub fn egress(config: &Config) -> Vec<Egress> {
+    let sockets = config.subscriptions.iter().map(|it| (&it.url, format!("socket of subscription {}", it.name)));
+    let tokens = config.subscriptions.iter().map(|it| (&it.token_url, format!("tokens of subscription {}", it.name)));
+    let handlers = config.destinations.iter().map(|it| (&it.url, format!("destination {}", it.name)));
+    let mut places: BTreeMap<(String, u16), Vec<String>> = BTreeMap::new();
+    for (url, purpose) in sockets.chain(tokens).chain(handlers) {
+        places.entry(place(url)).or_default().push(purpose);
+    }
+    places.into_iter().map(|((host, port), purposes)| Egress { host, port, purpose: purposes.join(", ") }).collect()
+}
+
+fn place(url: &Url) -> (String, u16) {
+    let host = url.host_str().expect("http and ws URLs have a host");
+    let port = url.port_or_known_default().expect("http and ws URLs have a port");
+    (host.to_owned(), port)
+}

@@ -1,0 +1,205 @@
+//! Where a configuration comes from: a file, the environment, flags.
+//!
+//! [`Sources::gather`] is all that touches the machine; [`load`](super::load) works on what it found.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::LogFormat;
+use super::problem::{Problem, Problems};
+
+/// Is looked for where no file was named.
+const DEFAULT_FILE: &str = "zoomhook.toml";
+
+/// Names the file, as `--config` does.
+const CONFIG_VARIABLE: &str = "ZOOMHOOK_CONFIG";
+
+/// Is what the command line says about the configuration.
+#[derive(Clone, Default)]
+pub struct Flags {
+    /// `--config`: the file.
+    pub config: Option<PathBuf>,
+    /// `--env-file`: variables to add to the environment.
+    pub env_file: Option<PathBuf>,
+    /// `--to`: URLs of further destinations.
+    pub to: Vec<String>,
+    /// `--spool`: replaces `spool.path`.
+    pub spool: Option<String>,
+    /// `--listen`: replaces `admin.listen`.
+    pub listen: Option<String>,
+    /// `--log-level`: replaces `log.level`.
+    pub log_level: Option<String>,
+    /// `--log-format`: replaces `log.format`.
+    pub log_format: Option<String>,
+}
+
+/// Is everything that [`load`](super::load) looks at.
+pub struct Sources<'a> {
+    /// The file; without one the environment stands alone.
+    pub file: Option<File>,
+    /// The variables.
+    pub environment: Environment,
+    /// The command line.
+    pub flags: Flags,
+    /// The form of log lines where nothing else says it.
+    pub log_format: LogFormat,
+    /// Reads the files that the configuration points to.
+    pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+}
+
+/// Is a configuration file.
+pub struct File {
+    /// Its path, for messages.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: String,
+}
+
+impl Sources<'static> {
+    /// Reads the process environment, the file of `--env-file` and the configuration file: the one that
+    /// `--config` or `ZOOMHOOK_CONFIG` names, else `./zoomhook.toml` where it exists, else none.
+    ///
+    /// # Errors
+    /// When a file that was named cannot be read or, for `--env-file`, understood.
+    pub fn gather(flags: Flags, log_format: LogFormat) -> Result<Self, Problems> {
+        let mut environment = Environment::of_process();
+        let mut problems = Vec::new();
+        if let Some(path) = &flags.env_file
+            && let Err(message) = read_text(path).and_then(|text| environment.add_file(&text))
+        {
+            problems.push(Problem::new("--env-file", format!("{}: {message}", path.display())));
+        }
+        let (name, path) = match (&flags.config, environment.get(CONFIG_VARIABLE)) {
+            (Some(path), _) => ("--config", Some(path.clone())),
+            (None, Some(path)) => (CONFIG_VARIABLE, Some(PathBuf::from(path))),
+            (None, None) => ("./zoomhook.toml", Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists())),
+        };
+        let mut file = None;
+        if let Some(path) = path {
+            match read_text(&path) {
+                Ok(text) => file = Some(File { path, text }),
+                Err(message) => problems.push(Problem::new(name, format!("{}: {message}", path.display()))),
+            }
+        }
+        if problems.is_empty() {
+            return Ok(Self { file, environment, flags, log_format, read: &|path| std::fs::read(path) });
+        }
+        Err(Problems { origin: "the configuration".to_owned(), problems, warnings: Vec::new() })
+    }
+}
+
+impl Sources<'_> {
+    /// Names the place that the configuration comes from.
+    pub(super) fn origin(&self) -> String {
+        match &self.file {
+            Some(file) => file.path.display().to_string(),
+            None => "the environment (no file)".to_owned(),
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
+}
+
+/// Is a copy of the environment's variables; it is never written back.
+///
+/// A variable that is empty counts as not set: that is how compose files pass on what nobody gave.
+#[derive(Clone, Default)]
+pub struct Environment(HashMap<String, String>);
+
+impl Environment {
+    /// Copies the variables of the process; those that are not UTF-8 are left out.
+    pub fn of_process() -> Self {
+        let variables = std::env::vars_os();
+        Self(
+            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect(),
+        )
+    }
+
+    /// Returns the value of a variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Adds the variables of an environment file (`NAME=value` a line); those that are set already stay.
+    /// As is the custom in such files, `$NAME` outside of single quotes stands for the value of another.
+    ///
+    /// # Errors
+    /// When an entry cannot be understood; what is said names the entry before it and quotes no value.
+    pub fn add_file(&mut self, text: &str) -> Result<(), String> {
+        let mut read = HashMap::new();
+        let mut after = "is the first".to_owned();
+        for entry in dotenvy::Iter::new(text.trim_start_matches('\u{feff}').as_bytes()) {
+            let (name, value) =
+                entry.map_err(|_| format!("an entry is not in the form NAME=value or NAME='value' (it {after})"))?;
+            after = format!("comes after {name}");
+            read.insert(name, value);
+        }
+        for (name, value) in read {
+            if self.get(&name).is_none() {
+                self.0.insert(name, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables.iter().copied().collect()
+    }
+
+    #[test]
+    fn process_variables_win_over_the_file_and_empty_ones_do_not_count() {
+        let mut environment = environment(&[("A", "process"), ("B", "")]);
+        assert_eq!(environment.get("B"), None);
+        environment
+            .add_file("\u{feff}# comment\r\nA=file\r\nexport B='it''s' # why\nC=\"two\\nlines\"\n")
+            .expect("entries");
+        assert_eq!(environment.get("A"), Some("process"));
+        assert_eq!(environment.get("B"), Some("its"));
+        assert_eq!(environment.get("C"), Some("two\nlines"));
+    }
+
+    #[test]
+    fn a_bad_entry_is_named_by_its_neighbour_and_not_quoted() {
+        let cases = [
+            ("A=1\nsecret canary\n", "comes after A"),
+            ("secret: canary\n", "is the first"),
+            ("A=1\nB='canary\n", "comes after A"),
+            ("A=1\nB=canary canary\n", "comes after A"),
+        ];
+        for (text, place) in cases {
+            let error = environment(&[]).add_file(text).expect_err(text);
+            assert!(error.contains(place) && !error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_file_adds_nothing() {
+        let mut environment = environment(&[]);
+        environment.add_file("A=1\nnonsense\n").expect_err("nonsense");
+        assert_eq!(environment.get("A"), None);
+    }
+
+    #[test]
+    fn files_that_were_named_must_be_there() {
+        let missing = || Some(PathBuf::from("/nonexistent/zoomhook"));
+        let flags = Flags { config: missing(), env_file: missing(), ..Flags::default() };
+        let problems = Sources::gather(flags, LogFormat::Text).err().expect("no such files").problems;
+        let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["--env-file", "--config"]);
+        assert!(problems.iter().all(|problem| problem.message.contains("/nonexistent/zoomhook")));
+    }
+}

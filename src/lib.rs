@@ -1,0 +1,10 @@
+//! zoomhook holds the single outbound WebSocket of a Zoom event subscription and re-delivers each
+//! event as a Zoom-style signed HTTP POST to internal URLs.
+
+pub mod clock;
+pub mod config;
+pub mod event;
+mod retry_after;
+pub mod telemetry;
+pub mod tls;
+pub mod wording;

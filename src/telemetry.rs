@@ -1,0 +1,139 @@
+//! What the program says of itself: log lines and metrics.
+//!
+//! Only this crate's own records are ever written. The libraries below it (hyper, tungstenite,
+//! rustls) print headers, URLs and frames at their lower levels, tokens and payloads with them, so
+//! they are off at every level and no setting turns them on.
+
+pub mod metrics;
+
+use std::io::IsTerminal as _;
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::config::{Log, LogFormat};
+
+/// The targets that are written: those of this crate.
+const OWN_TARGETS: &str = "zoomhook";
+
+/// Says why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// A subscriber is there already.
+    #[error("logging is set up already")]
+    AlreadyInstalled,
+}
+
+/// Says whether lines carry colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Colour {
+    On,
+    Off,
+}
+
+/// Sends the log to stderr from now on, for the whole process.
+///
+/// Text lines are coloured on a terminal, unless `NO_COLOR` is set; times are UTC.
+///
+/// # Errors
+/// When logging has been set up before.
+pub fn install(log: &Log) -> Result<(), TelemetryError> {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = if wanted && std::io::stderr().is_terminal() { Colour::On } else { Colour::Off };
+    let subscriber = subscriber(log, colour, std::io::stderr);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::AlreadyInstalled)
+}
+
+fn subscriber<W>(log: &Log, colour: Colour, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
+        LogFormat::Text => Box::new(fmt::layer().compact().with_ansi(colour == Colour::On).with_writer(writer)),
+        LogFormat::Json => Box::new(fmt::layer().json().flatten_event(true).with_writer(writer)),
+    };
+    let own = Targets::new().with_default(LevelFilter::OFF).with_target(OWN_TARGETS, log.level);
+    tracing_subscriber::registry().with(lines.with_filter(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn dependencies_are_silent_at_every_level() {
+        let written = written(LogFormat::Text, Level::TRACE, || {
+            tracing::error!(target: "hyper::proto::h1", "canary");
+            tracing::warn!(target: "tungstenite::protocol", "canary");
+            tracing::trace!(target: "rustls", "canary");
+            tracing::debug!(target: "h2", "canary");
+            tracing::trace!(target: "reqwest::connect", "canary");
+            tracing::trace!(target: "zoomhook::zoom", "own record");
+        });
+        assert!(written.contains("own record") && !written.contains("canary"), "{written}");
+    }
+
+    #[test]
+    fn level_holds_for_own_records() {
+        let written = written(LogFormat::Text, Level::INFO, || {
+            tracing::debug!(target: "zoomhook::zoom", "below");
+            tracing::info!(target: "zoomhook::zoom", "at");
+        });
+        assert!(written.contains("at") && !written.contains("below"), "{written}");
+    }
+
+    #[test]
+    fn json_lines_carry_time_level_target_and_fields() {
+        let written = written(LogFormat::Json, Level::INFO, || {
+            tracing::info!(target: "zoomhook::zoom", { event.id = 7 }, "stored");
+        });
+        let line: serde_json::Value = serde_json::from_str(&written).expect("one JSON object");
+        assert_eq!(line["message"], "stored");
+        assert_eq!(line["event.id"], 7);
+        assert_eq!(line["level"], "INFO");
+        let time = line["timestamp"].as_str().expect("a time");
+        assert!(time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok(), "{time}");
+    }
+
+    #[test]
+    fn second_set_up_is_an_error() {
+        let log = Log { format: LogFormat::Text, level: Level::ERROR };
+        let first = install(&log);
+        let second = install(&log);
+        assert!(first.is_ok());
+        assert!(matches!(second, Err(TelemetryError::AlreadyInstalled)));
+    }
+
+    fn written(format: LogFormat, level: Level, records: impl FnOnce()) -> String {
+        let buffer = Buffer::default();
+        let log = Log { format, level };
+        let writer = buffer.clone();
+        let subscriber = subscriber(&log, Colour::Off, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, records);
+        let bytes = buffer.0.lock().expect("no writer panicked").clone();
+        String::from_utf8(bytes).expect("log lines are text")
+    }
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no writer panicked").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! ◆ How counts and times are written for people, and how people write times.
+//!
+//! Every surface (status sentences, tables, log summaries) says them in the same way, always in UTC.
+
+use std::fmt::Display;
+
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// Says that a text is neither a time nor an age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a time such as `2026-07-30T10:00:00Z`, or an age such as `2h`")]
+pub struct NotAMoment;
+
+/// Writes a number with its thousands grouped: `12,345`.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Writes a number with its noun: `1 event`, `2,000 events`.
+pub fn counted(n: u64, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", count(n))
+}
+
+/// Writes how long something took or lasts: `350 ms`, `12 s`, `4 min`, `3 h 20 min`, `2 d 4 h`.
+pub fn span(duration: SignedDuration) -> String {
+    let duration = duration.max(SignedDuration::ZERO);
+    match duration.as_secs() {
+        0 => format!("{} ms", duration.as_millis()),
+        s if s < MINUTE => format!("{s} s"),
+        s if s < HOUR => format!("{} min", s / MINUTE),
+        s if s < 2 * DAY => two(s / HOUR, "h", s % HOUR / MINUTE, "min"),
+        s => two(s / DAY, "d", s % DAY / HOUR, "h"),
+    }
+}
+
+fn two(big: i64, big_unit: &str, small: i64, small_unit: &str) -> String {
+    match small {
+        0 => format!("{big} {big_unit}"),
+        _ => format!("{big} {big_unit} {small} {small_unit}"),
+    }
+}
+
+/// Writes how long ago something was: `4 min ago`, `just now`.
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    let passed = now.duration_since(at);
+    if passed < SignedDuration::from_secs(1) { "just now".to_owned() } else { format!("{} ago", span(passed)) }
+}
+
+/// Writes how soon something comes: `in 12 s`, `now`.
+pub fn until(at: Timestamp, now: Timestamp) -> String {
+    let left = at.duration_since(now);
+    if left < SignedDuration::from_secs(1) { "now".to_owned() } else { format!("in {}", span(left)) }
+}
+
+/// Writes a time of day, with its date unless that is today's: `10:02:11 UTC`.
+pub fn time(at: Timestamp, now: Timestamp) -> String {
+    let day = |t: Timestamp| t.as_second().div_euclid(DAY);
+    let format = if day(at) == day(now) { "%H:%M:%S UTC" } else { "%Y-%m-%d %H:%M:%S UTC" };
+    at.strftime(format).to_string()
+}
+
+/// Writes a time and how long ago it was: `10:02:11 UTC (4 min ago)`.
+pub fn time_ago(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ({})", time(at, now), ago(at, now))
+}
+
+/// Writes since when something lasts, and how long that is: `10:02:11 UTC (4 min)`.
+pub fn since(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ({})", time(at, now), span(now.duration_since(at)))
+}
+
+/// Writes a size: `950 B`, `1.5 kB`, `3.2 MB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1000.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().unwrap_or(&"kB");
+    // 999.95 would be shown as 1000.0.
+    while value >= 999.95 {
+        let Some(next) = units.next() else { break };
+        value /= 1000.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// Joins words as a sentence does: `a`, `a and b`, `a, b and c`.
+pub fn list<T: Display>(words: &[T]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.to_string(),
+        [first @ .., last] => {
+            let first: Vec<String> = first.iter().map(T::to_string).collect();
+            format!("{} and {last}", first.join(", "))
+        }
+    }
+}
+
+/// Reads a moment: an RFC 3339 time, or how long ago it was (`2h`, `1d 12h`, `90 min`).
+///
+/// # Errors
+/// When the text is neither.
+pub fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, NotAMoment> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let age: Span = text.parse().map_err(|_| NotAMoment)?;
+    let age = age.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| NotAMoment)?;
+    if age.is_negative() {
+        return Err(NotAMoment);
+    }
+    now.checked_sub(age).map_err(|_| NotAMoment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (65_536, "65,536"), (1_234_567, "1,234,567")] {
+            assert_eq!(count(n), text);
+        }
+        assert_eq!(counted(1, "event"), "1 event");
+        assert_eq!(counted(2000, "event"), "2,000 events");
+    }
+
+    #[test]
+    fn spans_show_what_matters() {
+        let cases = [
+            (-5_000, "0 ms"),
+            (350, "350 ms"),
+            (1_999, "1 s"),
+            (59_999, "59 s"),
+            (60_000, "1 min"),
+            (3_599_000, "59 min"),
+            (3_600_000, "1 h"),
+            (12_000_000, "3 h 20 min"),
+            (86_400_000, "24 h"),
+            (172_800_000, "2 d"),
+            (187_200_000, "2 d 4 h"),
+        ];
+        for (ms, text) in cases {
+            assert_eq!(span(SignedDuration::from_millis(ms)), text, "{ms}");
+        }
+    }
+
+    #[test]
+    fn times_name_their_day_unless_it_is_today() {
+        let now = at("2026-07-30T10:06:11Z");
+        assert_eq!(time_ago(at("2026-07-30T10:02:11Z"), now), "10:02:11 UTC (4 min ago)");
+        assert_eq!(time_ago(at("2026-07-29T23:59:59Z"), now), "2026-07-29 23:59:59 UTC (10 h 6 min ago)");
+        assert_eq!(ago(at("2026-07-30T10:06:12Z"), now), "just now");
+        assert_eq!(until(at("2026-07-30T10:06:23Z"), now), "in 12 s");
+        assert_eq!(until(at("2026-07-30T10:06:11Z"), now), "now");
+    }
+
+    #[test]
+    fn sizes_keep_one_decimal() {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (999_999, "1.0 MB"), (3_200_000_000, "3.2 GB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn words_are_joined_as_in_a_sentence() {
+        assert_eq!(list(&["a"]), "a");
+        assert_eq!(list(&["a", "b"]), "a and b");
+        assert_eq!(list(&["a", "b", "c"]), "a, b and c");
+    }
+
+    #[test]
+    fn moments_are_times_or_ages() {
+        let now = at("2026-07-30T10:00:00Z");
+        let cases = [
+            ("2026-07-30T09:00:00Z", "2026-07-30T09:00:00Z"),
+            ("2026-07-30T09:00:00+02:00", "2026-07-30T07:00:00Z"),
+            ("2h", "2026-07-30T08:00:00Z"),
+            ("90min", "2026-07-30T08:30:00Z"),
+            ("1d 12h", "2026-07-28T22:00:00Z"),
+        ];
+        for (text, moment) in cases {
+            assert_eq!(parse_moment(text, now), Ok(at(moment)), "{text}");
+        }
+        for text in ["", "yesterday", "2", "-2h", "2h ago", "1mo", "2026-07-30", "999999999d"] {
+            assert_eq!(parse_moment(text, now), Err(NotAMoment), "{text}");
+        }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+}

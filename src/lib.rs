@@ -7,4 +7,5 @@ pub mod event;
 mod retry_after;
 pub mod telemetry;
 pub mod tls;
+pub mod webhook;
 pub mod wording;

@@ -1,0 +1,16 @@
+//! What goes over the wire to a handler, and what came back.
+//!
+//! ```text
+//! Event ──request (signature)──▶ Outgoing ──client──▶ Answer | SendError ──verdict──▶ Verdict
+//!                                          tower stack around reqwest: concurrency limit, timeout, one POST
+//! ```
+//!
+//! Everything but `client` is pure. An attempt carries the stored body byte for byte, the event's own
+//! request id, and a timestamp and signature of its own; nothing is remembered from one attempt to
+//! the next, so when to try again is not decided here.
+
+pub mod client;
+pub mod request;
+pub mod signature;
+pub mod validation;
+pub mod verdict;

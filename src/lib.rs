@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod event;
 mod retry_after;
+pub mod spool;
 pub mod telemetry;
 pub mod tls;
 pub mod webhook;

@@ -1,0 +1,276 @@
+//! The spool: an event is real once it is in here, and this is the only road to a destination.
+//!
+//! ```text
+//! sockets ──Appender──▶ ┌───────┐ ──batch──▶ Store (SQLite) ──▶ disk
+//! lanes ────settle────▶ │writer │                               │
+//! operator ──replay───▶ └───┬───┘ ──committed events, from memory──▶ Feed ──▶ lane
+//!                           └ one bounded queue, one thread          └ pages from the disk when behind
+//! ```
+//!
+//! What holds at all times:
+//!
+//! - **One writer.** A single thread owns the write connection. It takes whatever has arrived, commits
+//!   it in one transaction with a sync, and only then hands the events on.
+//! - **A batch is committed or it is not.** A failed commit changes nothing; the same batch is tried
+//!   again until it succeeds, [`Health`] says so meanwhile, and nothing is forgotten.
+//! - **A lost settlement is a repeat, never a loss.** What a lane reports rides on the next commit.
+//! - **Memory is flat.** A [`Feed`](feed::Feed) holds a bounded window; what does not fit is paged.
+//! - **Nothing pending or dead is ever purged.** Retention is for what was delivered.
+
+pub mod feed;
+mod queue;
+pub mod record;
+mod repeats;
+pub mod settlement;
+mod sqlite;
+pub mod store;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::{oneshot, watch};
+
+pub use queue::{Appender, Closed};
+pub use store::View;
+pub use writer::{Routes, Writer};
+
+use self::feed::Feed;
+use self::record::DeadQuery;
+use self::settlement::Settlement;
+use self::store::{Pages, Store as _};
+pub(crate) use self::writer::Command;
+use crate::clock::Clock;
+use crate::config;
+use crate::telemetry::metrics::Metrics;
+
+/// Says what is wrong with a spool.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another process works on it: stop that one, or give this one a spool of its own.
+    #[error("the spool {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// A newer version of the program wrote it: run that version.
+    #[error("the spool {} has format {found}, this version reads up to format {known}: run a newer zoomhook", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format that this version knows.
+        known: i64,
+    },
+    /// The file is missing, where it was only to be read.
+    #[error("there is no spool at {}", .0.display())]
+    Missing(PathBuf),
+    /// The file or its directory cannot be opened: mend permissions or the path.
+    #[error("cannot open the spool {}: {source}", path.display())]
+    Open {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is there and is not a spool.
+    #[error("{} is not a spool: {reason}", path.display())]
+    NotASpool {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The engine failed: the disk is full or broken, or the file is damaged.
+    #[error("the spool failed: {0}")]
+    Engine(#[from] rusqlite::Error),
+    /// The writer has ended.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// A reading thread ended early.
+    #[error("reading the spool was interrupted")]
+    Interrupted,
+}
+
+/// Tells whether the spool takes events.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Health {
+    /// It does.
+    Writable,
+    /// It does not, since then and for this reason; the writer goes on trying.
+    Failing {
+        /// Since when.
+        since: Timestamp,
+        /// Why, in words.
+        reason: Box<str>,
+    },
+}
+
+/// Opens a spool for reading only, whether or not a bridge works on it.
+///
+/// # Errors
+/// When the file is missing, not a spool, or of a newer format.
+pub fn open_view(path: &Path) -> Result<Box<dyn View>, SpoolError> {
+    Ok(sqlite::open_view(path)?)
+}
+
+/// Makes dead letters of a spool due again that no bridge works on, and tells how many; the next bridge delivers
+/// them. That `who` asked for it stands in the audit table.
+///
+/// # Errors
+/// When the spool is missing, in use, or cannot be written.
+pub fn replay_dead_at_rest(path: &Path, query: &DeadQuery, who: &str, now: Timestamp) -> Result<u64, SpoolError> {
+    if !path.exists() {
+        return Err(SpoolError::Missing(path.to_owned()));
+    }
+    let replayed = sqlite::Sqlite::open(path)?.replay_dead(query, who, now)?;
+    Ok(replayed.iter().map(|(_, count)| count).sum())
+}
+
+/// Is a running spool, as lanes and operators see it.
+#[derive(Clone)]
+pub struct Spool {
+    appender: Appender,
+    health: watch::Receiver<Health>,
+    readers: Readers,
+}
+
+impl Spool {
+    /// Opens the spool, or makes it, and returns it with the writer, whose thread the caller starts.
+    ///
+    /// # Errors
+    /// When it cannot be opened, is in use, or has a newer format.
+    pub fn open(settings: &config::Spool, clock: Clock, metrics: Arc<Metrics>) -> Result<(Self, Writer), SpoolError> {
+        Self::on(Box::new(sqlite::Sqlite::open(&settings.path)?), settings, clock, metrics)
+    }
+
+    /// Starts on an engine that is open.
+    fn on(
+        store: Box<dyn store::Store>,
+        settings: &config::Spool,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Writer), SpoolError> {
+        let readers = Readers { path: settings.path.clone().into(), idle: Arc::default() };
+        let (appender, commands) = Appender::channel();
+        let (report, health) = watch::channel(Health::Writable);
+        let writer = Writer::new(store, commands, settings, report, readers.clone(), clock, metrics)?;
+        Ok((Self { appender, health, readers }, writer))
+    }
+
+    /// Returns the road for sources.
+    pub fn appender(&self) -> Appender {
+        self.appender.clone()
+    }
+
+    /// Returns the health of the spool, and every change of it.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// Tells the writer who wants what from now on, and returns a feed for each destination that is new.
+    ///
+    /// # Errors
+    /// When the spool has been closed.
+    pub async fn route(&self, routes: Routes) -> Result<Vec<(Arc<str>, Feed)>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.appender.send(Command::Route { routes, reply }).await?;
+        answer.await.map_err(|_| Closed)
+    }
+
+    /// Reports what became of an attempt; the report is durable within the next commit.
+    ///
+    /// # Errors
+    /// When the spool has been closed.
+    pub async fn settle(&self, settlement: Settlement) -> Result<(), Closed> {
+        self.appender.send(Command::Settle(settlement, None)).await
+    }
+
+    /// Reports what became of an attempt, and returns a receiver that ends when the report is durable.
+    ///
+    /// # Errors
+    /// When the spool has been closed.
+    pub async fn settle_acknowledged(&self, settlement: Settlement) -> Result<oneshot::Receiver<()>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.appender.send(Command::Settle(settlement, Some(reply))).await?;
+        Ok(answer)
+    }
+
+    /// Makes dead letters due again and tells how many; that `who` asked for it stands in the audit table.
+    ///
+    /// # Errors
+    /// When the spool has been closed, or cannot be written.
+    pub async fn replay_dead(&self, query: DeadQuery, who: &str) -> Result<u64, SpoolError> {
+        let (reply, answer) = oneshot::channel();
+        self.appender.send(Command::ReplayDead { query, who: who.into(), reply }).await?;
+        answer.await.map_err(|_| Closed)?
+    }
+
+    /// Waits until everything that was sent to the writer before is durable.
+    ///
+    /// # Errors
+    /// When the spool has been closed.
+    pub async fn flush(&self) -> Result<(), Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.appender.send(Command::Flush { reply }).await?;
+        answer.await.map_err(|_| Closed)
+    }
+
+    /// Asks the writer to end once everything that was sent to it before is durable.
+    ///
+    /// # Errors
+    /// When the spool has been closed already.
+    pub async fn close(&self) -> Result<(), Closed> {
+        self.appender.send(Command::Close).await
+    }
+
+    /// Runs a reading function on a thread that may block.
+    ///
+    /// # Errors
+    /// When the function fails.
+    pub async fn read<T, F>(&self, f: F) -> Result<T, SpoolError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn View) -> Result<T, SpoolError> + Send + 'static,
+    {
+        self.readers.run(|pages| f(pages)).await
+    }
+}
+
+/// Keeps the reading connections that are idle, for those who need one.
+#[derive(Clone)]
+pub(crate) struct Readers {
+    path: Arc<Path>,
+    idle: Arc<Mutex<Vec<Box<dyn Pages>>>>,
+}
+
+/// Reading connections that are kept; each holds some page cache.
+const IDLE_READERS: usize = 4;
+
+impl Readers {
+    pub(crate) async fn run<T, F>(&self, f: F) -> Result<T, SpoolError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Pages) -> Result<T, SpoolError> + Send + 'static,
+    {
+        let readers = self.clone();
+        tokio::task::spawn_blocking(move || readers.run_here(f)).await.map_err(|_| SpoolError::Interrupted)?
+    }
+
+    fn run_here<T>(&self, f: impl FnOnce(&mut dyn Pages) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle().pop();
+        let mut view = match kept {
+            Some(view) => view,
+            None => sqlite::open_view(&self.path)?,
+        };
+        let result = f(view.as_mut());
+        let mut idle = idle();
+        if result.is_ok() && idle.len() < IDLE_READERS {
+            idle.push(view);
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;

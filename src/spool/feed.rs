@@ -1,0 +1,265 @@
+//! The road out: committed events, from memory while a lane keeps up, from the disk when it is behind.
+//!
+//! Each hand-over names the event before it *for this destination*, so that the lane sees by itself
+//! whether something is missing. What is missing is on the disk, between the two numbers. No mode is
+//! switched and nothing is agreed: a lane that is slow finds holes, pages them in, and finds fewer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+
+use super::record::DestinationId;
+use super::store::Due;
+use super::{Readers, SpoolError};
+use crate::event::{Event, EventId};
+
+/// Events that wait in memory for one lane; some hundred cover the pauses between two turns of it.
+const WINDOW_EVENTS: usize = 1024;
+/// Bytes of bodies that wait in memory for one lane.
+const WINDOW_BYTES: usize = 4 << 20;
+/// Events in one page from the disk.
+const PAGE_EVENTS: usize = 512;
+/// Bytes of bodies in one page from the disk.
+const PAGE_BYTES: usize = 2 << 20;
+/// How long a lane waits after a page could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+/// Says that no replayed delivery waits to be noticed.
+const NOTHING_DUE: i64 = i64::MAX;
+
+/// Is one committed event on its way to a lane.
+struct Handed {
+    event: Arc<Event>,
+    /// The event that this destination was handed, or should have been, before this one.
+    previous: EventId,
+}
+
+/// What both ends see.
+struct Shared {
+    /// The last event that was left on the disk for want of room.
+    left: AtomicU64,
+    /// Bytes of bodies in the channel.
+    bytes: AtomicUsize,
+    /// When something became due that the lane does not know of, in milliseconds.
+    due: AtomicI64,
+    wake: Notify,
+}
+
+/// Is the writer's end for one destination.
+pub(super) struct Outlet {
+    sender: mpsc::Sender<Handed>,
+    shared: Arc<Shared>,
+    last: EventId,
+}
+
+impl Outlet {
+    /// Makes both ends; events up to `last` may wait on the disk.
+    pub(super) fn open(destination: DestinationId, last: EventId, readers: Readers) -> (Self, Feed) {
+        let (sender, receiver) = mpsc::channel(WINDOW_EVENTS);
+        let shared = Arc::new(Shared {
+            left: AtomicU64::new(last.0),
+            bytes: AtomicUsize::new(0),
+            due: AtomicI64::new(NOTHING_DUE),
+            wake: Notify::new(),
+        });
+        let feed = Feed {
+            destination,
+            receiver,
+            shared: Arc::clone(&shared),
+            readers,
+            cursor: EventId(0),
+            page: VecDeque::new(),
+            complete_until: EventId(0),
+            next: None,
+            loading: None,
+        };
+        (Self { sender, shared, last }, feed)
+    }
+
+    /// Hands an event over, or leaves it on the disk when the lane has enough to do.
+    pub(super) fn hand(&mut self, event: &Arc<Event>) {
+        let previous = std::mem::replace(&mut self.last, event.id);
+        let size = event.body.len();
+        let waiting = self.shared.bytes.load(Ordering::Relaxed);
+        if waiting == 0 || waiting + size <= WINDOW_BYTES {
+            self.shared.bytes.fetch_add(size, Ordering::Relaxed);
+            if self.sender.try_send(Handed { event: Arc::clone(event), previous }).is_ok() {
+                return;
+            }
+            self.shared.bytes.fetch_sub(size, Ordering::Relaxed);
+        }
+        self.shared.left.store(event.id.0, Ordering::Release);
+        self.shared.wake.notify_one();
+    }
+
+    /// Says that deliveries became due that the lane did not schedule itself.
+    pub(super) fn became_due(&self, at: Timestamp) {
+        self.shared.due.fetch_min(at.as_millisecond(), Ordering::AcqRel);
+        self.shared.wake.notify_one();
+    }
+}
+
+/// Is what a feed has to say.
+#[derive(Debug)]
+pub enum Item {
+    /// An event that was never attempted, as far as the spool knows.
+    Fresh(Arc<Event>),
+    /// Deliveries became due at this time that the lane did not schedule itself.
+    Due(Timestamp),
+}
+
+/// Is a lane's end: every event for its destination, in order, each once.
+pub struct Feed {
+    destination: DestinationId,
+    receiver: mpsc::Receiver<Handed>,
+    shared: Arc<Shared>,
+    readers: Readers,
+    /// The last event that was given to the lane.
+    cursor: EventId,
+    page: VecDeque<Arc<Event>>,
+    /// Up to where the page holds all there is.
+    complete_until: EventId,
+    next: Option<Handed>,
+    loading: Option<Loading>,
+}
+
+/// Is a page on its way from the disk.
+struct Loading {
+    until: EventId,
+    page: JoinHandle<Result<Vec<Arc<Event>>, SpoolError>>,
+}
+
+impl Feed {
+    /// Returns the number of the destination.
+    pub fn destination(&self) -> DestinationId {
+        self.destination
+    }
+
+    /// Waits for what comes next; `None` when the destination was taken out of the routes and all is said.
+    ///
+    /// A call that is dropped half-way loses nothing.
+    pub async fn next(&mut self) -> Option<Item> {
+        loop {
+            if self.shared.due.load(Ordering::Relaxed) != NOTHING_DUE {
+                let due = self.shared.due.swap(NOTHING_DUE, Ordering::AcqRel);
+                return Some(Item::Due(Timestamp::from_millisecond(due).unwrap_or(Timestamp::UNIX_EPOCH)));
+            }
+            if let Some(event) = self.page.pop_front() {
+                return Some(self.give(event));
+            }
+            self.cursor = self.cursor.max(self.complete_until);
+            if self.loading.is_some() {
+                self.finish_loading().await;
+                continue;
+            }
+            if self.next.is_none() {
+                self.next = self.receiver.try_recv().ok();
+            }
+            match self.next.take() {
+                Some(handed) if handed.event.id <= self.cursor => self.forget(&handed),
+                Some(handed) if handed.previous <= self.cursor => {
+                    self.forget(&handed);
+                    return Some(self.give(handed.event));
+                }
+                Some(handed) => {
+                    self.load(handed.previous);
+                    self.next = Some(handed);
+                }
+                None => {
+                    let left = EventId(self.shared.left.load(Ordering::Acquire));
+                    if left > self.cursor {
+                        self.load(left);
+                    } else {
+                        self.wait().await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads deliveries whose next attempt is due at `now`, the longest due first, skipping those in `except`.
+    ///
+    /// # Errors
+    /// When the spool cannot be read.
+    pub fn due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        except: Vec<EventId>,
+    ) -> impl Future<Output = Result<DuePage, SpoolError>> + Send + 'static {
+        let (readers, destination) = (self.readers.clone(), self.destination);
+        async move {
+            readers
+                .run(move |view| {
+                    let page = view.due(destination, now, limit, PAGE_BYTES, &except)?;
+                    let known: Vec<EventId> = except.into_iter().chain(page.iter().map(|due| due.event.id)).collect();
+                    Ok(DuePage { next: view.next_due(destination, &known)?, page })
+                })
+                .await
+        }
+    }
+
+    fn give(&mut self, event: Arc<Event>) -> Item {
+        self.cursor = event.id;
+        Item::Fresh(event)
+    }
+
+    fn forget(&self, handed: &Handed) {
+        self.shared.bytes.fetch_sub(handed.event.body.len(), Ordering::Relaxed);
+    }
+
+    fn load(&mut self, until: EventId) {
+        let (readers, destination, after) = (self.readers.clone(), self.destination, self.cursor);
+        let read = async move {
+            readers.run(move |view| view.fresh(destination, after, until, PAGE_EVENTS, PAGE_BYTES)).await
+        };
+        self.loading = Some(Loading { until, page: tokio::spawn(read) });
+    }
+
+    async fn finish_loading(&mut self) {
+        let Some(loading) = &mut self.loading else { return };
+        match (&mut loading.page).await.map_err(|_| SpoolError::Interrupted).flatten() {
+            Ok(page) => {
+                let bytes: usize = page.iter().map(|event| event.body.len()).sum();
+                if page.len() < PAGE_EVENTS && bytes < PAGE_BYTES {
+                    self.complete_until = loading.until;
+                }
+                self.page.extend(page);
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "cannot read waiting events from the spool, trying again");
+                let again = async {
+                    tokio::time::sleep(READ_AGAIN).await;
+                    Ok(Vec::new())
+                };
+                // An empty page from a pause must not move the cursor: the range is loaded anew.
+                loading.until = self.cursor;
+                loading.page = tokio::spawn(again);
+                return;
+            }
+        }
+        self.loading = None;
+    }
+
+    /// Waits for a hand-over or a wake-up; `None` when the writer has dropped its end and nothing is left.
+    async fn wait(&mut self) -> Option<()> {
+        tokio::select! {
+            handed = self.receiver.recv() => self.next = Some(handed?),
+            () = self.shared.wake.notified() => {}
+        }
+        Some(())
+    }
+}
+
+/// Is what is due, and when more will be.
+#[derive(Debug)]
+pub struct DuePage {
+    /// Deliveries to attempt now.
+    pub page: Vec<Due>,
+    /// When the next one after them is due, which can be in the past.
+    pub next: Option<Timestamp>,
+}

@@ -1,0 +1,265 @@
+//! What can be read back from a spool: rows as plain data, ready to be shown or serialised.
+//!
+//! Times are UTC; as JSON they are RFC 3339 text.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::config::filter::Pattern;
+use crate::event::{Digest, EventId, RequestId};
+
+/// Is the number of a destination inside one spool; its name is what people use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct DestinationId(pub i64);
+
+/// Is where one event stands with one destination; one set of words for people, JSON and queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// Stored, and never attempted as far as the spool knows.
+    #[serde(rename = "waiting")]
+    Fresh,
+    /// Failed at least once, and due again.
+    #[serde(rename = "retrying")]
+    Retry,
+    /// Accepted by the handler.
+    Delivered,
+    /// Given up, with a reason; kept, and replayable.
+    Dead,
+}
+
+impl fmt::Display for DeliveryState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fresh => "waiting",
+            Self::Retry => "retrying",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        })
+    }
+}
+
+/// Says that a text is no state of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `waiting`, `retrying`, `delivered` or `dead`")]
+pub struct NotAState;
+
+impl FromStr for DeliveryState {
+    type Err = NotAState;
+
+    fn from_str(text: &str) -> Result<Self, NotAState> {
+        let states = [Self::Fresh, Self::Retry, Self::Delivered, Self::Dead];
+        states.into_iter().find(|state| state.to_string() == text).ok_or(NotAState)
+    }
+}
+
+/// Is one event without its body.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventRow {
+    /// Position in the spool.
+    pub id: EventId,
+    /// The `event` field of the body; empty when the body names none.
+    pub kind: Box<str>,
+    /// The subscription that it came through first.
+    pub subscription: Box<str>,
+    /// The `x-zm-request-id` of every attempt.
+    pub request_id: RequestId,
+    /// SHA-256 of the body.
+    pub digest: Digest,
+    /// The `event_ts` field of the body, in milliseconds since 1970.
+    pub event_ts: Option<i64>,
+    /// When the frame was read from the socket.
+    pub received_at: Timestamp,
+    /// Size of the body in bytes.
+    pub size: u64,
+    /// How often the same body came again within the repeat window.
+    pub repeats: u32,
+    /// Why this is kept but cannot be delivered, when it cannot.
+    pub parked: Option<Box<str>>,
+    /// Where it stands with each destination that wants it.
+    pub deliveries: Vec<DeliveryRow>,
+}
+
+/// Is where one event stands with one destination.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeliveryRow {
+    /// The destination's name.
+    pub destination: Box<str>,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// When the next attempt is due, for retries.
+    pub due: Option<Timestamp>,
+    /// When it was delivered or given up.
+    pub settled_at: Option<Timestamp>,
+    /// What the last attempt came to, such as `status 503` or `timeout`; for dead ones, why it was given up.
+    pub outcome: Option<Box<str>>,
+}
+
+/// Is one failed attempt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AttemptRow {
+    /// The destination's name.
+    pub destination: Box<str>,
+    /// Which attempt it was, from 1.
+    pub attempt: u32,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// What it came to, such as `status 503` or `timeout`.
+    pub cause: Box<str>,
+    /// The beginning of the handler's answer, as text; empty when there was none.
+    pub excerpt: Box<str>,
+}
+
+/// Is one event with all that is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventDetail {
+    /// The event and its deliveries.
+    pub row: EventRow,
+    /// The failed attempts that are kept, oldest first.
+    pub attempts: Vec<AttemptRow>,
+    /// The body, byte for byte.
+    pub body: Bytes,
+}
+
+/// Is one dead letter.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeadRow {
+    /// The event.
+    pub event: EventId,
+    /// Its type.
+    pub kind: Box<str>,
+    /// The destination that did not take it.
+    pub destination: Box<str>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it was received from Zoom.
+    pub received_at: Timestamp,
+    /// When it was given up.
+    pub dead_at: Timestamp,
+    /// Why it was given up.
+    pub reason: Box<str>,
+}
+
+/// Is an interval in which no socket of a subscription was live: what Zoom said in it is lost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GapRow {
+    /// Its number.
+    pub id: i64,
+    /// The subscription.
+    pub subscription: Box<str>,
+    /// The last moment at which the socket was known to be live.
+    pub opened_at: Timestamp,
+    /// When a socket was live again; `None` while the gap lasts.
+    pub closed_at: Option<Timestamp>,
+    /// Why there was no socket.
+    pub reason: Box<str>,
+    /// When the last event before the gap was received.
+    pub last_event_at: Option<Timestamp>,
+}
+
+/// Is what the spool knows of a destination, configured now or not.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DestinationRow {
+    /// Its number in this spool.
+    pub id: DestinationId,
+    /// Its name.
+    pub name: Box<str>,
+    /// Events that wait for it, retries included.
+    pub pending: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Events delivered since the spool was made.
+    pub delivered: u64,
+    /// When the oldest event that waits was received.
+    pub oldest_pending_at: Option<Timestamp>,
+}
+
+/// Is what the spool knows of a subscription.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SubscriptionRow {
+    /// Its name.
+    pub name: Box<str>,
+    /// When its socket was last known to be live.
+    pub alive_at: Option<Timestamp>,
+    /// When its last event was received.
+    pub last_event_at: Option<Timestamp>,
+}
+
+/// Chooses events; the newest come first.
+#[derive(Clone, Debug, Default)]
+pub struct EventQuery {
+    /// Only types that fit.
+    pub kind: Option<Pattern>,
+    /// Only events that stand so with some destination (with `destination`, if that is given).
+    pub state: Option<DeliveryState>,
+    /// Only events that this destination wants.
+    pub destination: Option<String>,
+    /// Only events received at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only events received before this time.
+    pub until: Option<Timestamp>,
+    /// Only events that are kept but cannot be delivered.
+    pub parked: bool,
+    /// Only events older than this one: the cursor of a page.
+    pub before: Option<EventId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Chooses dead letters; the newest come first.
+#[derive(Clone, Debug, Default)]
+pub struct DeadQuery {
+    /// Only these events; empty means any.
+    pub events: Vec<EventId>,
+    /// Only of this destination.
+    pub destination: Option<String>,
+    /// Only types that fit.
+    pub kind: Option<Pattern>,
+    /// Only events older than this one: the cursor of a page.
+    pub before: Option<EventId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Shows the choice as the audit table keeps it.
+impl fmt::Display for DeadQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { events, destination, kind, before, limit } = self;
+        write!(f, "destination {}", destination.as_deref().unwrap_or("any"))?;
+        if let Some(kind) = kind {
+            write!(f, ", type {kind}")?;
+        }
+        if !events.is_empty() {
+            let ids: Vec<String> = events.iter().map(EventId::to_string).collect();
+            write!(f, ", events {}", ids.join(" "))?;
+        }
+        if let Some(before) = before {
+            write!(f, ", before {before}")?;
+        }
+        write!(f, ", at most {limit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_one_name_for_people_json_and_queries() {
+        for state in [DeliveryState::Fresh, DeliveryState::Retry, DeliveryState::Delivered, DeliveryState::Dead] {
+            let name = state.to_string();
+            assert_eq!(name.parse(), Ok(state));
+            assert_eq!(serde_json::to_value(state).expect("a name"), serde_json::Value::from(name));
+        }
+        assert_eq!("fresh".parse::<DeliveryState>(), Err(NotAState));
+    }
+}

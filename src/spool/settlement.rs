@@ -1,0 +1,58 @@
+//! What a lane reports of an attempt.
+
+use jiff::Timestamp;
+
+use super::record::DestinationId;
+use crate::event::EventId;
+
+/// Is the report of one attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// The destination.
+    pub destination: DestinationId,
+    /// The event.
+    pub event: EventId,
+    /// Attempts made since it was stored or last replayed, this one included.
+    pub attempts: u32,
+    /// When the attempt ended.
+    pub at: Timestamp,
+    /// What became of the delivery.
+    pub outcome: Outcome,
+    /// The attempt itself, when it failed.
+    pub failed: Option<FailedAttempt>,
+}
+
+/// Says what became of a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The handler has it.
+    Delivered {
+        /// The status that said so.
+        status: u16,
+    },
+    /// It is tried again.
+    Retry {
+        /// When.
+        due: Timestamp,
+        /// What the attempt came to.
+        cause: Box<str>,
+    },
+    /// It is given up.
+    Dead {
+        /// Why.
+        reason: Box<str>,
+    },
+}
+
+/// Is what is kept of a failed attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedAttempt {
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub elapsed_ms: u64,
+    /// What it came to, such as `status 503`.
+    pub cause: Box<str>,
+    /// The beginning of the handler's answer; empty when there was none.
+    pub excerpt: Box<str>,
+}

@@ -1,0 +1,203 @@
+//! The embedded engine: one SQLite file, in WAL mode, synced at every commit.
+//!
+//! The library is compiled in (never the system's: versions before 3.51.3 can lose a WAL that is
+//! reset). The file is open to `sqlite3` and other readers at any time; a lock file beside it keeps a
+//! second bridge out.
+
+mod page;
+mod purge;
+mod schema;
+mod view;
+mod write;
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+
+use self::view::SqliteView;
+use super::SpoolError;
+use super::record::{DeadQuery, DestinationId};
+use super::store::{Batch, Identity, Pages, Store};
+use crate::event::EventId;
+
+/// Pages of the WAL after which it is copied back: 40 MB, so that a burst does not pay for it.
+const CHECKPOINT_PAGES: u32 = 10_000;
+/// What the WAL file is cut back to once it has been copied.
+const WAL_BYTES: u32 = 64 << 20;
+/// Page cache of the writer, in KiB.
+const WRITER_CACHE_KIB: i32 = 8 << 10;
+/// Page cache of each reader, in KiB.
+const READER_CACHE_KIB: i32 = 2 << 10;
+/// Statements that stay compiled.
+const STATEMENTS: usize = 64;
+/// How long a statement waits for another process that holds the file, such as a backup.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Is the writing half.
+pub(super) struct Sqlite {
+    connection: Connection,
+    /// Keeps a second bridge out for as long as it is open.
+    _lock: File,
+}
+
+impl Sqlite {
+    /// Opens the file, or makes it with mode 0600 in a directory of mode 0700.
+    pub(super) fn open(path: &Path) -> Result<Self, SpoolError> {
+        let failed = |source| SpoolError::Open { path: path.to_owned(), source };
+        make_directory(path).map_err(failed)?;
+        let lock = lock(path)?;
+        private_file(path).map_err(failed)?;
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)?;
+        set_up(&connection).map_err(|error| explain(path, error))?;
+        schema::migrate(&connection, path)?;
+        Ok(Self { connection, _lock: lock })
+    }
+}
+
+/// Opens the file for reading only.
+pub(super) fn open_view(path: &Path) -> Result<Box<dyn Pages>, SpoolError> {
+    if !path.exists() {
+        return Err(SpoolError::Missing(path.to_owned()));
+    }
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)?;
+    schema::check(&connection, path)?;
+    Ok(Box::new(SqliteView::new(connection)))
+}
+
+impl Store for Sqlite {
+    fn last_event(&mut self) -> Result<EventId, SpoolError> {
+        write::last_event(&self.connection)
+    }
+
+    fn newest(&mut self, limit: usize) -> Result<Vec<Identity>, SpoolError> {
+        page::newest(&self.connection, limit)
+    }
+
+    fn identity(&mut self, id: EventId) -> Result<Option<Identity>, SpoolError> {
+        page::identity(&self.connection, id)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), SpoolError> {
+        let transaction = self.connection.transaction()?;
+        write::batch(&transaction, batch)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<DestinationId>, SpoolError> {
+        let transaction = self.connection.transaction()?;
+        let ids = write::register(&transaction, names)?;
+        transaction.commit()?;
+        Ok(ids)
+    }
+
+    fn begin(&mut self, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
+        let transaction = self.connection.transaction()?;
+        write::begin(&transaction, subscriptions, now)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn replay_dead(
+        &mut self,
+        query: &DeadQuery,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<Vec<(DestinationId, u64)>, SpoolError> {
+        let transaction = self.connection.transaction()?;
+        let replayed = write::replay_dead(&transaction, query, who, now)?;
+        transaction.commit()?;
+        Ok(replayed)
+    }
+
+    fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError> {
+        let transaction = self.connection.transaction()?;
+        let stopped = purge::step(&transaction, after, cutoff, limit)?;
+        transaction.commit()?;
+        Ok(stopped)
+    }
+
+    fn bytes(&mut self) -> Result<u64, SpoolError> {
+        Ok(bytes(&self.connection)?)
+    }
+}
+
+/// Returns the bytes of the pages that hold something.
+fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
+    Ok((pages * pragma("page_size")?).unsigned_abs())
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.exists() => {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn lock(path: &Path) -> Result<File, SpoolError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock_path = PathBuf::from(name);
+    let failed = |source| SpoolError::Open { path: lock_path.clone(), source };
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Makes the file if it is missing, and takes other people's rights from it: it holds payloads.
+/// SQLite gives its side files the same mode.
+fn private_file(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let mut permissions = file.metadata()?.permissions();
+    if permissions.mode() & 0o077 != 0 {
+        permissions.set_mode(0o600);
+        file.set_permissions(permissions)?;
+    }
+    Ok(())
+}
+
+fn connect(path: &Path, flags: OpenFlags, cache_kib: i32) -> Result<Connection, SpoolError> {
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "cache_size", -cache_kib)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(connection)
+    };
+    open().map_err(|error| explain(path, error))
+}
+
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES, |_| Ok(()))?;
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// Tells a file that is not a database from an engine that fails.
+fn explain(path: &Path, error: rusqlite::Error) -> SpoolError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => {
+            SpoolError::NotASpool { path: path.to_owned(), reason: "it is not an SQLite file".to_owned() }
+        }
+        Some(_) | None => SpoolError::Engine(error),
+    }
+}
+
+/// Returns the value of a key of the `meta` table.
+fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {
+    connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()
+}

@@ -1,0 +1,129 @@
+//! What lanes and the writer read: pages of deliveries, and identities.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use super::view::{request_id, timestamp};
+use crate::event::{Digest, Event, EventId};
+use crate::spool::SpoolError;
+use crate::spool::record::DestinationId;
+use crate::spool::store::{Due, Identity};
+
+/// Columns of an event with its body, for [`event`].
+const EVENT: &str = "e.id, e.request_id, e.subscription, e.kind, e.event_ts, e.received_at, b.body";
+
+pub(super) fn fresh(
+    connection: &Connection,
+    destination: DestinationId,
+    after: EventId,
+    until: EventId,
+    limit: usize,
+    bytes: usize,
+) -> Result<Vec<Arc<Event>>, SpoolError> {
+    let sql = format!(
+        "SELECT {EVENT} FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
+         WHERE d.destination = ?1 AND d.state = 0 AND d.due = 0 AND d.event > ?2 AND d.event <= ?3
+         ORDER BY d.event LIMIT ?4"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query((destination.0, after.0, until.0, limit))?;
+    let mut page = Vec::new();
+    let mut weight = 0;
+    while let Some(row) = rows.next()? {
+        let event = event(row)?;
+        weight += event.body.len();
+        page.push(Arc::new(event));
+        if weight >= bytes {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+pub(super) fn due(
+    connection: &Connection,
+    destination: DestinationId,
+    now: Timestamp,
+    limit: usize,
+    bytes: usize,
+    except: &[EventId],
+) -> Result<Vec<Due>, SpoolError> {
+    let sql = format!(
+        "SELECT {EVENT}, d.attempts, d.since FROM deliveries d
+         JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
+         WHERE d.destination = ?1 AND d.state = 1 AND d.due <= ?2 ORDER BY d.due, d.event LIMIT ?3"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query((destination.0, now.as_millisecond(), limit + except.len()))?;
+    let mut page = Vec::new();
+    let mut weight = 0;
+    while let Some(row) = rows.next()? {
+        if except.contains(&EventId(row.get(0)?)) {
+            continue;
+        }
+        let due = Due { event: Arc::new(event(row)?), attempts: row.get(7)?, since: timestamp(row.get(8)?) };
+        weight += due.event.body.len();
+        page.push(due);
+        if weight >= bytes || page.len() >= limit {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+pub(super) fn next_due(
+    connection: &Connection,
+    destination: DestinationId,
+    except: &[EventId],
+) -> Result<Option<Timestamp>, SpoolError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT event, due FROM deliveries WHERE destination = ?1 AND state = 1 ORDER BY due, event LIMIT ?2",
+    )?;
+    let mut rows = statement.query((destination.0, except.len() + 1))?;
+    while let Some(row) = rows.next()? {
+        if !except.contains(&EventId(row.get(0)?)) {
+            return Ok(Some(timestamp(row.get(1)?)));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn newest(connection: &Connection, limit: usize) -> Result<Vec<Identity>, SpoolError> {
+    let identities = connection
+        .prepare_cached("SELECT id, digest, subscription, received_at FROM events ORDER BY id DESC LIMIT ?1")?
+        .query_map([limit], identity_of)?
+        .collect::<Result<_, _>>()?;
+    Ok(identities)
+}
+
+pub(super) fn identity(connection: &Connection, id: EventId) -> Result<Option<Identity>, SpoolError> {
+    let identity = connection
+        .prepare_cached("SELECT id, digest, subscription, received_at FROM events WHERE id = ?1")?
+        .query_row([id.0], identity_of)
+        .optional()?;
+    Ok(identity)
+}
+
+fn identity_of(row: &Row<'_>) -> rusqlite::Result<Identity> {
+    Ok(Identity {
+        id: EventId(row.get(0)?),
+        digest: Digest(row.get(1)?),
+        subscription: row.get(2)?,
+        received_at: timestamp(row.get(3)?),
+    })
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        id: EventId(row.get(0)?),
+        request_id: request_id(row, 1)?,
+        subscription: row.get::<_, Arc<str>>(2)?,
+        kind: row.get(3)?,
+        event_ts: row.get(4)?,
+        received_at: timestamp(row.get(5)?),
+        body: Bytes::from(row.get::<_, Vec<u8>>(6)?),
+    })
+}

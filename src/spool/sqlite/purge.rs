@@ -1,0 +1,57 @@
+//! Retention: settled events are deleted in small steps, so that no step delays a commit for long.
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use crate::event::EventId;
+use crate::spool::SpoolError;
+
+/// Deletes those of the next `limit` events after `after` that are older than `cutoff` and that nobody
+/// waits for, has as a dead letter, or has yet to look at; see [`Store::purge`](crate::spool::store::Store::purge).
+pub(super) fn step(
+    connection: &Connection,
+    after: EventId,
+    cutoff: Timestamp,
+    limit: usize,
+) -> Result<Option<EventId>, SpoolError> {
+    let destinations: Vec<i64> = connection
+        .prepare_cached("SELECT id FROM destinations")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let seen: Vec<(i64, i64, bool)> = connection
+        .prepare_cached("SELECT id, received_at, parked IS NULL FROM events WHERE id > ?1 ORDER BY id LIMIT ?2")?
+        .query_map((after.0, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    let cutoff = cutoff.as_millisecond();
+    for (id, _, _) in seen.iter().filter(|(_, received_at, deliverable)| *received_at < cutoff && *deliverable) {
+        if !is_settled(connection, *id, &destinations)? {
+            continue;
+        }
+        for destination in &destinations {
+            connection
+                .prepare_cached("DELETE FROM deliveries WHERE destination = ?1 AND event = ?2")?
+                .execute((destination, id))?;
+        }
+        for sql in [
+            "DELETE FROM attempts WHERE event = ?1",
+            "DELETE FROM repeats WHERE event = ?1",
+            "DELETE FROM bodies WHERE event = ?1",
+            "DELETE FROM events WHERE id = ?1",
+        ] {
+            connection.prepare_cached(sql)?.execute([id])?;
+        }
+    }
+    let old = seen.last().filter(|(_, received_at, _)| *received_at < cutoff && seen.len() == limit);
+    Ok(old.map(|(id, _, _)| EventId(id.unsigned_abs())))
+}
+
+fn is_settled(connection: &Connection, id: i64, destinations: &[i64]) -> Result<bool, SpoolError> {
+    let mut unsettled =
+        connection.prepare_cached("SELECT 1 FROM deliveries WHERE destination = ?1 AND event = ?2 AND state <> 2")?;
+    for destination in destinations {
+        if unsettled.exists((destination, id))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

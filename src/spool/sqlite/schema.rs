@@ -1,0 +1,116 @@
+//! The tables. Times are milliseconds since 1970, in UTC.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{explain, meta};
+use crate::spool::SpoolError;
+
+/// Format of the tables below; a file with a higher number is refused.
+const FORMAT: i64 = 1;
+
+/// Marks the file as a spool, for `file` and for us: "zmhk".
+const APPLICATION_ID: i64 = 0x7a6d_686b;
+
+/// `events` is slim so that listing a million of them reads little; `bodies` holds the payloads.
+/// `deliveries.state`: 0 fresh, 1 retry, 2 delivered, 3 dead; `due` is 0 for fresh ones.
+/// The open index is what a lane pages by; delivered rows, the great majority, are not in it.
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL,
+  subscription TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  event_ts INTEGER,
+  received_at INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  parked TEXT
+);
+CREATE TABLE bodies (event INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE repeats (event INTEGER NOT NULL, at INTEGER NOT NULL, subscription TEXT NOT NULL);
+CREATE INDEX repeats_event ON repeats (event);
+CREATE TABLE deliveries (
+  destination INTEGER NOT NULL,
+  event INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  due INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  settled_at INTEGER,
+  outcome TEXT,
+  PRIMARY KEY (destination, event)
+) WITHOUT ROWID;
+CREATE INDEX deliveries_open ON deliveries (destination, state, due, event) WHERE state < 2;
+CREATE INDEX deliveries_dead ON deliveries (destination, event) WHERE state = 3;
+CREATE TABLE attempts (
+  id INTEGER PRIMARY KEY,
+  event INTEGER NOT NULL,
+  destination INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  elapsed_ms INTEGER NOT NULL,
+  cause TEXT NOT NULL,
+  excerpt TEXT NOT NULL
+);
+CREATE INDEX attempts_event ON attempts (event);
+CREATE TABLE destinations (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  pending INTEGER NOT NULL DEFAULT 0,
+  dead INTEGER NOT NULL DEFAULT 0,
+  delivered INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE subscriptions (name TEXT PRIMARY KEY, alive_at INTEGER, last_event_at INTEGER) WITHOUT ROWID;
+CREATE TABLE gaps (
+  id INTEGER PRIMARY KEY,
+  subscription TEXT NOT NULL,
+  opened_at INTEGER NOT NULL,
+  closed_at INTEGER,
+  reason TEXT NOT NULL,
+  last_event_at INTEGER
+);
+CREATE UNIQUE INDEX gaps_open ON gaps (subscription) WHERE closed_at IS NULL;
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  who TEXT NOT NULL,
+  action TEXT NOT NULL,
+  detail TEXT NOT NULL
+);
+INSERT INTO meta VALUES ('last_event', 0);
+";
+
+/// Makes the tables in a new file, and refuses a file that is not ours or too new.
+pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), SpoolError> {
+    if is_empty(connection).map_err(|error| explain(path, error))? {
+        let transaction = connection.unchecked_transaction()?;
+        transaction.execute_batch(TABLES)?;
+        transaction.execute("INSERT INTO meta VALUES ('format', ?1)", [FORMAT])?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.commit()?;
+    }
+    check(connection, path)
+}
+
+/// Refuses a file that is not ours or too new.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), SpoolError> {
+    let application: i64 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(|error| explain(path, error))?;
+    if application != APPLICATION_ID {
+        let reason = "it is an SQLite file of another program".to_owned();
+        return Err(SpoolError::NotASpool { path: path.to_owned(), reason });
+    }
+    let found = meta(connection, "format")?.unwrap_or(0);
+    if found > FORMAT {
+        return Err(SpoolError::Newer { path: path.to_owned(), found, known: FORMAT });
+    }
+    Ok(())
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)).map(|count| count == 0)
+}

@@ -1,0 +1,331 @@
+//! What operators read.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::types::{Type, Value};
+use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
+
+use super::page;
+use crate::config::filter::Pattern;
+use crate::event::{Digest, Event, EventId, RequestId};
+use crate::spool::SpoolError;
+use crate::spool::record::{
+    AttemptRow, DeadQuery, DeadRow, DeliveryRow, DeliveryState, DestinationId, DestinationRow, EventDetail, EventQuery,
+    EventRow, GapRow, SubscriptionRow,
+};
+use crate::spool::store::{Due, Pages, View};
+
+/// Is the reading half: one connection that cannot write.
+pub(super) struct SqliteView {
+    connection: Connection,
+}
+
+impl SqliteView {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection }
+    }
+}
+
+impl View for SqliteView {
+    fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, SpoolError> {
+        let (condition, values) = event_where(query);
+        let sql = format!("SELECT {EVENT_ROW} FROM events e WHERE {condition} ORDER BY e.id DESC LIMIT ?");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows: Vec<EventRow> =
+            statement.query_map(params_from_iter(values), event_row)?.collect::<Result<_, _>>()?;
+        for row in &mut rows {
+            row.deliveries = deliveries(&self.connection, row.id)?;
+        }
+        Ok(rows)
+    }
+
+    fn event(&mut self, id: EventId) -> Result<Option<EventDetail>, SpoolError> {
+        let sql = format!("SELECT {EVENT_ROW}, b.body FROM events e JOIN bodies b ON b.event = e.id WHERE e.id = ?1");
+        let found = self
+            .connection
+            .prepare_cached(&sql)?
+            .query_row([id.0], |row| Ok((event_row(row)?, row.get::<_, Vec<u8>>(10)?)))
+            .optional()?;
+        let Some((mut row, body)) = found else { return Ok(None) };
+        row.deliveries = deliveries(&self.connection, id)?;
+        let attempts = attempts(&self.connection, id)?;
+        Ok(Some(EventDetail { row, attempts, body: Bytes::from(body) }))
+    }
+
+    fn dead(&mut self, query: &DeadQuery) -> Result<Vec<DeadRow>, SpoolError> {
+        let (condition, mut values) = dead_where(query);
+        values.push(limit(query.limit));
+        let sql = format!(
+            "SELECT d.event, e.kind, n.name, d.attempts, e.received_at, d.settled_at, d.outcome FROM deliveries d
+             JOIN events e ON e.id = d.event JOIN destinations n ON n.id = d.destination
+             WHERE {condition} ORDER BY d.event DESC LIMIT ?"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params_from_iter(values), |row| {
+            Ok(DeadRow {
+                event: EventId(row.get(0)?),
+                kind: row.get(1)?,
+                destination: row.get(2)?,
+                attempts: row.get(3)?,
+                received_at: timestamp(row.get(4)?),
+                dead_at: timestamp(row.get(5)?),
+                reason: row.get(6)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn gaps(&mut self, most: usize) -> Result<Vec<GapRow>, SpoolError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, subscription, opened_at, closed_at, reason, last_event_at FROM gaps ORDER BY id DESC LIMIT ?1",
+        )?;
+        let rows = statement.query_map([limit(most)], |row| {
+            Ok(GapRow {
+                id: row.get(0)?,
+                subscription: row.get(1)?,
+                opened_at: timestamp(row.get(2)?),
+                closed_at: row.get::<_, Option<i64>>(3)?.map(timestamp),
+                reason: row.get(4)?,
+                last_event_at: row.get::<_, Option<i64>>(5)?.map(timestamp),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn destinations(&mut self) -> Result<Vec<DestinationRow>, SpoolError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT n.id, n.name, n.pending, n.dead, n.delivered,
+               (SELECT e.received_at FROM events e WHERE e.id = min(
+                 coalesce((SELECT min(event) FROM deliveries WHERE destination = n.id AND state = 0 AND due = 0), 1 << 62),
+                 coalesce((SELECT min(event) FROM deliveries WHERE destination = n.id AND state = 1), 1 << 62)))
+             FROM destinations n ORDER BY n.id",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok(DestinationRow {
+                id: DestinationId(row.get(0)?),
+                name: row.get(1)?,
+                pending: row.get(2)?,
+                dead: row.get(3)?,
+                delivered: row.get(4)?,
+                oldest_pending_at: row.get::<_, Option<i64>>(5)?.map(timestamp),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn subscriptions(&mut self) -> Result<Vec<SubscriptionRow>, SpoolError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT name, alive_at, last_event_at FROM subscriptions ORDER BY name")?;
+        let rows = statement.query_map([], |row| {
+            Ok(SubscriptionRow {
+                name: row.get(0)?,
+                alive_at: row.get::<_, Option<i64>>(1)?.map(timestamp),
+                last_event_at: row.get::<_, Option<i64>>(2)?.map(timestamp),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+impl Pages for SqliteView {
+    fn fresh(
+        &mut self,
+        destination: DestinationId,
+        after: EventId,
+        until: EventId,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<Arc<Event>>, SpoolError> {
+        page::fresh(&self.connection, destination, after, until, limit, bytes)
+    }
+
+    fn due(
+        &mut self,
+        destination: DestinationId,
+        now: Timestamp,
+        limit: usize,
+        bytes: usize,
+        except: &[EventId],
+    ) -> Result<Vec<Due>, SpoolError> {
+        page::due(&self.connection, destination, now, limit, bytes, except)
+    }
+
+    fn next_due(&mut self, destination: DestinationId, except: &[EventId]) -> Result<Option<Timestamp>, SpoolError> {
+        page::next_due(&self.connection, destination, except)
+    }
+}
+
+/// Columns of [`event_row`].
+const EVENT_ROW: &str = "e.id, e.kind, e.subscription, e.request_id, e.digest, e.event_ts, e.received_at, e.size,
+    (SELECT count(*) FROM repeats r WHERE r.event = e.id), e.parked";
+
+fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    Ok(EventRow {
+        id: EventId(row.get(0)?),
+        kind: row.get(1)?,
+        subscription: row.get(2)?,
+        request_id: request_id(row, 3)?,
+        digest: Digest(row.get(4)?),
+        event_ts: row.get(5)?,
+        received_at: timestamp(row.get(6)?),
+        size: row.get(7)?,
+        repeats: row.get(8)?,
+        parked: row.get(9)?,
+        deliveries: Vec::new(),
+    })
+}
+
+fn deliveries(connection: &Connection, id: EventId) -> Result<Vec<DeliveryRow>, SpoolError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT n.name, d.state, d.attempts, d.due, d.settled_at, d.outcome FROM destinations n
+         JOIN deliveries d ON d.destination = n.id AND d.event = ?1 ORDER BY n.id",
+    )?;
+    let rows = statement.query_map([id.0], |row| {
+        Ok(DeliveryRow {
+            destination: row.get(0)?,
+            state: state(row.get(1)?)?,
+            attempts: row.get(2)?,
+            due: Some(row.get(3)?).filter(|due| *due > 0).map(timestamp),
+            settled_at: row.get::<_, Option<i64>>(4)?.map(timestamp),
+            outcome: row.get(5)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn attempts(connection: &Connection, id: EventId) -> Result<Vec<AttemptRow>, SpoolError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT n.name, a.attempt, a.at, a.elapsed_ms, a.cause, a.excerpt FROM attempts a
+         JOIN destinations n ON n.id = a.destination WHERE a.event = ?1 ORDER BY a.id",
+    )?;
+    let rows = statement.query_map([id.0], |row| {
+        Ok(AttemptRow {
+            destination: row.get(0)?,
+            attempt: row.get(1)?,
+            at: timestamp(row.get(2)?),
+            elapsed_ms: row.get(3)?,
+            cause: row.get(4)?,
+            excerpt: row.get(5)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Is a condition under construction, with the values of its question marks.
+#[derive(Default)]
+struct Where {
+    terms: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Where {
+    fn and(&mut self, term: &str, value: impl Into<Value>) {
+        self.terms.push(term.to_owned());
+        self.values.push(value.into());
+    }
+
+    /// Compares a prefix by its bytes: `GLOB` and `LIKE` would give some characters a meaning.
+    fn and_kind(&mut self, pattern: Option<&Pattern>) {
+        match pattern {
+            None | Some(Pattern::All) => {}
+            Some(Pattern::Exact(kind)) => self.and("e.kind = ?", kind.to_string()),
+            Some(Pattern::Prefix(prefix)) => {
+                self.and("substr(e.kind, 1, length(?)) = ?", prefix.to_string());
+                self.values.push(prefix.to_string().into());
+            }
+        }
+    }
+
+    fn finish(mut self) -> (String, Vec<Value>) {
+        if self.terms.is_empty() {
+            self.terms.push("true".to_owned());
+        }
+        (self.terms.join(" AND "), self.values)
+    }
+}
+
+fn event_where(query: &EventQuery) -> (String, Vec<Value>) {
+    let mut condition = Where::default();
+    condition.and_kind(query.kind.as_ref());
+    if let Some(before) = query.before {
+        condition.and("e.id < ?", id(before));
+    }
+    if let Some(since) = query.since {
+        condition.and("e.received_at >= ?", since.as_millisecond());
+    }
+    if let Some(until) = query.until {
+        condition.and("e.received_at < ?", until.as_millisecond());
+    }
+    if query.parked {
+        condition.terms.push("e.parked IS NOT NULL".to_owned());
+    }
+    let delivery = "EXISTS (SELECT 1 FROM destinations n JOIN deliveries d ON d.destination = n.id AND d.event = e.id";
+    match (&query.destination, query.state) {
+        (None, None) => {}
+        (Some(name), None) => condition.and(&format!("{delivery} WHERE n.name = ?)"), name.clone()),
+        (None, Some(state)) => condition.and(&format!("{delivery} WHERE d.state = ?)"), code(state)),
+        (Some(name), Some(state)) => {
+            condition.and(&format!("{delivery} WHERE n.name = ? AND d.state = ?)"), name.clone());
+            condition.values.push(code(state).into());
+        }
+    }
+    condition.values.push(limit(query.limit));
+    condition.finish()
+}
+
+/// Returns the condition that chooses dead letters, over `deliveries d`, `events e` and `destinations n`.
+pub(super) fn dead_where(query: &DeadQuery) -> (String, Vec<Value>) {
+    let mut condition = Where::default();
+    condition.terms.push("d.state = 3".to_owned());
+    condition.and_kind(query.kind.as_ref());
+    if let Some(before) = query.before {
+        condition.and("d.event < ?", id(before));
+    }
+    if let Some(name) = &query.destination {
+        condition.and("n.name = ?", name.clone());
+    }
+    if !query.events.is_empty() {
+        condition.terms.push(format!("d.event IN ({})", vec!["?"; query.events.len()].join(", ")));
+        condition.values.extend(query.events.iter().map(|event| Value::from(id(*event))));
+    }
+    condition.finish()
+}
+
+fn limit(limit: usize) -> Value {
+    i64::try_from(limit).unwrap_or(i64::MAX).into()
+}
+
+fn id(id: EventId) -> i64 {
+    i64::try_from(id.0).unwrap_or(i64::MAX)
+}
+
+fn code(state: DeliveryState) -> i64 {
+    match state {
+        DeliveryState::Fresh => 0,
+        DeliveryState::Retry => 1,
+        DeliveryState::Delivered => 2,
+        DeliveryState::Dead => 3,
+    }
+}
+
+fn state(code: i64) -> rusqlite::Result<DeliveryState> {
+    match code {
+        0 => Ok(DeliveryState::Fresh),
+        1 => Ok(DeliveryState::Retry),
+        2 => Ok(DeliveryState::Delivered),
+        3 => Ok(DeliveryState::Dead),
+        _ => Err(rusqlite::Error::IntegralValueOutOfRange(1, code)),
+    }
+}
+
+/// Reads a time that this program wrote; one out of range was written by somebody else and shows as 1970.
+pub(super) fn timestamp(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+pub(super) fn request_id(row: &Row<'_>, column: usize) -> rusqlite::Result<RequestId> {
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}

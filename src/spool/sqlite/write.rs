@@ -1,0 +1,250 @@
+//! The writing statements.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::meta;
+use super::view::dead_where;
+use crate::event::EventId;
+use crate::spool::SpoolError;
+use crate::spool::record::{DeadQuery, DestinationId};
+use crate::spool::settlement::{Outcome, Settlement};
+use crate::spool::store::{Batch, LedgerEntry, NewEvent};
+
+/// How the counters of a destination change with a batch.
+#[derive(Default)]
+struct Change {
+    pending: i64,
+    dead: i64,
+    delivered: i64,
+}
+
+type Changes = BTreeMap<DestinationId, Change>;
+
+pub(super) fn last_event(connection: &Connection) -> Result<EventId, SpoolError> {
+    Ok(EventId(meta(connection, "last_event")?.unwrap_or(0).unsigned_abs()))
+}
+
+pub(super) fn batch(connection: &Connection, batch: &Batch) -> Result<(), SpoolError> {
+    let mut changes = Changes::new();
+    insert_events(connection, &batch.events, &mut changes)?;
+    for repeat in &batch.repeats {
+        connection
+            .prepare_cached("INSERT INTO repeats (event, at, subscription) VALUES (?1, ?2, ?3)")?
+            .execute(params![repeat.of.0, repeat.at.as_millisecond(), repeat.subscription])?;
+    }
+    for settlement in &batch.settlements {
+        settle(connection, settlement, changes.entry(settlement.destination).or_default())?;
+    }
+    for entry in &batch.ledger {
+        ledger(connection, entry)?;
+    }
+    count(connection, &changes)
+}
+
+fn insert_events(connection: &Connection, events: &[NewEvent], changes: &mut Changes) -> Result<(), SpoolError> {
+    let Some(last) = events.last() else { return Ok(()) };
+    let mut event = connection.prepare_cached(
+        "INSERT INTO events (id, kind, subscription, request_id, digest, event_ts, received_at, size, parked)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    let mut body = connection.prepare_cached("INSERT INTO bodies (event, body) VALUES (?1, ?2)")?;
+    let mut delivery = connection.prepare_cached(
+        "INSERT INTO deliveries (destination, event, state, attempts, due, since) VALUES (?1, ?2, 0, 0, 0, ?3)",
+    )?;
+    let mut heard: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    for new in events {
+        let NewEvent { event: e, digest, parked, destinations } = new;
+        let received_at = e.received_at.as_millisecond();
+        event.execute(params![
+            e.id.0,
+            e.kind,
+            e.subscription,
+            e.request_id.to_string(),
+            digest.0,
+            e.event_ts,
+            received_at,
+            e.body.len(),
+            parked
+        ])?;
+        body.execute(params![e.id.0, &e.body[..]])?;
+        for id in destinations.iter() {
+            delivery.execute(params![id.0, e.id.0, received_at])?;
+            changes.entry(*id).or_default().pending += 1;
+        }
+        heard.insert(&e.subscription, e.received_at);
+    }
+    for (subscription, at) in heard {
+        connection
+            .prepare_cached(
+                "INSERT INTO subscriptions (name, alive_at, last_event_at) VALUES (?1, ?2, ?2)
+                 ON CONFLICT DO UPDATE SET alive_at = ?2, last_event_at = ?2",
+            )?
+            .execute(params![subscription, at.as_millisecond()])?;
+    }
+    connection.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'last_event'")?.execute([last.event.id.0])?;
+    Ok(())
+}
+
+/// Writes a report, unless the delivery is settled already: then it was replayed or reported before.
+fn settle(connection: &Connection, settlement: &Settlement, change: &mut Change) -> Result<(), SpoolError> {
+    let Settlement { destination, event, attempts, at, outcome, failed } = settlement;
+    let at = at.as_millisecond();
+    let (state, due, settled_at, text) = match outcome {
+        Outcome::Delivered { status } => (2, 0, Some(at), format!("status {status}").into_boxed_str()),
+        Outcome::Retry { due, cause } => (1, due.as_millisecond(), None, cause.clone()),
+        Outcome::Dead { reason } => (3, 0, Some(at), reason.clone()),
+    };
+    let changed = connection
+        .prepare_cached(
+            "UPDATE deliveries SET state = ?3, attempts = ?4, due = ?5, settled_at = ?6, outcome = ?7
+             WHERE destination = ?1 AND event = ?2 AND state < 2",
+        )?
+        .execute(params![destination.0, event.0, state, attempts, due, settled_at, text])?;
+    if changed == 1 {
+        match outcome {
+            Outcome::Delivered { .. } => {
+                change.pending -= 1;
+                change.delivered += 1;
+            }
+            Outcome::Dead { .. } => {
+                change.pending -= 1;
+                change.dead += 1;
+            }
+            Outcome::Retry { .. } => {}
+        }
+    }
+    if let Some(failed) = failed {
+        connection
+            .prepare_cached(
+                "INSERT INTO attempts (event, destination, attempt, at, elapsed_ms, cause, excerpt)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                event.0,
+                destination.0,
+                attempts,
+                failed.at.as_millisecond(),
+                failed.elapsed_ms,
+                failed.cause,
+                failed.excerpt
+            ])?;
+    }
+    Ok(())
+}
+
+fn ledger(connection: &Connection, entry: &LedgerEntry) -> Result<(), SpoolError> {
+    match entry {
+        LedgerEntry::Alive { subscription, at } => alive(connection, subscription, *at)?,
+        LedgerEntry::GapOpened { subscription, at, reason } => open_gap(connection, subscription, *at, reason)?,
+        LedgerEntry::GapClosed { subscription, at } => {
+            connection
+                .prepare_cached(
+                    "UPDATE gaps SET closed_at = max(opened_at, ?2) WHERE subscription = ?1 AND closed_at IS NULL",
+                )?
+                .execute(params![subscription, at.as_millisecond()])?;
+            alive(connection, subscription, *at)?;
+        }
+    }
+    Ok(())
+}
+
+fn alive(connection: &Connection, subscription: &str, at: Timestamp) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO subscriptions (name, alive_at) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET alive_at = ?2",
+        )?
+        .execute(params![subscription, at.as_millisecond()])?;
+    Ok(())
+}
+
+/// Opens a gap; one that is open already stays as it is.
+fn open_gap(connection: &Connection, subscription: &str, at: Timestamp, reason: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO gaps (subscription, opened_at, reason, last_event_at)
+             VALUES (?1, ?2, ?3, (SELECT last_event_at FROM subscriptions WHERE name = ?1))
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![subscription, at.as_millisecond(), reason])?;
+    Ok(())
+}
+
+/// The last sign of life opens the gap of a process that ended without a word; a first start opens one at `now`.
+pub(super) fn begin(connection: &Connection, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
+    for name in subscriptions {
+        let alive_at: Option<i64> = connection
+            .prepare_cached("SELECT max(alive_at) FROM subscriptions WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))?;
+        match alive_at.and_then(|at| Timestamp::from_millisecond(at).ok()) {
+            Some(at) => open_gap(connection, name, at.min(now), "zoomhook was not running")?,
+            None => open_gap(connection, name, now, "first start")?,
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn register(connection: &Connection, names: &[Arc<str>]) -> Result<Vec<DestinationId>, SpoolError> {
+    let mut ids = Vec::with_capacity(names.len());
+    for name in names {
+        connection
+            .prepare_cached("INSERT INTO destinations (name) VALUES (?1) ON CONFLICT DO NOTHING")?
+            .execute([name])?;
+        let id = connection
+            .prepare_cached("SELECT id FROM destinations WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))?;
+        ids.push(DestinationId(id));
+    }
+    Ok(ids)
+}
+
+pub(super) fn replay_dead(
+    connection: &Connection,
+    query: &DeadQuery,
+    who: &str,
+    now: Timestamp,
+) -> Result<Vec<(DestinationId, u64)>, SpoolError> {
+    let (condition, mut values) = dead_where(query);
+    let now = now.as_millisecond();
+    let sql = format!(
+        "UPDATE deliveries SET state = 1, attempts = 0, due = ?, since = ?, settled_at = NULL
+         WHERE (destination, event) IN (SELECT d.destination, d.event FROM deliveries d
+           JOIN events e ON e.id = d.event JOIN destinations n ON n.id = d.destination
+           WHERE {condition} ORDER BY d.event LIMIT ?)
+         RETURNING destination"
+    );
+    values.insert(0, now.into());
+    values.insert(0, now.into());
+    values.push(i64::try_from(query.limit).unwrap_or(i64::MAX).into());
+    let mut changes = Changes::new();
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        let change = changes.entry(DestinationId(row.get(0)?)).or_default();
+        change.pending += 1;
+        change.dead -= 1;
+    }
+    count(connection, &changes)?;
+    let replayed: Vec<_> = changes.iter().map(|(id, change)| (*id, change.pending.unsigned_abs())).collect();
+    let total: u64 = replayed.iter().map(|(_, count)| count).sum();
+    let detail = format!("{total} dead letters made due: {query}");
+    connection
+        .prepare_cached("INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, 'replay_dead', ?3)")?
+        .execute(params![now, who, detail])?;
+    Ok(replayed)
+}
+
+fn count(connection: &Connection, changes: &Changes) -> Result<(), SpoolError> {
+    for (id, change) in changes {
+        connection
+            .prepare_cached(
+                "UPDATE destinations SET pending = pending + ?2, dead = dead + ?3, delivered = delivered + ?4
+                 WHERE id = ?1",
+            )?
+            .execute(params![id.0, change.pending, change.dead, change.delivered])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! What an engine must be able to do: one half writes, the other reads.
+//!
+//! SQLite is the engine; the traits name what the rest of the program relies on, so that a second
+//! engine has a list to fulfil.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::SpoolError;
+use super::record::{
+    DeadQuery, DeadRow, DestinationId, DestinationRow, EventDetail, EventQuery, EventRow, GapRow, SubscriptionRow,
+};
+use super::settlement::Settlement;
+use crate::event::{Digest, Event, EventId};
+
+/// Is what one commit makes durable, all of it or nothing.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) events: Vec<NewEvent>,
+    pub(crate) repeats: Vec<Repeat>,
+    pub(crate) settlements: Vec<Settlement>,
+    pub(crate) ledger: Vec<LedgerEntry>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.repeats.is_empty() && self.settlements.is_empty() && self.ledger.is_empty()
+    }
+}
+
+/// Is an event with all that its rows need.
+pub(crate) struct NewEvent {
+    pub(crate) event: Arc<Event>,
+    pub(crate) digest: Digest,
+    pub(crate) parked: Option<&'static str>,
+    /// Who wants it.
+    pub(crate) destinations: Arc<[DestinationId]>,
+}
+
+/// Is a body that came again.
+pub(crate) struct Repeat {
+    /// The event that had it first.
+    pub(crate) of: EventId,
+    pub(crate) subscription: Arc<str>,
+    pub(crate) at: Timestamp,
+}
+
+/// Is what the loss ledger is told.
+pub(crate) enum LedgerEntry {
+    Alive { subscription: Arc<str>, at: Timestamp },
+    GapOpened { subscription: Arc<str>, at: Timestamp, reason: Box<str> },
+    GapClosed { subscription: Arc<str>, at: Timestamp },
+}
+
+/// Is what is compared before an event counts as a repeat.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Identity {
+    pub(crate) id: EventId,
+    pub(crate) digest: Digest,
+    pub(crate) subscription: Box<str>,
+    pub(crate) received_at: Timestamp,
+}
+
+/// Is the writing half of an engine. Every method is one transaction.
+pub(crate) trait Store: Send {
+    /// Returns the number of the last event that was ever stored, purged ones included.
+    fn last_event(&mut self) -> Result<EventId, SpoolError>;
+    /// Returns the identities of the newest events, newest first.
+    fn newest(&mut self, limit: usize) -> Result<Vec<Identity>, SpoolError>;
+    /// Returns the identity of one event.
+    fn identity(&mut self, id: EventId) -> Result<Option<Identity>, SpoolError>;
+    /// Makes a batch durable, or changes nothing.
+    fn commit(&mut self, batch: &Batch) -> Result<(), SpoolError>;
+    /// Returns the numbers of these destinations, giving one to those that are new.
+    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<DestinationId>, SpoolError>;
+    /// Makes sure that each of these subscriptions has a gap open: none of them has a socket yet.
+    fn begin(&mut self, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError>;
+    /// Makes dead letters due at `now`, and returns how many of each destination.
+    fn replay_dead(
+        &mut self,
+        query: &DeadQuery,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<Vec<(DestinationId, u64)>, SpoolError>;
+    /// Deletes settled events that were received before `cutoff`, looking at no more than `limit` of those
+    /// that come after `after`; returns where it stopped, or `None` when it has seen all.
+    fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError>;
+    /// Returns the bytes in use.
+    fn bytes(&mut self) -> Result<u64, SpoolError>;
+}
+
+/// Is a delivery whose next attempt is due.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Attempts made since it was stored or last replayed.
+    pub attempts: u32,
+    /// When it was stored or last replayed.
+    pub since: Timestamp,
+}
+
+/// Reads a spool as operators do.
+pub trait View: Send {
+    /// Lists events, newest first.
+    ///
+    /// # Errors
+    /// When the spool cannot be read; the same holds for every method.
+    fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, SpoolError>;
+    /// Returns one event with all that is known of it.
+    fn event(&mut self, id: EventId) -> Result<Option<EventDetail>, SpoolError>;
+    /// Lists dead letters, newest first.
+    fn dead(&mut self, query: &DeadQuery) -> Result<Vec<DeadRow>, SpoolError>;
+    /// Lists gaps, newest first.
+    fn gaps(&mut self, limit: usize) -> Result<Vec<GapRow>, SpoolError>;
+    /// Lists every destination that the spool ever had, configured now or not.
+    fn destinations(&mut self) -> Result<Vec<DestinationRow>, SpoolError>;
+    /// Lists every subscription that the spool ever had.
+    fn subscriptions(&mut self) -> Result<Vec<SubscriptionRow>, SpoolError>;
+}
+
+/// Reads a spool as lanes do.
+pub(crate) trait Pages: View {
+    /// Returns the next events after `after`, up to `until`, that were never attempted: at most `limit`, and
+    /// about `bytes` of bodies.
+    ///
+    /// # Errors
+    /// When the spool cannot be read; the same holds for every method.
+    fn fresh(
+        &mut self,
+        destination: DestinationId,
+        after: EventId,
+        until: EventId,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<Arc<Event>>, SpoolError>;
+    /// Returns deliveries whose next attempt is due at `now`, the longest due first, skipping those in `except`.
+    fn due(
+        &mut self,
+        destination: DestinationId,
+        now: Timestamp,
+        limit: usize,
+        bytes: usize,
+        except: &[EventId],
+    ) -> Result<Vec<Due>, SpoolError>;
+    /// Tells when the first retry is due, leaving out those in `except`.
+    fn next_due(&mut self, destination: DestinationId, except: &[EventId]) -> Result<Option<Timestamp>, SpoolError>;
+}

@@ -1,0 +1,527 @@
+//! The spool as its users see it: a real file, a real writer thread.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use super::feed::Item;
+use super::record::{DeliveryState, EventQuery};
+use super::settlement::Outcome;
+use super::*;
+use crate::config::filter::EventFilter;
+use crate::event::{EventId, Received};
+
+#[tokio::test]
+async fn event_is_handed_out_after_it_is_on_the_disk() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feed = running.route(&[("crm", "*")]).await;
+    running.append("meeting.started", "{}").await;
+    let event = fresh(&mut feed[0]).await;
+    let stored = open_view(bench.path()).expect("a spool").event(event.id).expect("readable").expect("stored");
+    assert_eq!((stored.body, &*stored.row.kind), (Bytes::from_static(b"{}"), "meeting.started"));
+    assert_eq!(stored.row.deliveries[0].state, DeliveryState::Fresh);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn each_destination_gets_what_it_wants() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feeds = running.route(&[("all", "*"), ("recordings", "recording.*")]).await;
+    for kind in ["meeting.started", "recording.completed", "user.created"] {
+        running.append(kind, kind).await;
+    }
+    let kinds =
+        [fresh(&mut feeds[0]).await, fresh(&mut feeds[0]).await, fresh(&mut feeds[0]).await].map(|e| e.kind.clone());
+    assert_eq!(kinds.map(String::from), ["meeting.started", "recording.completed", "user.created"]);
+    assert_eq!(&*fresh(&mut feeds[1]).await.kind, "recording.completed");
+    running.spool.flush().await.expect("open");
+    assert_eq!(bench.pending(), [3, 1]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn slow_lane_pages_what_memory_did_not_hold_in_order_and_once() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feeds = running.route(&[("slow", "*")]).await;
+    const COUNT: u64 = 5000;
+    for n in 0..COUNT {
+        running.append("e", &format!("{n:0500}")).await;
+    }
+    running.spool.flush().await.expect("open");
+    for n in 1..=COUNT {
+        assert_eq!(fresh(&mut feeds[0]).await.id, EventId(n));
+        if n % 7 == 0 {
+            running.append("e", &format!("late {n}")).await;
+        }
+    }
+    for n in 1..=COUNT / 7 {
+        assert_eq!(fresh(&mut feeds[0]).await.id, EventId(COUNT + n));
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn unsettled_events_come_again_after_a_restart_and_settled_ones_do_not() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*")]).await;
+    for body in ["1", "2", "3"] {
+        running.append("e", body).await;
+    }
+    let second = [fresh(&mut feeds[0]).await, fresh(&mut feeds[0]).await][1].id;
+    running.settle(&feeds[0], second, Outcome::Delivered { status: 200 }).await;
+    running.stop().await;
+
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*")]).await;
+    let ids = [fresh(&mut feeds[0]).await.id, fresh(&mut feeds[0]).await.id];
+    assert_eq!(ids, [EventId(1), EventId(3)]);
+    running.append("e", "4").await;
+    assert_eq!(fresh(&mut feeds[0]).await.id, EventId(4), "numbers go on after a restart");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn retry_is_read_when_it_is_due_and_not_while_it_is_busy() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*")]).await;
+    running.append("e", "1").await;
+    let event = fresh(&mut feeds[0]).await.id;
+    let due = Timestamp::now() + SignedDuration::from_secs(60);
+    running.settle(&feeds[0], event, Outcome::Retry { due, cause: "status 503".into() }).await;
+
+    let early = feeds[0].due(due - SignedDuration::from_secs(1), 10, Vec::new()).await.expect("readable");
+    assert!(early.page.is_empty());
+    assert_eq!(early.next.map(|at| at.as_millisecond()), Some(due.as_millisecond()));
+    let busy = feeds[0].due(due, 10, vec![event]).await.expect("readable");
+    assert!(busy.page.is_empty() && busy.next.is_none());
+    let page = feeds[0].due(due, 10, Vec::new()).await.expect("readable");
+    assert_eq!((page.page[0].event.id, page.page[0].attempts), (event, 1));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn dead_letters_stay_and_can_be_made_due_again() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*")]).await;
+    running.append("e", "1").await;
+    let event = fresh(&mut feeds[0]).await.id;
+    running.settle(&feeds[0], event, Outcome::Dead { reason: "status 410".into() }).await;
+    let query = DeadQuery { limit: 10, ..DeadQuery::default() };
+    let listed = running
+        .spool
+        .read({
+            let query = query.clone();
+            move |view| view.dead(&query)
+        })
+        .await
+        .expect("readable");
+    assert_eq!((listed.len(), &*listed[0].reason), (1, "status 410"));
+
+    assert_eq!(running.spool.replay_dead(query.clone(), "test").await.expect("open"), 1);
+    assert!(matches!(feeds[0].next().await, Some(Item::Due(_))), "the lane is woken");
+    let due = feeds[0].due(Timestamp::now(), 10, Vec::new()).await.expect("readable");
+    assert_eq!((due.page[0].event.id, due.page[0].attempts), (event, 0));
+    assert_eq!(running.spool.replay_dead(query, "test").await.expect("open"), 0, "nothing is dead any more");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn repeats_are_recorded_and_not_delivered_again() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*")]).await;
+    for body in ["a", "a", "b"] {
+        running.append("e", body).await;
+    }
+    let bodies = [fresh(&mut feeds[0]).await, fresh(&mut feeds[0]).await].map(|event| event.body.clone());
+    assert_eq!(bodies, ["a", "b"]);
+    running.append("e", "a").await;
+    running.spool.flush().await.expect("open");
+    let row = bench.event(1);
+    assert_eq!(row.repeats, 2);
+    running.stop().await;
+
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    running.append("e", "b").await;
+    running.stop().await;
+    assert_eq!(bench.event(2).repeats, 1, "recognised across a restart");
+}
+
+#[tokio::test]
+async fn twins_of_one_group_are_repeats_and_strangers_are_not() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let groups = [("a", "twins"), ("b", "twins"), ("c", "c")];
+    let routes = Routes {
+        subscriptions: groups.map(|(name, group)| (name.into(), group.into())).into(),
+        destinations: vec![("crm".into(), EventFilter::all())],
+    };
+    let mut feeds = running.spool.route(routes).await.expect("open");
+    for (subscription, _) in groups {
+        running.spool.appender().append(received(subscription, "e", "same")).await.expect("open");
+    }
+    let came_by = [fresh(&mut feeds[0].1).await, fresh(&mut feeds[0].1).await].map(|event| event.subscription.clone());
+    assert_eq!(came_by.map(|name| name.to_string()), ["a", "c"]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn parked_frames_are_kept_and_delivered_to_nobody() {
+    let bench = Bench::new();
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    let parked = Received { parked: Some("the frame is not JSON"), ..received("main", "", "garbage") };
+    running.spool.appender().append(parked).await.expect("open");
+    running.stop().await;
+    let row = bench.event(1);
+    assert_eq!((row.parked.as_deref(), row.deliveries.len()), (Some("the frame is not JSON"), 0));
+}
+
+#[tokio::test]
+async fn second_process_is_refused() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let error = bench.open().err().expect("in use");
+    assert!(matches!(error, SpoolError::InUse(_)), "{error}");
+    running.stop().await;
+    assert!(bench.open().is_ok());
+}
+
+#[test]
+fn newer_format_is_refused_in_words() {
+    let bench = Bench::new();
+    drop(bench.open().expect("a new spool"));
+    let connection = rusqlite::Connection::open(bench.path()).expect("opens");
+    connection.execute("UPDATE meta SET value = 99 WHERE key = 'format'", []).expect("a spool");
+    let error = bench.open().err().expect("newer").to_string();
+    assert!(error.contains("has format 99") && error.contains("run a newer zoomhook"), "{error}");
+    let error = open_view(bench.path()).err().expect("newer").to_string();
+    assert!(error.contains("has format 99"), "{error}");
+}
+
+#[test]
+fn files_that_are_no_spool_are_refused_and_left_alone() {
+    let bench = Bench::new();
+    std::fs::write(bench.path(), "no database, but long enough to have a header of one, as it should be for this")
+        .expect("written");
+    assert!(matches!(bench.open(), Err(SpoolError::NotASpool { .. })));
+    std::fs::remove_file(bench.path()).expect("there");
+    let other = rusqlite::Connection::open(bench.path()).expect("opens");
+    other.execute_batch("CREATE TABLE t (x)").expect("a table");
+    assert!(matches!(bench.open(), Err(SpoolError::NotASpool { .. })));
+    assert!(matches!(open_view(Path::new("/nonexistent/spool.db")), Err(SpoolError::Missing(_))));
+}
+
+#[cfg(unix)]
+#[test]
+fn payloads_are_private_to_the_owner() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::new();
+    let settings = config::Spool { path: bench.directory.path().join("made/here/spool.db"), ..bench.settings() };
+    let (_spool, _writer) = Spool::open(&settings, Clock::system(), Arc::default()).expect("opens");
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&settings.path), 0o600);
+    assert_eq!(mode(settings.path.parent().expect("a directory")), 0o700);
+    assert_eq!(mode(&settings.path.with_extension("db-wal")), 0o600);
+}
+
+#[tokio::test]
+async fn gap_is_open_from_the_last_sign_of_life_until_a_socket_is_live() {
+    let bench = Bench::new();
+    let running = bench.start();
+    running.route(&[]).await;
+    let (appender, name) = (running.spool.appender(), Arc::<str>::from("main"));
+    let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).expect("within range");
+    appender.gap_closed(Arc::clone(&name), Timestamp::now()).await.expect("open");
+    appender.gap_opened(Arc::clone(&name), at(10), "closed by zoom: 1000 Bye".into()).await.expect("open");
+    appender.gap_opened(Arc::clone(&name), at(11), "still down".into()).await.expect("open");
+    appender.gap_closed(Arc::clone(&name), at(12)).await.expect("open");
+    appender.alive(Arc::clone(&name), at(17)).await.expect("open");
+    running.stop().await;
+    // The process ends here without a word, and starts again.
+    let running = bench.start();
+    running.route(&[]).await;
+    running.stop().await;
+
+    let gaps = open_view(bench.path()).expect("a spool").gaps(10).expect("readable");
+    let seen: Vec<_> = gaps.iter().rev().map(|gap| (&*gap.reason, gap.closed_at.is_some())).collect();
+    assert_eq!(seen, [("first start", true), ("closed by zoom: 1000 Bye", true), ("zoomhook was not running", false)]);
+    assert_eq!((gaps[1].opened_at, gaps[1].closed_at), (at(10), Some(at(12))));
+}
+
+#[tokio::test]
+async fn purge_takes_what_is_delivered_and_old_and_nothing_else() {
+    let bench = Bench { retention: Duration::ZERO, ..Bench::new() };
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*")]).await;
+    for n in 0..6 {
+        running.append("e", &n.to_string()).await;
+        fresh(&mut feeds[0]).await;
+    }
+    let due = Timestamp::now();
+    let outcomes = [
+        Outcome::Delivered { status: 200 },
+        Outcome::Retry { due, cause: "timeout".into() },
+        Outcome::Dead { reason: "status 410".into() },
+        Outcome::Delivered { status: 204 },
+    ];
+    for (id, outcome) in (1..).zip(outcomes) {
+        running.settle(&feeds[0], EventId(id), outcome).await;
+    }
+    running.stop().await;
+    // The first thing a writer does when nothing comes is to purge.
+    let running = bench.start();
+    bench.until(|| bench.ids() == [6, 5, 3, 2]).await;
+    running.append("e", "new").await;
+    running.spool.flush().await.expect("open");
+    assert!(bench.ids().contains(&7), "numbers are never used twice");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn rerouting_keeps_the_feeds_that_stay() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut stays = running.route(&[("stays", "*"), ("goes", "*")]).await;
+    running.append("e", "1").await;
+    let mut new = running.route(&[("new", "*"), ("stays", "other.*")]).await;
+    assert_eq!(new.len(), 1, "a feed for the new destination alone");
+    running.append("e", "2").await;
+    running.append("other.e", "3").await;
+    assert_eq!(fresh(&mut stays[0]).await.body, "1");
+    assert_eq!(fresh(&mut stays[0]).await.body, "3", "the filter changed");
+    assert_eq!(fresh(&mut new[0]).await.body, "2", "a new destination starts from now");
+    assert_eq!(fresh(&mut stays[1]).await.body, "1");
+    assert!(stays[1].next().await.is_none(), "a feed that was taken out ends");
+    running.stop().await;
+    let waiting = open_view(bench.path()).expect("a spool").destinations().expect("readable");
+    assert_eq!((&*waiting[1].name, waiting[1].pending), ("goes", 1), "what waited for it is kept");
+}
+
+#[tokio::test]
+async fn full_disk_is_a_state_and_costs_no_event() {
+    let bench = Bench::new();
+    let full = Arc::new(AtomicBool::new(true));
+    let store = FullDisk { disk: sqlite::Sqlite::open(bench.path()).expect("opens"), full: Arc::clone(&full) };
+    let running = bench.start_on(Box::new(store));
+    let mut health = running.spool.health();
+    let mut feed = running.route(&[("crm", "*")]).await;
+    for body in ["1", "2", "3"] {
+        running.append("e", body).await;
+    }
+    health
+        .wait_for(|health| matches!(health, Health::Failing { reason, .. } if reason.contains("full")))
+        .await
+        .expect("open");
+    full.store(false, Ordering::Relaxed);
+    health.wait_for(|health| *health == Health::Writable).await.expect("open");
+    for id in 1..=3 {
+        assert_eq!(fresh(&mut feed[0]).await.id, EventId(id));
+    }
+    running.stop().await;
+    assert_eq!(bench.ids(), [3, 2, 1]);
+}
+
+#[tokio::test]
+async fn full_disk_makes_sources_wait_with_bounded_memory() {
+    let bench = Bench::new();
+    let full = Arc::new(AtomicBool::new(true));
+    let store = FullDisk { disk: sqlite::Sqlite::open(bench.path()).expect("opens"), full: Arc::clone(&full) };
+    let running = bench.start_on(Box::new(store));
+    running.route(&[]).await;
+    let appender = running.spool.appender();
+    let body = "x".repeat(4 << 20);
+    let mut taken = 0;
+    while let Some(appended) = appender.append(received("main", "e", &format!("{taken}{body}"))).now_or_never() {
+        appended.expect("open");
+        taken += 1;
+        assert!(taken < 100, "the queue has no end");
+    }
+    full.store(false, Ordering::Relaxed);
+    running.spool.flush().await.expect("open");
+    assert_eq!(bench.ids().len(), taken);
+    running.stop().await;
+}
+
+/// Is a disk that can be full: every commit of events fails then as SQLite says it.
+struct FullDisk {
+    disk: sqlite::Sqlite,
+    full: Arc<AtomicBool>,
+}
+
+impl store::Store for FullDisk {
+    fn commit(&mut self, batch: &store::Batch) -> Result<(), SpoolError> {
+        if self.full.load(Ordering::Relaxed) {
+            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            return Err(rusqlite::Error::SqliteFailure(full, Some("database or disk is full".to_owned())).into());
+        }
+        self.disk.commit(batch)
+    }
+
+    fn last_event(&mut self) -> Result<EventId, SpoolError> {
+        self.disk.last_event()
+    }
+
+    fn newest(&mut self, limit: usize) -> Result<Vec<store::Identity>, SpoolError> {
+        self.disk.newest(limit)
+    }
+
+    fn identity(&mut self, id: EventId) -> Result<Option<store::Identity>, SpoolError> {
+        self.disk.identity(id)
+    }
+
+    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<record::DestinationId>, SpoolError> {
+        self.disk.register(names)
+    }
+
+    fn begin(&mut self, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
+        self.disk.begin(subscriptions, now)
+    }
+
+    fn replay_dead(
+        &mut self,
+        query: &DeadQuery,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<Vec<(record::DestinationId, u64)>, SpoolError> {
+        self.disk.replay_dead(query, who, now)
+    }
+
+    fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError> {
+        self.disk.purge(after, cutoff, limit)
+    }
+
+    fn bytes(&mut self) -> Result<u64, SpoolError> {
+        store::Store::bytes(&mut self.disk)
+    }
+}
+
+struct Bench {
+    directory: TempDir,
+    retention: Duration,
+}
+
+struct Running {
+    spool: Spool,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().expect("a directory"), retention: config::Spool::RETENTION }
+    }
+
+    fn path(&self) -> &Path {
+        Box::leak(self.directory.path().join("spool.db").into_boxed_path())
+    }
+
+    fn settings(&self) -> config::Spool {
+        config::Spool {
+            path: self.path().to_owned(),
+            retention: self.retention,
+            max_size: config::Spool::MAX_SIZE,
+            repeat_window: config::Spool::REPEAT_WINDOW,
+        }
+    }
+
+    fn open(&self) -> Result<(Spool, Writer), SpoolError> {
+        Spool::open(&self.settings(), Clock::system(), Arc::default())
+    }
+
+    fn start(&self) -> Running {
+        let (spool, writer) = self.open().expect("opens");
+        Self::run(spool, writer)
+    }
+
+    fn start_on(&self, store: Box<dyn store::Store>) -> Running {
+        let (spool, writer) = Spool::on(store, &self.settings(), Clock::system(), Arc::default()).expect("readable");
+        Self::run(spool, writer)
+    }
+
+    fn run(spool: Spool, writer: Writer) -> Running {
+        let runtime = Handle::current();
+        let thread = std::thread::spawn(move || writer.run(&runtime));
+        Running { spool, thread }
+    }
+
+    fn ids(&self) -> Vec<u64> {
+        let query = EventQuery { limit: 100, ..EventQuery::default() };
+        let rows = open_view(self.path()).expect("a spool").events(&query).expect("readable");
+        rows.iter().map(|row| row.id.0).collect()
+    }
+
+    fn event(&self, id: u64) -> record::EventRow {
+        open_view(self.path()).expect("a spool").event(EventId(id)).expect("readable").expect("stored").row
+    }
+
+    fn pending(&self) -> Vec<u64> {
+        let rows = open_view(self.path()).expect("a spool").destinations().expect("readable");
+        rows.iter().map(|row| row.pending).collect()
+    }
+
+    /// Looks again and again until it is so; the test runner ends a test that never gets there.
+    async fn until(&self, condition: impl Fn() -> bool) {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Running {
+    async fn route(&self, destinations: &[(&str, &str)]) -> Vec<Feed> {
+        let choice =
+            |pattern: &str| EventFilter { include: vec![pattern.parse().expect("a pattern")], exclude: Vec::new() };
+        let routes = Routes {
+            subscriptions: vec![("main".into(), "main".into())],
+            destinations: destinations.iter().map(|(name, pattern)| ((*name).into(), choice(pattern))).collect(),
+        };
+        self.spool.route(routes).await.expect("open").into_iter().map(|(_, feed)| feed).collect()
+    }
+
+    async fn append(&self, kind: &str, body: &str) {
+        self.spool.appender().append(received("main", kind, body)).await.expect("open");
+    }
+
+    async fn settle(&self, feed: &Feed, event: EventId, outcome: Outcome) {
+        let destination = feed.destination();
+        let settlement = Settlement { destination, event, attempts: 1, at: Timestamp::now(), outcome, failed: None };
+        self.spool.settle_acknowledged(settlement).await.expect("open").await.expect("durable");
+    }
+
+    async fn stop(self) {
+        self.spool.close().await.expect("open");
+        tokio::task::spawn_blocking(|| self.thread.join()).await.expect("joined").expect("no panic");
+    }
+}
+
+fn received(subscription: &str, kind: &str, body: &str) -> Received {
+    Received {
+        subscription: subscription.into(),
+        kind: kind.into(),
+        event_ts: None,
+        received_at: Timestamp::now(),
+        body: Bytes::from(body.to_owned()),
+        parked: None,
+    }
+}
+
+async fn fresh(feed: &mut Feed) -> Arc<crate::event::Event> {
+    match feed.next().await {
+        Some(Item::Fresh(event)) => event,
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,488 @@
+//! The writer: one thread that owns the write connection.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::feed::{Feed, Outlet};
+use super::queue::Permit;
+use super::record::{DeadQuery, DestinationId};
+use super::repeats::Repeats;
+use super::settlement::Settlement;
+use super::store::{Batch, Identity, LedgerEntry, NewEvent, Repeat, Store};
+use super::{Health, Readers, SpoolError};
+use crate::clock::Clock;
+use crate::config;
+use crate::config::filter::EventFilter;
+use crate::event::{Digest, Event, EventId, Received};
+use crate::telemetry::metrics::Metrics;
+
+/// Commands in one commit: enough that the sync costs little for each, few enough that none waits long.
+const BATCH: usize = 2048;
+/// How long a settlement may wait for an event to ride with.
+const FLUSH: Duration = Duration::from_millis(20);
+/// How long the writer waits after a failed commit, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Events that one step of the purge looks at: some milliseconds of work.
+const PURGE_STEP: usize = 500;
+/// How long the purge pauses between two steps when it has work.
+const PURGE_PAUSE: Duration = Duration::from_millis(20);
+/// How often the purge looks for work when the last step found no more.
+const PURGE_EVERY: Duration = Duration::from_secs(30);
+/// How often events that the purge passed over, for they were not settled then, are looked at again.
+const PURGE_ANEW: Duration = Duration::from_secs(3600);
+/// Newest events whose digests are read at start: enough for twins that follow each other, little to read.
+const REMEMBERED: usize = 16_384;
+/// Types whose destinations are remembered; Zoom has about 650.
+const KNOWN_KINDS: usize = 4096;
+
+/// Is what the writer is asked to do.
+pub(crate) enum Command {
+    /// Store an event.
+    Append(Received, Permit),
+    /// Store the report of an attempt, and say when it is durable.
+    Settle(Settlement, Option<oneshot::Sender<()>>),
+    /// The socket was live at this time.
+    Alive { subscription: Arc<str>, at: Timestamp },
+    /// No socket is live since this time.
+    GapOpened { subscription: Arc<str>, at: Timestamp, reason: Box<str> },
+    /// A socket is live again.
+    GapClosed { subscription: Arc<str>, at: Timestamp },
+    /// Hand events out in this way from now on; answers with the feeds that are new.
+    Route { routes: Routes, reply: oneshot::Sender<Vec<(Arc<str>, Feed)>> },
+    /// Make dead letters due again; answers how many.
+    ReplayDead { query: DeadQuery, who: Box<str>, reply: oneshot::Sender<Result<u64, SpoolError>> },
+    /// Say when all that came before is durable.
+    Flush { reply: oneshot::Sender<()> },
+    /// End when all that came before is durable.
+    Close,
+}
+
+impl Command {
+    /// Tells whether this may wait a little, so that many share one sync.
+    fn is_patient(&self) -> bool {
+        match self {
+            Self::Settle(_, None) | Self::Alive { .. } => true,
+            Self::Append(..)
+            | Self::Settle(_, Some(_))
+            | Self::GapOpened { .. }
+            | Self::GapClosed { .. }
+            | Self::Route { .. }
+            | Self::ReplayDead { .. }
+            | Self::Flush { .. }
+            | Self::Close => false,
+        }
+    }
+}
+
+/// Says who wants what.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    /// Subscriptions by name, each with the group in which repeats are recognised.
+    pub subscriptions: Vec<(Arc<str>, Arc<str>)>,
+    /// Destinations by name, each with its choice of events.
+    pub destinations: Vec<(Arc<str>, EventFilter)>,
+}
+
+/// Is a destination that is routed to.
+struct Route {
+    id: DestinationId,
+    name: Arc<str>,
+    filter: EventFilter,
+    outlet: Outlet,
+}
+
+/// Is the writer before its thread has started.
+pub struct Writer {
+    store: Box<dyn Store>,
+    commands: mpsc::Receiver<Command>,
+    report: watch::Sender<Health>,
+    readers: Readers,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    /// The last event that has a number.
+    last: EventId,
+    routes: Vec<Route>,
+    groups: HashMap<Arc<str>, Arc<str>>,
+    /// Who wants events of a type: positions in `routes`, and their numbers.
+    by_kind: HashMap<Box<str>, Wanted>,
+    repeats: Repeats,
+    purge: Purge,
+}
+
+#[derive(Clone, Default)]
+struct Wanted {
+    routes: Arc<[usize]>,
+    ids: Arc<[DestinationId]>,
+}
+
+/// Is where the purge stands.
+struct Purge {
+    retention: SignedDuration,
+    max_size: u64,
+    cursor: EventId,
+    next_at: Instant,
+    anew_at: Instant,
+}
+
+/// Is what a batch owes to others once it is durable.
+#[derive(Default)]
+struct Promises {
+    permits: Vec<Permit>,
+    acknowledge: Vec<oneshot::Sender<()>>,
+    /// Who wants each event of the batch, as positions in the routes.
+    wanted_by: Vec<Arc<[usize]>>,
+}
+
+/// Is what can only be done between two batches.
+enum Barrier {
+    Route(Routes, oneshot::Sender<Vec<(Arc<str>, Feed)>>),
+    ReplayDead(DeadQuery, Box<str>, oneshot::Sender<Result<u64, SpoolError>>),
+    Close,
+}
+
+impl Writer {
+    pub(super) fn new(
+        mut store: Box<dyn Store>,
+        commands: mpsc::Receiver<Command>,
+        settings: &config::Spool,
+        report: watch::Sender<Health>,
+        readers: Readers,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, SpoolError> {
+        let last = store.last_event()?;
+        let (now, instant) = (clock.now(), clock.instant());
+        let span = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        metrics.spool_writable.set(1);
+        Ok(Self {
+            store,
+            commands,
+            report,
+            readers,
+            clock,
+            metrics,
+            last,
+            routes: Vec::new(),
+            groups: HashMap::new(),
+            by_kind: HashMap::new(),
+            repeats: Repeats::new(span(settings.repeat_window), now),
+            purge: Purge {
+                retention: span(settings.retention),
+                max_size: settings.max_size,
+                cursor: EventId(0),
+                next_at: instant,
+                anew_at: instant + PURGE_ANEW,
+            },
+        })
+    }
+
+    /// Works until it is asked to end, or everybody has gone. Blocks: it has a thread of its own, and uses
+    /// the runtime for its timers only.
+    pub fn run(mut self, runtime: &Handle) {
+        let mut commands = Vec::with_capacity(BATCH);
+        loop {
+            let deadline = self.purge.next_at;
+            match self.receive(runtime, &mut commands, deadline) {
+                Some(0) => return,
+                Some(_) => {
+                    self.gather(runtime, &mut commands);
+                    if self.work(runtime, &mut commands).is_break() {
+                        return;
+                    }
+                }
+                None => {}
+            }
+            if self.clock.instant() >= self.purge.next_at {
+                self.purge();
+            }
+        }
+    }
+
+    /// Takes what has arrived: how many commands, or `None` when none came in time.
+    fn receive(&mut self, runtime: &Handle, commands: &mut Vec<Command>, deadline: Instant) -> Option<usize> {
+        let room = BATCH - commands.len();
+        runtime
+            .block_on(async { tokio::time::timeout_at(deadline, self.commands.recv_many(commands, room)).await })
+            .ok()
+    }
+
+    /// Lets patient commands wait for company.
+    fn gather(&mut self, runtime: &Handle, commands: &mut Vec<Command>) {
+        let deadline = self.clock.instant() + FLUSH;
+        let mut seen = 0;
+        while commands.len() < BATCH && commands[seen..].iter().all(Command::is_patient) {
+            seen = commands.len();
+            match self.receive(runtime, commands, deadline) {
+                Some(0) | None => return,
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn work(&mut self, runtime: &Handle, commands: &mut Vec<Command>) -> ControlFlow<()> {
+        let mut rest = commands.drain(..);
+        while rest.len() > 0 {
+            let mut batch = Batch::default();
+            let mut promises = Promises::default();
+            let barrier = self.take(&mut rest, &mut batch, &mut promises);
+            self.commit(runtime, &batch);
+            self.hand_out(&batch, &promises);
+            for reply in promises.acknowledge {
+                // Whoever asked may have gone.
+                let _ = reply.send(());
+            }
+            match barrier {
+                Some(Barrier::Route(routes, reply)) => self.route(runtime, routes, reply),
+                Some(Barrier::ReplayDead(query, who, reply)) => {
+                    let _ = reply.send(self.replay_dead(&query, &who));
+                }
+                Some(Barrier::Close) => return ControlFlow::Break(()),
+                None => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Moves commands into the batch, up to the first that needs the batch behind it.
+    fn take(
+        &mut self,
+        rest: &mut impl Iterator<Item = Command>,
+        batch: &mut Batch,
+        promises: &mut Promises,
+    ) -> Option<Barrier> {
+        for command in rest {
+            match command {
+                Command::Append(received, permit) => {
+                    promises.permits.push(permit);
+                    self.append(received, batch, promises);
+                }
+                Command::Settle(settlement, reply) => {
+                    batch.settlements.push(settlement);
+                    promises.acknowledge.extend(reply);
+                }
+                Command::Alive { subscription, at } => batch.ledger.push(LedgerEntry::Alive { subscription, at }),
+                Command::GapOpened { subscription, at, reason } => {
+                    batch.ledger.push(LedgerEntry::GapOpened { subscription, at, reason });
+                }
+                Command::GapClosed { subscription, at } => {
+                    batch.ledger.push(LedgerEntry::GapClosed { subscription, at });
+                }
+                Command::Flush { reply } => promises.acknowledge.push(reply),
+                Command::Route { routes, reply } => return Some(Barrier::Route(routes, reply)),
+                Command::ReplayDead { query, who, reply } => return Some(Barrier::ReplayDead(query, who, reply)),
+                Command::Close => return Some(Barrier::Close),
+            }
+        }
+        None
+    }
+
+    fn append(&mut self, received: Received, batch: &mut Batch, promises: &mut Promises) {
+        let Received { subscription, kind, event_ts, received_at, body, parked } = received;
+        let digest = Digest::of(&body);
+        let group = self.groups.get(&subscription).unwrap_or(&subscription).clone();
+        if let Some(of) = self.repeat_of(&group, digest, received_at, batch) {
+            self.metrics.events_repeated.inc();
+            batch.repeats.push(Repeat { of, subscription, at: received_at });
+            return;
+        }
+        self.last = EventId(self.last.0 + 1);
+        self.repeats.remember(&group, digest, self.last, received_at);
+        let wanted = if parked.is_none() { self.wanted(&kind) } else { Wanted::default() };
+        let request_id = self.clock.request_id();
+        let event = Event { id: self.last, request_id, subscription, kind, event_ts, received_at, body };
+        batch.events.push(NewEvent { event: Arc::new(event), digest, parked, destinations: wanted.ids });
+        promises.wanted_by.push(wanted.routes);
+    }
+
+    /// Returns the event that had this body first, once it is proven.
+    fn repeat_of(&mut self, group: &str, digest: Digest, now: Timestamp, batch: &Batch) -> Option<EventId> {
+        let candidate = self.repeats.candidate(group, digest)?;
+        let in_batch = batch.events.binary_search_by_key(&candidate, |new| new.event.id);
+        let identity = match in_batch.map(|position| &batch.events[position]) {
+            Ok(NewEvent { event, digest, .. }) => Identity {
+                id: candidate,
+                digest: *digest,
+                subscription: (*event.subscription).into(),
+                received_at: event.received_at,
+            },
+            // What cannot be read cannot be proven: the event is delivered, perhaps once too often.
+            Err(_) => self.store.identity(candidate).ok().flatten()?,
+        };
+        let same_group =
+            self.groups.get(&*identity.subscription).map_or(&*identity.subscription, |group| group) == group;
+        let proven = identity.digest == digest && same_group && self.repeats.covers(identity.received_at, now);
+        proven.then_some(candidate)
+    }
+
+    fn wanted(&mut self, kind: &str) -> Wanted {
+        if let Some(wanted) = self.by_kind.get(kind) {
+            return wanted.clone();
+        }
+        let routes = self.routes.iter().enumerate().filter(|(_, route)| route.filter.wants(kind));
+        let (routes, ids): (Vec<_>, Vec<_>) = routes.map(|(position, route)| (position, route.id)).unzip();
+        let wanted = Wanted { routes: routes.into(), ids: ids.into() };
+        if self.by_kind.len() >= KNOWN_KINDS {
+            self.by_kind.clear();
+        }
+        self.by_kind.insert(kind.into(), wanted.clone());
+        wanted
+    }
+
+    fn commit(&mut self, runtime: &Handle, batch: &Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        let started = self.clock.instant();
+        self.persist(runtime, |store| store.commit(batch));
+        self.metrics.spool_commit_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics.spool_batch.observe(batch.events.len() as f64);
+    }
+
+    /// Does this until it succeeds: what has been accepted is not given up for a disk that is full.
+    fn persist<T>(&mut self, runtime: &Handle, mut write: impl FnMut(&mut dyn Store) -> Result<T, SpoolError>) -> T {
+        let (mut pause, most) = RETRY;
+        loop {
+            match write(self.store.as_mut()) {
+                Ok(value) => {
+                    self.set_health(Health::Writable);
+                    return value;
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    tracing::error!(error = %reason, "the spool does not take events, trying again");
+                    self.set_health(Health::Failing { since: self.clock.now(), reason: reason.into() });
+                    runtime.block_on(async { tokio::time::sleep(pause).await });
+                    pause = most.min(pause * 2);
+                }
+            }
+        }
+    }
+
+    /// Tells those who watch; a failure that goes on keeps its beginning.
+    fn set_health(&self, now: Health) {
+        self.report.send_if_modified(|known| match (&mut *known, now) {
+            (Health::Writable, Health::Writable) => false,
+            (Health::Failing { reason, .. }, Health::Failing { reason: new, .. }) => {
+                let changed = *reason != new;
+                *reason = new;
+                changed
+            }
+            (known, now) => {
+                let writable = now == Health::Writable;
+                self.metrics.spool_writable.set(writable.into());
+                if writable {
+                    tracing::info!("the spool takes events again");
+                }
+                *known = now;
+                true
+            }
+        });
+    }
+
+    fn hand_out(&mut self, batch: &Batch, promises: &Promises) {
+        for (new, wanted_by) in batch.events.iter().zip(&promises.wanted_by) {
+            for position in wanted_by.iter() {
+                self.routes[*position].outlet.hand(&new.event);
+            }
+        }
+    }
+
+    fn route(&mut self, runtime: &Handle, routes: Routes, reply: oneshot::Sender<Vec<(Arc<str>, Feed)>>) {
+        let now = self.clock.now();
+        let new: Vec<Arc<str>> = routes
+            .subscriptions
+            .iter()
+            .filter(|(name, _)| !self.groups.contains_key(name))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        let names: Vec<Arc<str>> = routes.destinations.iter().map(|(name, _)| Arc::clone(name)).collect();
+        self.persist(runtime, |store| store.begin(&new, now));
+        let ids = self.persist(runtime, |store| store.register(&names));
+        self.groups = routes.subscriptions.into_iter().collect();
+        let mut known: HashMap<Arc<str>, Route> =
+            self.routes.drain(..).map(|route| (Arc::clone(&route.name), route)).collect();
+        let mut feeds = Vec::new();
+        for ((name, filter), id) in routes.destinations.into_iter().zip(ids) {
+            let route = match known.remove(&name) {
+                Some(route) => Route { filter, ..route },
+                None => {
+                    let (outlet, feed) = Outlet::open(id, self.last, self.readers.clone());
+                    feeds.push((Arc::clone(&name), feed));
+                    Route { id, name, filter, outlet }
+                }
+            };
+            self.routes.push(route);
+        }
+        self.by_kind.clear();
+        self.remember_newest();
+        // Whoever asked may have gone.
+        let _ = reply.send(feeds);
+    }
+
+    /// Reads the digests that were stored before this process started, once the groups are known.
+    fn remember_newest(&mut self) {
+        let now = self.clock.now();
+        match self.store.newest(REMEMBERED) {
+            Ok(newest) => {
+                for Identity { id, digest, subscription, received_at } in newest.into_iter().rev() {
+                    if self.repeats.covers(received_at, now) {
+                        let group = self.groups.get(&*subscription).map_or(&*subscription, |group| group);
+                        self.repeats.remember(group, digest, id, received_at);
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(error = %error, "repeats of earlier events will not be recognised"),
+        }
+    }
+
+    fn replay_dead(&mut self, query: &DeadQuery, who: &str) -> Result<u64, SpoolError> {
+        let now = self.clock.now();
+        let replayed = self.store.replay_dead(query, who, now)?;
+        for (id, _) in &replayed {
+            if let Some(route) = self.routes.iter().find(|route| route.id == *id) {
+                route.outlet.became_due(now);
+            }
+        }
+        Ok(replayed.iter().map(|(_, count)| count).sum())
+    }
+
+    /// Takes one step of the purge; one that fails is taken again later.
+    fn purge(&mut self) {
+        let (now, instant) = (self.clock.now(), self.clock.instant());
+        if instant >= self.purge.anew_at {
+            self.purge.anew_at = instant + PURGE_ANEW;
+            self.purge.cursor = EventId(0);
+        }
+        let bytes = self.store.bytes().unwrap_or(0);
+        self.metrics.spool_bytes.set(bytes.cast_signed());
+        let too_big = bytes > self.purge.max_size;
+        let cutoff = if too_big { now } else { now.checked_sub(self.purge.retention).unwrap_or(Timestamp::MIN) };
+        let pause = match self.store.purge(self.purge.cursor, cutoff, PURGE_STEP) {
+            Ok(Some(cursor)) => {
+                self.purge.cursor = cursor;
+                PURGE_PAUSE
+            }
+            Ok(None) if too_big => {
+                let (used, most) = (bytes >> 20, self.purge.max_size >> 20);
+                tracing::warn!(
+                    "the spool holds {used} MiB, more than its max_size of {most} MiB, in events that are not delivered yet"
+                );
+                self.purge.cursor = EventId(0);
+                PURGE_EVERY
+            }
+            Ok(None) => PURGE_EVERY,
+            Err(error) => {
+                tracing::warn!(error = %error, "delivered events could not be purged, trying again later");
+                PURGE_EVERY
+            }
+        };
+        self.purge.next_at = instant + pause;
+    }
+}

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod dispatch;
 pub mod event;
 mod retry_after;
 pub mod spool;

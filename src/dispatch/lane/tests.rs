@@ -1,0 +1,360 @@
+//! The lane with a real spool, a paused clock and a handler that follows a script.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tower::util::BoxCloneSyncService;
+
+use super::*;
+use crate::config::filter::EventFilter;
+use crate::config::secret::Secret;
+use crate::event::Received;
+use crate::spool::Routes;
+use crate::spool::record::{DeadQuery, DeliveryState, EventQuery, EventRow};
+
+type Client = BoxCloneSyncService<Outgoing, Answer, SendError>;
+
+#[tokio::test(start_paused = true)]
+async fn event_is_posted_and_settled() {
+    let bench = Bench::start(Retry::Steady, 4, |_| async { status(200) }).await;
+    bench.append("1").await;
+    bench.all_settled(1).await;
+    assert_eq!(bench.states().await, [DeliveryState::Delivered]);
+    assert_eq!(bench.seen().len(), 1);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_event_comes_again_with_the_same_body_and_request_id_when_it_is_due() {
+    let answers = Arc::new(AtomicUsize::new(0));
+    let bench = Bench::start(Retry::Steady, 4, move |_| {
+        let nth = answers.fetch_add(1, Ordering::Relaxed);
+        async move { if nth < 3 { status(503) } else { status(200) } }
+    })
+    .await;
+    bench.append("body").await;
+    bench.all_settled(1).await;
+    let seen = bench.seen();
+    assert_eq!(seen.len(), 4);
+    assert!(seen.iter().all(|post| post.body == "body" && post.request_id == seen[0].request_id));
+    let least = [800, 4000, 12_000];
+    for (pair, least) in seen.windows(2).zip(least) {
+        let waited = pair[1].at.duration_since(pair[0].at).as_millis();
+        assert!(waited >= least, "{waited} ms, at least {least}");
+    }
+    assert_ne!(seen[0].signature, seen[3].signature, "each attempt is signed anew");
+    let failures = bench.attempts(1).await;
+    assert_eq!(failures, ["status 503"; 3]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_event_becomes_a_dead_letter_with_its_cause_and_can_be_replayed() {
+    let mended = Arc::new(AtomicUsize::new(404));
+    let answer = Arc::clone(&mended);
+    let bench = Bench::start(Retry::Steady, 4, move |_| {
+        let code = answer.load(Ordering::Relaxed);
+        async move { status(u16::try_from(code).expect("a status")) }
+    })
+    .await;
+    bench.append("1").await;
+    bench.all_settled(1).await;
+    let dead = bench.rows().await;
+    assert_eq!(dead[0].deliveries[0].outcome.as_deref(), Some("status 404"));
+
+    mended.store(200, Ordering::Relaxed);
+    let query = DeadQuery { limit: 10, ..DeadQuery::default() };
+    assert_eq!(bench.spool.replay_dead(query, "test").await.expect("open"), 1);
+    bench.until(|rows| rows[0].deliveries[0].state == DeliveryState::Delivered).await;
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn explicit_list_is_given_up_at_its_end() {
+    let list = Retry::List(vec![Duration::from_millis(1), Duration::from_millis(1)]);
+    let bench = Bench::start(list, 4, |_| async { Err(SendError::Timeout) }).await;
+    bench.append("1").await;
+    bench.all_settled(1).await;
+    assert_eq!(bench.seen().len(), 3);
+    assert_eq!(bench.rows().await[0].deliveries[0].outcome.as_deref(), Some("timeout after 3 attempts"));
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_requests_are_in_flight_than_allowed() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let highest = Arc::clone(&most);
+    let bench = Bench::start(Retry::Steady, 3, move |_| {
+        let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+        async move {
+            most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            now.fetch_sub(1, Ordering::Relaxed);
+            status(200)
+        }
+    })
+    .await;
+    for n in 0..30 {
+        bench.append(&n.to_string()).await;
+    }
+    bench.all_settled(30).await;
+    assert_eq!(highest.load(Ordering::Relaxed), 3);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_of_one_attempt_is_a_failed_attempt() {
+    let bench = Bench::start(Retry::Steady, 2, |post: Post| async move {
+        assert!(post.body != "bad", "the handler's client breaks");
+        status(200)
+    })
+    .await;
+    bench.append("bad").await;
+    bench.append("good").await;
+    bench.all_settled(2).await;
+    let rows = bench.rows().await;
+    let outcomes: Vec<_> = rows.iter().map(|row| row.deliveries[0].outcome.as_deref()).collect();
+    assert_eq!(outcomes, [Some("status 200"), Some("request cannot be sent")]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_attempts_go_on_while_many_retries_hang() {
+    let bench = Bench::start(Retry::List(vec![Duration::from_millis(1); 3]), 4, |post: Post| async move {
+        if post.body == "new" {
+            return status(200);
+        }
+        if post.nth > 8 {
+            std::future::pending::<()>().await;
+        }
+        status(503)
+    })
+    .await;
+    for n in 0..8 {
+        bench.append(&n.to_string()).await;
+    }
+    bench.until(|rows| rows.len() == 8 && rows.iter().all(|row| row.deliveries[0].state == DeliveryState::Retry)).await;
+    bench.append("new").await;
+    bench.until(|rows| rows[0].deliveries[0].state == DeliveryState::Delivered).await;
+    bench.cut().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_lets_attempts_in_flight_end_and_starts_no_more() {
+    let gate = Arc::new(Notify::new());
+    let opened = Arc::clone(&gate);
+    let bench = Bench::start(Retry::Steady, 1, move |_| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.notified().await;
+            status(200)
+        }
+    })
+    .await;
+    bench.append("in flight").await;
+    bench.append("waits").await;
+    while bench.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    bench.stop.cancel();
+    opened.notify_one();
+    let states = bench.stop().await;
+    assert_eq!(states, [DeliveryState::Fresh, DeliveryState::Delivered]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_settings_hold_for_the_next_attempt() {
+    let bench = Bench::start(Retry::List(vec![]), 1, |_| async { status(503) }).await;
+    bench.append("1").await;
+    bench.all_settled(1).await;
+    bench.set(Retry::List(vec![]), 1, |_| async { status(200) });
+    bench.append("2").await;
+    bench.all_settled(2).await;
+    assert_eq!(bench.states().await, [DeliveryState::Delivered, DeliveryState::Dead]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_tells_of_a_run_of_failures_and_of_its_end() {
+    let answers = Arc::new(AtomicUsize::new(0));
+    let mut bench = Bench::start(Retry::Steady, 1, move |_| {
+        let nth = answers.fetch_add(1, Ordering::Relaxed);
+        async move { if nth < 2 { Err(SendError::Refused) } else { status(200) } }
+    })
+    .await;
+    bench.append("1").await;
+    let failing = bench.status.wait_for(|status| status.failures_in_a_row == 2).await.expect("running").clone();
+    assert_eq!(failing.last_failure.expect("failed").cause, "connection refused".into());
+    assert!(failing.failing_since.is_some() && failing.last_success_at.is_none());
+    let well = bench.status.wait_for(|status| status.last_success_at.is_some()).await.expect("running").clone();
+    assert_eq!((well.failing_since, well.failures_in_a_row), (None, 0));
+    bench.stop().await;
+}
+
+use crate::config::Retry;
+
+/// Is one request as the scripted handler saw it.
+#[derive(Clone)]
+struct Post {
+    body: Bytes,
+    request_id: String,
+    signature: String,
+    at: Instant,
+    nth: usize,
+}
+
+struct Bench {
+    _directory: TempDir,
+    spool: Spool,
+    writer: std::thread::JoinHandle<()>,
+    lane: tokio::task::JoinHandle<()>,
+    settings: watch::Sender<Arc<Settings<Client>>>,
+    status: watch::Receiver<Status>,
+    posts: Arc<Mutex<Vec<Post>>>,
+    stop: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl Bench {
+    async fn start<F, R>(retry: Retry, concurrency: usize, script: F) -> Self
+    where
+        F: Fn(Post) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<Answer, SendError>> + Send + 'static,
+    {
+        let directory = tempfile::tempdir().expect("a directory");
+        let stored = config::Spool {
+            path: directory.path().join("spool.db"),
+            retention: config::Spool::RETENTION,
+            max_size: config::Spool::MAX_SIZE,
+            repeat_window: config::Spool::REPEAT_WINDOW,
+        };
+        let clock = Clock::anchored(Timestamp::from_second(1_800_000_000).expect("within range"));
+        let metrics = Arc::new(Metrics::new());
+        let (spool, writer) = Spool::open(&stored, clock.clone(), Arc::clone(&metrics)).expect("opens");
+        let runtime = Handle::current();
+        let writer = std::thread::spawn(move || writer.run(&runtime));
+        let routes = Routes {
+            subscriptions: vec![("main".into(), "main".into())],
+            destinations: vec![("crm".into(), EventFilter::all())],
+        };
+        let (name, feed) = spool.route(routes).await.expect("open").remove(0);
+        let posts = Arc::default();
+        let settings = watch::Sender::new(Arc::new(settings(retry, concurrency, script, Arc::clone(&posts))));
+        let (lane, status) = Lane::new(name, feed, spool.clone(), clock, settings.subscribe(), &metrics);
+        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+        let lane = tokio::spawn(lane.run(stop.clone(), cut.clone()));
+        Self { _directory: directory, spool, writer, lane, settings, status, posts, stop, cut }
+    }
+
+    fn set<F, R>(&self, retry: Retry, concurrency: usize, script: F)
+    where
+        F: Fn(Post) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<Answer, SendError>> + Send + 'static,
+    {
+        self.settings.send_replace(Arc::new(settings(retry, concurrency, script, Arc::clone(&self.posts))));
+    }
+
+    async fn append(&self, body: &str) {
+        let received = Received {
+            subscription: "main".into(),
+            kind: "meeting.started".into(),
+            event_ts: None,
+            received_at: Timestamp::from_second(1_800_000_000).expect("within range"),
+            body: Bytes::from(body.to_owned()),
+            parked: None,
+        };
+        self.spool.appender().append(received).await.expect("open");
+    }
+
+    fn seen(&self) -> Vec<Post> {
+        self.posts.lock().expect("no panic").clone()
+    }
+
+    async fn rows(&self) -> Vec<EventRow> {
+        let query = EventQuery { limit: 100, ..EventQuery::default() };
+        self.spool.read(move |view| view.events(&query)).await.expect("readable")
+    }
+
+    async fn states(&self) -> Vec<DeliveryState> {
+        self.rows().await.iter().map(|row| row.deliveries[0].state).collect()
+    }
+
+    async fn attempts(&self, id: u64) -> Vec<String> {
+        let detail = self.spool.read(move |view| view.event(EventId(id))).await.expect("readable").expect("stored");
+        detail.attempts.iter().map(|attempt| attempt.cause.to_string()).collect()
+    }
+
+    /// Looks again and again until it is so; the clock runs on meanwhile by itself.
+    async fn until(&self, condition: impl Fn(&[EventRow]) -> bool) {
+        loop {
+            let rows = self.rows().await;
+            if condition(&rows) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn all_settled(&self, count: usize) {
+        let settled =
+            |row: &EventRow| matches!(row.deliveries[0].state, DeliveryState::Delivered | DeliveryState::Dead);
+        self.until(|rows| rows.len() == count && rows.iter().all(settled)).await;
+    }
+
+    /// Stops in order, and returns how the deliveries stand then, newest first.
+    async fn stop(self) -> Vec<DeliveryState> {
+        self.stop.cancel();
+        self.lane.await.expect("no panic");
+        self.spool.flush().await.expect("open");
+        let query = EventQuery { limit: 100, ..EventQuery::default() };
+        let rows = self.spool.read(move |view| view.events(&query)).await.expect("readable");
+        self.spool.close().await.expect("open");
+        tokio::task::spawn_blocking(|| self.writer.join()).await.expect("joined").expect("no panic");
+        rows.iter().map(|row| row.deliveries[0].state).collect()
+    }
+
+    async fn cut(self) {
+        self.stop.cancel();
+        self.cut.cancel();
+        self.stop().await;
+    }
+}
+
+fn settings<F, R>(retry: Retry, concurrency: usize, script: F, posts: Arc<Mutex<Vec<Post>>>) -> Settings<Client>
+where
+    F: Fn(Post) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<Answer, SendError>> + Send + 'static,
+{
+    let handler = tower::service_fn(move |outgoing: Outgoing| {
+        let header = |name| outgoing.headers[name].to_str().expect("text").to_owned();
+        let mut seen = posts.lock().expect("no panic");
+        let post = Post {
+            body: outgoing.body.clone(),
+            request_id: header("x-zm-request-id"),
+            signature: header("x-zm-signature"),
+            at: Instant::now(),
+            nth: seen.len() + 1,
+        };
+        seen.push(post.clone());
+        script(post)
+    });
+    let destination = config::Destination {
+        name: "crm".into(),
+        url: "http://127.0.0.1:1/".parse().expect("a url"),
+        secret_token: Secret::new("bridge-test-secret"),
+        filter: EventFilter::all(),
+        retry,
+        timeout: config::Destination::STEADY_TIMEOUT,
+        concurrency,
+        ca_file: None,
+    };
+    Settings::new(&destination, BoxCloneSyncService::new(handler))
+}
+
+fn status(status: u16) -> Result<Answer, SendError> {
+    Ok(Answer { status, retry_after: None, excerpt: String::new() })
+}

@@ -1,0 +1,32 @@
+//! What a destination's lane tells to those who watch it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Is what is known of one destination's lane right now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Status {
+    /// Requests in flight.
+    pub in_flight: usize,
+    /// When a handler last accepted an event.
+    pub last_success_at: Option<Timestamp>,
+    /// The last attempt that failed, even if others succeeded since.
+    pub last_failure: Option<Failure>,
+    /// When the present run of failures began: failures with no success since.
+    pub failing_since: Option<Timestamp>,
+    /// Failures in the present run.
+    pub failures_in_a_row: u64,
+    /// When the next retry is due, if any waits.
+    pub next_retry_at: Option<Timestamp>,
+}
+
+/// Is one failed attempt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Failure {
+    /// When it failed.
+    pub at: Timestamp,
+    /// What it came to, such as `status 503` or `timeout`.
+    pub cause: Box<str>,
+    /// The event that it concerned.
+    pub event: u64,
+}

@@ -11,3 +11,4 @@ pub mod telemetry;
 pub mod tls;
 pub mod webhook;
 pub mod wording;
+pub mod zoom;

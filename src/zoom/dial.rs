@@ -1,0 +1,131 @@
+//! From a URL and a token to an open WebSocket: TCP, TLS, upgrade.
+//!
+//! The session's deadline holds over all of it. The token stands in the query of the URL, as Zoom wants
+//! it, so that every error is put into our own words.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_util::either::Either;
+use url::{Position, Url};
+
+use super::session::Fault;
+use super::{throttled_until, time_until, wire};
+use crate::clock::Clock;
+use crate::config::secret::Secret;
+
+/// A name can have several addresses, of which the first may lead nowhere: a broken IPv6 route is common.
+const ADDRESS_DEADLINE: Duration = Duration::from_secs(4);
+/// Bodies of 4 MiB are taken. Inside a JSON string each of their quotes takes two bytes, and there is the envelope.
+const LONGEST_MESSAGE: usize = (8 << 20) + (64 << 10);
+/// Holds dozens of ordinary frames, and is all that an idle socket costs.
+const READ_BUFFER: usize = 64 << 10;
+/// Heartbeats are all that is written.
+const WRITE_BUFFER: usize = 1 << 10;
+
+pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// Is where sockets are opened.
+pub(super) struct Target {
+    pub(super) url: Url,
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) clock: Clock,
+}
+
+/// Opens a socket.
+pub(super) async fn dial(target: Arc<Target>, token: Secret) -> Result<WebSocketStream<Stream>, Fault> {
+    let tcp = connect(&target.url).await?;
+    let stream = match target.url.scheme() {
+        "wss" => Either::Right(Box::new(encrypt(&target, tcp).await?)),
+        _ => Either::Left(tcp),
+    };
+    let mut url = target.url.clone();
+    url.query_pairs_mut().append_pair("access_token", token.expose());
+    match client_async_with_config(url.as_str(), stream, Some(limits())).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(error) => Err(refusal(&error, host(&target.url), &target.clock)),
+    }
+}
+
+/// Returns the limits of a socket.
+pub(super) fn limits() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_message_size(Some(LONGEST_MESSAGE))
+        .max_frame_size(Some(LONGEST_MESSAGE))
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+}
+
+async fn connect(url: &Url) -> Result<TcpStream, Fault> {
+    let host = host(url);
+    let addresses = resolve(url).await.map_err(|error| hiccup(format!("{host} does not resolve: {error}")))?;
+    let mut last = "it has no address".to_owned();
+    for address in addresses {
+        match timeout(ADDRESS_DEADLINE, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => {
+                // Heartbeats are small and must not wait. A socket that refuses this works all the same.
+                tcp.set_nodelay(true).ok();
+                return Ok(tcp);
+            }
+            Ok(Err(error)) => last = error.to_string(),
+            Err(_) => last = format!("no answer within {} s", ADDRESS_DEADLINE.as_secs()),
+        }
+    }
+    Err(hiccup(format!("cannot connect to {host}: {last}")))
+}
+
+async fn resolve(url: &Url) -> io::Result<Vec<SocketAddr>> {
+    let port = url.port_or_known_default().unwrap_or(443);
+    match url.host() {
+        Some(url::Host::Domain(name)) => Ok(tokio::net::lookup_host((name, port)).await?.collect()),
+        Some(url::Host::Ipv4(address)) => Ok(vec![(address, port).into()]),
+        Some(url::Host::Ipv6(address)) => Ok(vec![(address, port).into()]),
+        None => Ok(Vec::new()),
+    }
+}
+
+async fn encrypt(target: &Target, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Fault> {
+    let host = host(&target.url);
+    let name = target.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let name = ServerName::try_from(name).map_err(|_| hiccup(format!("{host} is no name for tls")))?;
+    let connector = TlsConnector::from(Arc::clone(&target.tls));
+    connector.connect(name, tcp).await.map_err(|error| hiccup(format!("no tls with {host}: {error}")))
+}
+
+/// Says what an upgrade that failed means.
+fn refusal(error: &WsError, host: &str, clock: &Clock) -> Fault {
+    let WsError::Http(response) = error else {
+        return hiccup(format!("{host} did not open the socket: {}", wire::describe(error)));
+    };
+    let status = response.status().as_u16();
+    let now = clock.now();
+    match (status, throttled_until(response.headers(), now)) {
+        (429 | 503, Some(until)) => {
+            let reason = format!("{host} answers {status} and wants to be left alone until {until}");
+            Fault::Throttled { wait: time_until(until, now), reason: reason.into() }
+        }
+        (401 | 403, _) => Fault::Unauthorized { status },
+        (408 | 425 | 429, _) => hiccup(format!("{host} answers {status} instead of opening the socket")),
+        (400..500, _) => Fault::Rejected { status },
+        _ => hiccup(format!("{host} answers {status} instead of opening the socket")),
+    }
+}
+
+fn host(url: &Url) -> &str {
+    &url[Position::BeforeHost..Position::AfterPort]
+}
+
+fn hiccup(reason: String) -> Fault {
+    Fault::Hiccup { reason: reason.into() }
+}

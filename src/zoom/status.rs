@@ -1,0 +1,49 @@
+//! What a subscription's socket tells to those who watch it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Is the state of one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Link {
+    /// On the way: a token is fetched, or a connection made, or the first frame awaited.
+    Connecting,
+    /// Accepted by Zoom, and heard from within the heartbeat deadline.
+    Live,
+    /// Lost or refused; the next try comes by itself.
+    Waiting,
+    /// Refused for a reason that only the operator can mend; tried again slowly.
+    Parked,
+    /// Evicted again and again: somebody else holds the same subscription.
+    Contended,
+    /// Ended on request.
+    Stopped,
+}
+
+/// Is what is known of one subscription's socket right now.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// State of the socket.
+    pub link: Link,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// Why it is not live, in words that name what to do; empty while it is live.
+    pub reason: Box<str>,
+    /// When the next try comes, while one is waited for.
+    pub next_try_at: Option<Timestamp>,
+    /// When any frame was last read.
+    pub last_heard_at: Option<Timestamp>,
+    /// When an event was last read.
+    pub last_event_at: Option<Timestamp>,
+    /// How far the last event was behind its `event_ts`, in milliseconds.
+    pub last_event_lag_ms: Option<i64>,
+    /// True while the spool does not take events, so that the socket is not read.
+    pub stalled: bool,
+    /// Events read since the process started.
+    pub events: u64,
+    /// Sockets that Zoom accepted since the process started.
+    pub connects: u64,
+    /// Frames that were kept but could not be understood since the process started.
+    pub malformed: u64,
+}

@@ -6,6 +6,7 @@ pub mod config;
 pub mod dispatch;
 pub mod event;
 mod retry_after;
+pub mod simulator;
 pub mod spool;
 pub mod telemetry;
 pub mod tls;

@@ -1,6 +1,7 @@
 //! zoomhook holds the single outbound WebSocket of a Zoom event subscription and re-delivers each
 //! event as a Zoom-style signed HTTP POST to internal URLs.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod dispatch;

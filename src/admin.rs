@@ -1,0 +1,144 @@
+//! The operator's port: health, metrics and the API, all routes and layers on this page.
+//!
+//! The person on call has one question: is anything being lost, and what do I do? `/readyz`, the
+//! status document and the command line answer it with the same sentences (`sentence`). Handlers
+//! parse, call one handle and render; what they read of a spool (`document`) the command line reads
+//! too, and both print the same documents.
+//!
+//! ```text
+//! GET  /livez                  the loops turn
+//! GET  /readyz                 the spool is writable and every subscription live
+//! GET  /metrics                OpenMetrics
+//! GET  /api/v1/status          one sentence over all, one for each subscription and destination
+//! GET  /api/v1/events[/{id}]   what was received, and where it stands
+//! GET  /api/v1/dead            what was given up
+//! POST /api/v1/dead/replay     makes it due again
+//! GET  /api/v1/gaps            when no socket was live
+//! POST /api/v1/reload          reads the configuration again
+//! ```
+//!
+//! Refusals are problem documents (RFC 9457) with a stable `code`. With a token, everything but the
+//! two health paths asks for it; without one the port is on loopback, and requests that a browser
+//! was lured into are refused by their `Host` and their content type.
+
+mod auth;
+pub mod board;
+mod dead;
+pub(crate) mod document;
+mod events;
+mod gaps;
+mod health;
+mod input;
+pub mod liveness;
+mod problem;
+mod reload;
+pub(crate) mod sentence;
+pub(crate) mod status;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::{HeaderValue, header};
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use self::auth::Guard;
+use self::board::Board;
+use self::liveness::Liveness;
+use self::problem::Problem;
+pub use self::reload::ReloadRequest;
+use crate::clock::Clock;
+use crate::config::secret::Secret;
+use crate::spool::Spool;
+use crate::telemetry::metrics::Metrics;
+
+/// The largest body of a request: some thousand event ids to replay.
+const BODY_BYTES: usize = 64 << 10;
+/// No answer takes longer, a reload that probes nothing included.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a stop waits for answers that are under way; the port is the last thing to go.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// Holds what the port shows and moves.
+pub struct Handles {
+    /// Tells the time.
+    pub clock: Clock,
+    /// The running spool.
+    pub spool: Spool,
+    /// What the sockets and lanes say of themselves; replaced as a whole by a reload.
+    pub board: Arc<ArcSwap<Board>>,
+    /// Every metric.
+    pub metrics: Arc<Metrics>,
+    /// Whether the loops turn.
+    pub liveness: Liveness,
+    /// Where a request to read the configuration again goes.
+    pub reload: mpsc::Sender<ReloadRequest>,
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// The bearer token that requests must show; `None` only on loopback.
+    pub token: Option<Secret>,
+}
+
+/// Answers requests until the token is cancelled, then lets those under way end.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve(listener: TcpListener, handles: Handles, token: CancellationToken) -> io::Result<()> {
+    handles.metrics.process_start_time.set(handles.started_at.as_millisecond() as f64 / 1000.0);
+    let guard = Guard::of(handles.token.clone());
+    let router = layered(routes(Arc::new(handles)), guard);
+    let cut = token.clone();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned());
+    tokio::select! {
+        result = async { serving.await } => result,
+        () = async { cut.cancelled().await; tokio::time::sleep(SHUTDOWN).await } => Ok(()),
+    }
+}
+
+fn routes(handles: Arc<Handles>) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/api/v1/status", get(status::show))
+        .route("/api/v1/events", get(events::list))
+        .route("/api/v1/events/{id}", get(events::show))
+        .route("/api/v1/dead", get(dead::list))
+        .route("/api/v1/dead/replay", post(dead::replay))
+        .route("/api/v1/gaps", get(gaps::list))
+        .route("/api/v1/reload", post(reload::reload))
+        .with_state(handles)
+}
+
+/// Puts the layers around the routes; the last one is the first that a request meets.
+fn layered(routes: Router, guard: Guard) -> Router {
+    let nosniff = HeaderValue::from_static("nosniff");
+    let no_store = HeaderValue::from_static("no-store");
+    routes
+        .fallback(async || Problem::NotFound("no such path".to_owned()))
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn(deadline))
+        .layer(middleware::from_fn_with_state(guard, auth::admit))
+        .layer(CatchPanicLayer::custom(problem::of_panic))
+        .layer(SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, nosniff))
+        .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, no_store))
+}
+
+async fn deadline(request: Request, next: Next) -> Result<Response, Problem> {
+    tokio::time::timeout(DEADLINE, next.run(request)).await.map_err(|_| Problem::Timeout)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Who may ask.
+//!
+//! A token is compared in constant time. Without one the port listens on loopback only, where the
+//! danger is a browser on the same machine: a page that rebinds its own name to 127.0.0.1 is told by
+//! `Host`, and a form that posts across origins cannot send a JSON content type without asking first.
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, header};
+
+use super::problem::Problem;
+use crate::config::secret::Secret;
+
+/// Paths that ask for nothing: probes of service managers know no tokens.
+const OPEN: [&str; 2] = ["/livez", "/readyz"];
+
+/// Says what a request must show.
+#[derive(Clone, Debug)]
+pub(super) enum Guard {
+    /// This bearer token.
+    Token(Secret),
+    /// A `Host` that names this machine.
+    LoopbackHost,
+}
+
+impl Guard {
+    /// Chooses the guard: by token when there is one.
+    pub(super) fn of(token: Option<Secret>) -> Self {
+        token.map_or(Self::LoopbackHost, Self::Token)
+    }
+
+    fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        match self {
+            Self::Token(token) => match bearer(headers) {
+                Some(shown) if Secret::new(shown) == *token => Ok(()),
+                Some(_) | None => Err(Problem::Unauthorized),
+            },
+            Self::LoopbackHost => {
+                let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+                if host.is_some_and(is_loopback) { Ok(()) } else { Err(Problem::HostRefused) }
+            }
+        }
+    }
+}
+
+/// Lets a request through that shows what it must.
+pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, Problem> {
+    if !OPEN.contains(&request.uri().path()) {
+        guard.check(request.headers())?;
+    }
+    if !request.method().is_safe() && !is_json(request.headers()) {
+        return Err(Problem::NotJson);
+    }
+    Ok(next.run(request).await)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let essence = value.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_token_is_let_through() {
+        let guard = Guard::of(Some(Secret::new("s3cret")));
+        for shown in ["Bearer s3cret", "bearer s3cret", "Bearer  s3cret"] {
+            assert!(guard.check(&headers(header::AUTHORIZATION, shown)).is_ok(), "{shown}");
+        }
+        for shown in ["Bearer s3cre", "Bearer s3cret2", "Bearer ", "Bearer", "s3cret", "Basic s3cret", ""] {
+            let refused = guard.check(&headers(header::AUTHORIZATION, shown));
+            assert!(matches!(refused, Err(Problem::Unauthorized)), "{shown}");
+        }
+        assert!(matches!(guard.check(&HeaderMap::new()), Err(Problem::Unauthorized)));
+    }
+
+    #[test]
+    fn without_a_token_only_this_machine_may_be_named() {
+        let guard = Guard::of(None);
+        for host in ["localhost", "LOCALHOST:8686", "127.0.0.1:8686", "127.9.9.9", "[::1]:8686", "[::1]"] {
+            assert!(guard.check(&headers(header::HOST, host)).is_ok(), "{host}");
+        }
+        for host in
+            ["", "evil.example", "evil.example:8686", "localhost.evil.example", "10.0.0.1", "127.0.0.1.evil.example"]
+        {
+            assert!(matches!(guard.check(&headers(header::HOST, host)), Err(Problem::HostRefused)), "{host}");
+        }
+        assert!(matches!(guard.check(&HeaderMap::new()), Err(Problem::HostRefused)));
+    }
+
+    #[test]
+    fn content_type_of_forms_is_not_json() {
+        for value in ["application/json", "Application/JSON; charset=utf-8"] {
+            assert!(is_json(&headers(header::CONTENT_TYPE, value)), "{value}");
+        }
+        for value in
+            ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "text/plain; application/json"]
+        {
+            assert!(!is_json(&headers(header::CONTENT_TYPE, value)), "{value}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+
+    fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, value.parse().expect("a header value"))])
+    }
+}

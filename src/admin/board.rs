@@ -1,0 +1,67 @@
+//! What the sockets and lanes say of themselves, gathered for those who watch.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::dispatch::status as lane;
+use crate::zoom::status::{self as socket, Link};
+
+/// Holds the status of every subscription and destination that runs now.
+#[derive(Clone, Debug, Default)]
+pub struct Board {
+    /// Subscriptions by name.
+    pub subscriptions: Vec<(Arc<str>, watch::Receiver<socket::Status>)>,
+    /// Destinations by name.
+    pub destinations: Vec<(Arc<str>, watch::Receiver<lane::Status>)>,
+}
+
+impl Board {
+    /// Returns what each subscription says now; one whose task has ended says nothing more, and counts as stopped.
+    pub(crate) fn subscriptions(&self) -> Vec<(Arc<str>, socket::Status)> {
+        let read = |(name, receiver): &(Arc<str>, watch::Receiver<socket::Status>)| {
+            let mut status = receiver.borrow().clone();
+            if receiver.has_changed().is_err() && status.link != Link::Stopped {
+                status.link = Link::Stopped;
+                status.reason = "its task has ended; restart the bridge".into();
+            }
+            (Arc::clone(name), status)
+        };
+        self.subscriptions.iter().map(read).collect()
+    }
+
+    /// Returns what each destination says now.
+    pub(crate) fn destinations(&self) -> Vec<(Arc<str>, lane::Status)> {
+        self.destinations.iter().map(|(name, receiver)| (Arc::clone(name), receiver.borrow().clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn subscription_whose_task_has_ended_does_not_look_live() {
+        let live = socket::Status {
+            link: Link::Live,
+            since: Timestamp::UNIX_EPOCH,
+            reason: "".into(),
+            next_try_at: None,
+            last_heard_at: None,
+            last_event_at: None,
+            last_event_lag_ms: None,
+            stalled: false,
+            events: 0,
+            connects: 1,
+            malformed: 0,
+        };
+        let (sender, receiver) = watch::channel(live);
+        let board = Board { subscriptions: vec![("main".into(), receiver)], destinations: Vec::new() };
+        let link = |board: &Board| board.subscriptions().first().map(|(_, status)| status.link);
+        assert_eq!(link(&board), Some(Link::Live));
+        drop(sender);
+        assert_eq!(link(&board), Some(Link::Stopped));
+    }
+}

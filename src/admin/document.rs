@@ -1,0 +1,196 @@
+//! The documents of the API, and how they are read from a spool.
+//!
+//! The command line reads and prints the same ones, so that a script need not know whom it asked.
+//! Lists come with a cursor: `next` is what to pass as `before` for the page that follows.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::event::EventId;
+use crate::spool::record::{AttemptRow, DeadQuery, DeadRow, EventDetail, EventQuery, EventRow, GapRow};
+use crate::spool::{SpoolError, View};
+use crate::wording::list;
+
+/// Rows of a page that does not say how many it wants.
+pub(crate) const PAGE: usize = 100;
+/// The most rows of a page.
+pub(crate) const PAGE_MOST: usize = 1000;
+/// Every row that there is: more than fit into a spool.
+pub(crate) const ALL: usize = u32::MAX as usize;
+
+/// Says why a list could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListError {
+    /// The spool never had a destination of this name.
+    #[error("no destination is called {name}; the spool knows {known}")]
+    UnknownDestination {
+        /// The name that was asked for.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// The spool cannot be read.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+/// Is a page of events, newest first.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Events {
+    /// The events.
+    pub(crate) events: Vec<EventRow>,
+    /// The cursor of the page that follows, if one does.
+    pub(crate) next: Option<EventId>,
+}
+
+/// Is one event with all that is known of it.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct EventDocument {
+    /// The event and its deliveries.
+    #[serde(flatten)]
+    pub(crate) row: EventRow,
+    /// The failed attempts that are kept, oldest first.
+    pub(crate) attempts: Vec<AttemptRow>,
+    /// The body, when it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) body: Option<String>,
+    /// The body in base 64, when it is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) body_base64: Option<String>,
+}
+
+/// Is a page of dead letters, newest event first.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Dead {
+    /// The dead letters; those of one event are all on one page.
+    pub(crate) dead: Vec<DeadRow>,
+    /// The cursor of the page that follows, if one does.
+    pub(crate) next: Option<EventId>,
+}
+
+/// Is a list of gaps, newest first.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Gaps {
+    /// The gaps.
+    pub(crate) gaps: Vec<GapRow>,
+}
+
+/// Asks for dead letters to be made due again; all that is named must fit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ReplayRequest {
+    /// Only these events.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) events: Vec<u64>,
+    /// Only of this destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) destination: Option<String>,
+    /// Only types that fit this pattern.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    /// Every dead letter; needed when nothing else is named, and goes with nothing else.
+    pub(crate) all: bool,
+    /// Only count.
+    pub(crate) dry_run: bool,
+}
+
+/// Says what a replay did, or would do.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Replayed {
+    /// Dead letters that were made due again, or would be.
+    pub(crate) count: u64,
+    /// Nothing was changed.
+    pub(crate) dry_run: bool,
+}
+
+impl ReplayRequest {
+    /// Turns the request into the choice that the spool understands.
+    ///
+    /// # Errors
+    /// When the choice is missing, contradicts itself, or holds no pattern; in words.
+    pub(crate) fn query(&self) -> Result<DeadQuery, String> {
+        let chosen = !self.events.is_empty() || self.destination.is_some() || self.kind.is_some();
+        match (chosen, self.all) {
+            (false, false) => return Err("choose events, a destination or a type, or ask for all".to_owned()),
+            (true, true) => return Err("ask for all, or choose events, a destination or a type, not both".to_owned()),
+            (true, false) | (false, true) => {}
+        }
+        let kind = self.kind.as_deref().map(str::parse).transpose().map_err(|error| format!("type: {error}"))?;
+        let events = self.events.iter().copied().map(EventId).collect();
+        Ok(DeadQuery { events, destination: self.destination.clone(), kind, before: None, limit: ALL })
+    }
+}
+
+/// Reads a page of events.
+///
+/// # Errors
+/// When the destination is not known, or the spool cannot be read.
+pub(crate) fn events(view: &mut dyn View, query: &EventQuery) -> Result<Events, ListError> {
+    check_destination(view, query.destination.as_deref())?;
+    let mut events = view.events(&EventQuery { limit: query.limit.saturating_add(1), ..query.clone() })?;
+    let more = events.len() > query.limit;
+    events.truncate(query.limit);
+    let next = events.last().filter(|_| more).map(|row| row.id);
+    Ok(Events { events, next })
+}
+
+/// Makes the document of one event.
+pub(crate) fn event(detail: EventDetail) -> EventDocument {
+    let EventDetail { row, attempts, body } = detail;
+    let (body, body_base64) = match std::str::from_utf8(&body) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(BASE64_STANDARD.encode(&body))),
+    };
+    EventDocument { row, attempts, body, body_base64 }
+}
+
+/// Reads a page of dead letters.
+///
+/// # Errors
+/// When the destination is not known, or the spool cannot be read.
+pub(crate) fn dead(view: &mut dyn View, query: &DeadQuery) -> Result<Dead, ListError> {
+    check_destination(view, query.destination.as_deref())?;
+    let mut dead = view.dead(&DeadQuery { limit: query.limit.saturating_add(1), ..query.clone() })?;
+    let next =
+        if dead.len() > query.limit { dead.get(query.limit.saturating_sub(1)).map(|row| row.event) } else { None };
+    if let Some(last) = next {
+        // One event may have died at several destinations, and the cursor names events: a page that
+        // ended between two letters of one event would lose the second.
+        dead.retain(|row| row.event > last);
+        dead.extend(view.dead(&DeadQuery { events: vec![last], before: None, limit: ALL, ..query.clone() })?);
+    }
+    Ok(Dead { dead, next })
+}
+
+/// Counts the dead letters that a choice fits.
+///
+/// # Errors
+/// When the destination is not known, or the spool cannot be read.
+pub(crate) fn count_dead(view: &mut dyn View, query: &DeadQuery) -> Result<u64, ListError> {
+    let mut query = DeadQuery { limit: PAGE_MOST, ..query.clone() };
+    let mut count = 0;
+    loop {
+        let page = dead(view, &query)?;
+        count += page.dead.len() as u64;
+        let Some(next) = page.next else { return Ok(count) };
+        query.before = Some(next);
+    }
+}
+
+/// Refuses a destination that the spool never had: a slip of the pen must not look like good news.
+///
+/// # Errors
+/// When the destination is not known, or the spool cannot be read.
+pub(crate) fn check_destination(view: &mut dyn View, name: Option<&str>) -> Result<(), ListError> {
+    let Some(name) = name else { return Ok(()) };
+    let known: Vec<Box<str>> = view.destinations()?.into_iter().map(|row| row.name).collect();
+    if known.iter().any(|known| **known == *name) {
+        return Ok(());
+    }
+    let known = if known.is_empty() { "none yet".to_owned() } else { list(&known) };
+    Err(ListError::UnknownDestination { name: name.to_owned(), known })
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,185 @@
+use bytes::Bytes;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::*;
+use crate::config::filter::Pattern;
+use crate::event::{Digest, RequestId};
+use crate::spool::record::{DestinationId, DestinationRow, SubscriptionRow};
+
+#[test]
+fn page_names_the_next_one_only_when_there_is_one() {
+    let mut view = FakeView { events: (1..=5).rev().map(event_row).collect(), ..FakeView::default() };
+    let first = events(&mut view, &EventQuery { limit: 3, ..EventQuery::default() }).expect("a page");
+    assert_eq!(ids(&first), [5, 4, 3]);
+    assert_eq!(first.next, Some(EventId(3)));
+    let rest = EventQuery { limit: 3, before: first.next, ..EventQuery::default() };
+    let second = events(&mut view, &rest).expect("a page");
+    assert_eq!(ids(&second), [2, 1]);
+    assert_eq!(second.next, None);
+    let exact = events(&mut view, &EventQuery { limit: 5, ..EventQuery::default() }).expect("a page");
+    assert_eq!(exact.next, None);
+}
+
+#[test]
+fn dead_letters_of_one_event_stay_on_one_page() {
+    for limit in 1..=8 {
+        let mut view = graveyard();
+        let mut seen = Vec::new();
+        let mut query = DeadQuery { limit, ..DeadQuery::default() };
+        loop {
+            let page = dead(&mut view, &query).expect("a page");
+            seen.extend(page.dead);
+            let Some(next) = page.next else { break };
+            query.before = Some(next);
+        }
+        assert_eq!(seen, view.dead, "pages of {limit}");
+    }
+}
+
+#[test]
+fn count_covers_every_page() {
+    let mut view = FakeView { dead: (1..=2500).rev().map(|id| dead_row(id, "crm")).collect(), ..graveyard() };
+    let all = ReplayRequest { all: true, ..ReplayRequest::default() }.query().expect("a choice");
+    assert_eq!(count_dead(&mut view, &all).expect("a count"), 2500);
+    let some = ReplayRequest { events: vec![3, 7, 9999], ..ReplayRequest::default() }.query().expect("a choice");
+    assert_eq!(count_dead(&mut view, &some).expect("a count"), 2);
+}
+
+#[test]
+fn unknown_destination_is_named_with_those_that_there_are() {
+    let mut view = graveyard();
+    let query = DeadQuery { destination: Some("crmm".to_owned()), limit: 10, ..DeadQuery::default() };
+    let error = dead(&mut view, &query).expect_err("no such destination");
+    assert_eq!(error.to_string(), "no destination is called crmm; the spool knows audit and crm");
+    let query = EventQuery { destination: Some("crmm".to_owned()), limit: 10, ..EventQuery::default() };
+    assert!(matches!(events(&mut view, &query), Err(ListError::UnknownDestination { .. })));
+}
+
+#[test]
+fn replay_needs_a_choice_that_does_not_contradict_itself() {
+    let read = |text: &str| serde_json::from_str::<ReplayRequest>(text).map(|request| request.query());
+    let choice =
+        read(r#"{"events":[1,2],"destination":"crm","type":"meeting.*"}"#).expect("a request").expect("a choice");
+    assert_eq!(choice.events, [EventId(1), EventId(2)]);
+    assert_eq!(choice.destination.as_deref(), Some("crm"));
+    assert_eq!(choice.kind, Some(Pattern::Prefix("meeting.".into())));
+    assert!(read(r#"{"all":true}"#).expect("a request").is_ok());
+    for text in ["{}", r#"{"events":[]}"#, r#"{"all":true,"destination":"crm"}"#, r#"{"type":"a b"}"#] {
+        assert!(read(text).expect("a request").is_err(), "{text}");
+    }
+    assert!(read(r#"{"destinatoin":"crm","all":true}"#).is_err());
+}
+
+#[test]
+fn body_is_text_or_base_64() {
+    let document = |body: &'static [u8]| {
+        event(EventDetail { row: event_row(1), attempts: Vec::new(), body: Bytes::from_static(body) })
+    };
+    let text = serde_json::to_value(document("{\"a\":\"週次\"}".as_bytes())).expect("a document");
+    assert_eq!(text["body"], "{\"a\":\"週次\"}");
+    assert_eq!(text.get("body_base64"), None);
+    assert_eq!(text["id"], 1);
+    let binary = serde_json::to_value(document(&[0xff, 0x00])).expect("a document");
+    assert_eq!(binary.get("body"), None);
+    assert_eq!(binary["body_base64"], "/wA=");
+}
+
+fn ids(page: &Events) -> Vec<u64> {
+    page.events.iter().map(|row| row.id.0).collect()
+}
+
+/// Three events that died at one, two and three destinations.
+fn graveyard() -> FakeView {
+    let letters = [(9, "crm"), (8, "audit"), (8, "crm"), (7, "audit"), (7, "bi"), (7, "crm")];
+    FakeView {
+        dead: letters.iter().map(|(id, name)| dead_row(*id, name)).collect(),
+        destinations: vec![destination_row("audit"), destination_row("crm")],
+        ..FakeView::default()
+    }
+}
+
+pub(crate) fn now() -> Timestamp {
+    "2026-07-30T10:06:11Z".parse().expect("a time")
+}
+
+pub(crate) fn event_row(id: u64) -> EventRow {
+    EventRow {
+        id: EventId(id),
+        kind: "meeting.started".into(),
+        subscription: "main".into(),
+        request_id: RequestId::new(Uuid::from_u128(u128::from(id))),
+        digest: Digest([7; 32]),
+        event_ts: Some(1_785_405_731_000),
+        received_at: "2026-07-30T10:02:11Z".parse().expect("a time"),
+        size: 1532,
+        repeats: 0,
+        parked: None,
+        deliveries: Vec::new(),
+    }
+}
+
+pub(crate) fn dead_row(id: u64, destination: &str) -> DeadRow {
+    DeadRow {
+        event: EventId(id),
+        kind: "meeting.started".into(),
+        destination: destination.into(),
+        attempts: 12,
+        received_at: "2026-07-27T10:02:11Z".parse().expect("a time"),
+        dead_at: "2026-07-30T10:02:11Z".parse().expect("a time"),
+        reason: "status 503".into(),
+    }
+}
+
+pub(crate) fn destination_row(name: &str) -> DestinationRow {
+    DestinationRow {
+        id: DestinationId(1),
+        name: name.into(),
+        pending: 0,
+        dead: 0,
+        delivered: 0,
+        oldest_pending_at: None,
+    }
+}
+
+/// Is a spool in memory; it keeps the rules of pages.
+#[derive(Default)]
+pub(crate) struct FakeView {
+    pub(crate) events: Vec<EventRow>,
+    pub(crate) dead: Vec<DeadRow>,
+    pub(crate) gaps: Vec<GapRow>,
+    pub(crate) destinations: Vec<DestinationRow>,
+    pub(crate) subscriptions: Vec<SubscriptionRow>,
+}
+
+impl View for FakeView {
+    fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, SpoolError> {
+        let older = |row: &&EventRow| query.before.is_none_or(|before| row.id < before);
+        Ok(self.events.iter().filter(older).take(query.limit).cloned().collect())
+    }
+
+    fn event(&mut self, id: EventId) -> Result<Option<EventDetail>, SpoolError> {
+        let row = self.events.iter().find(|row| row.id == id).cloned();
+        Ok(row.map(|row| EventDetail { row, attempts: Vec::new(), body: Bytes::from_static(b"{}") }))
+    }
+
+    fn dead(&mut self, query: &DeadQuery) -> Result<Vec<DeadRow>, SpoolError> {
+        let fits = |row: &&DeadRow| {
+            query.before.is_none_or(|before| row.event < before)
+                && (query.events.is_empty() || query.events.contains(&row.event))
+        };
+        Ok(self.dead.iter().filter(fits).take(query.limit).cloned().collect())
+    }
+
+    fn gaps(&mut self, limit: usize) -> Result<Vec<GapRow>, SpoolError> {
+        Ok(self.gaps.iter().take(limit).cloned().collect())
+    }
+
+    fn destinations(&mut self) -> Result<Vec<DestinationRow>, SpoolError> {
+        Ok(self.destinations.clone())
+    }
+
+    fn subscriptions(&mut self) -> Result<Vec<SubscriptionRow>, SpoolError> {
+        Ok(self.subscriptions.clone())
+    }
+}

@@ -1,0 +1,113 @@
+//! What was received, and where it stands.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::Handles;
+use super::document::{self, EventDocument, Events};
+use super::input::{Params, event_id, limit, moment, parse};
+use super::problem::Problem;
+use crate::event::EventId;
+use crate::spool::record::EventQuery;
+
+/// Chooses events, as the query says it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventParams {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    destination: Option<String>,
+    state: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    #[serde(default)]
+    parked: bool,
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+impl EventParams {
+    fn query(self, now: Timestamp) -> Result<EventQuery, Problem> {
+        Ok(EventQuery {
+            kind: parse("type", self.kind.as_deref())?,
+            state: parse("state", self.state.as_deref())?,
+            destination: self.destination,
+            since: moment("since", self.since.as_deref(), now)?,
+            until: moment("until", self.until.as_deref(), now)?,
+            parked: self.parked,
+            before: self.before.map(EventId),
+            limit: limit(self.limit)?,
+        })
+    }
+}
+
+/// Lists events, newest first.
+pub(super) async fn list(
+    State(handles): State<Arc<Handles>>,
+    Params(params): Params<EventParams>,
+) -> Result<Json<Events>, Problem> {
+    let query = params.query(handles.clock.now())?;
+    let page = handles.spool.read(move |view| Ok(document::events(view, &query))).await??;
+    Ok(Json(page))
+}
+
+/// Shows one event with its body.
+pub(super) async fn show(
+    State(handles): State<Arc<Handles>>,
+    Path(id): Path<String>,
+) -> Result<Json<EventDocument>, Problem> {
+    let id = event_id(&id)?;
+    let detail = handles.spool.read(move |view| view.event(id)).await?;
+    let detail =
+        detail.ok_or_else(|| Problem::NotFound(format!("no event {id}: none had this id, or it was purged")))?;
+    Ok(Json(document::event(detail)))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::Query;
+
+    use super::*;
+    use crate::config::filter::Pattern;
+    use crate::spool::record::DeliveryState;
+
+    #[test]
+    fn every_parameter_reaches_the_query() {
+        let query = read("type=meeting.*&destination=crm&state=dead&since=2h&until=2026-07-30T09:00:00Z&parked=true&before=9&limit=5")
+            .expect("a query");
+        assert_eq!(query.kind, Some(Pattern::Prefix("meeting.".into())));
+        assert_eq!(query.destination.as_deref(), Some("crm"));
+        assert_eq!(query.state, Some(DeliveryState::Dead));
+        assert_eq!(query.since, Some("2026-07-30T08:00:00Z".parse().expect("a time")));
+        assert_eq!(query.until, Some("2026-07-30T09:00:00Z".parse().expect("a time")));
+        assert!(query.parked);
+        assert_eq!(query.before, Some(EventId(9)));
+        assert_eq!(query.limit, 5);
+    }
+
+    #[test]
+    fn wrong_values_are_refused_by_name() {
+        let cases = [
+            ("type=a*b", "type: expected an event name"),
+            ("state=lost", "state: expected `waiting`"),
+            ("since=yesterday", "since: expected a time"),
+            ("until=", "until: expected a time"),
+            ("limit=0", "limit: expected a number from 1 to 1000"),
+            ("limit=1001", "limit: expected a number from 1 to 1000"),
+        ];
+        for (text, expected) in cases {
+            let Err(Problem::BadQuery(detail)) = read(text) else { panic!("{text} was taken") };
+            assert!(detail.starts_with(expected), "{text}: {detail}");
+        }
+    }
+
+    fn read(text: &str) -> Result<EventQuery, Problem> {
+        let uri = format!("http://localhost/?{text}").parse().expect("a uri");
+        let Query(params) = Query::<EventParams>::try_from_uri(&uri).expect("known parameters");
+        params.query("2026-07-30T10:00:00Z".parse().expect("a time"))
+    }
+}

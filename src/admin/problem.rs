@@ -1,0 +1,134 @@
+//! Refusals: problem documents of RFC 9457. The `code` is what programs may rely on.
+
+use std::any::Any;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use super::document::ListError;
+use crate::spool::{Closed, SpoolError};
+
+/// Says why a request was not answered as asked.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// No token was shown, or another one.
+    Unauthorized,
+    /// `Host` names another machine.
+    HostRefused,
+    /// A change was asked for in another form than JSON.
+    NotJson,
+    /// There is no such thing.
+    NotFound(String),
+    /// The path is not for this method.
+    MethodNotAllowed,
+    /// The query or the path holds something wrong.
+    BadQuery(String),
+    /// The body holds something wrong.
+    BadBody(String),
+    /// A destination is named that the spool never had.
+    UnknownDestination(String),
+    /// The body is too large.
+    TooLarge,
+    /// The new configuration has these problems; the old one stays.
+    ConfigurationRefused(Vec<String>),
+    /// The spool cannot be read.
+    Spool(String),
+    /// The bridge is about to stop.
+    Stopping,
+    /// The answer took too long.
+    Timeout,
+    /// A fault of the bridge itself.
+    Internal,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    problems: &'a [String],
+}
+
+impl Problem {
+    fn parts(&self) -> (StatusCode, &'static str, &str) {
+        match self {
+            Self::Unauthorized => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "send `authorization: Bearer` with the admin token")
+            }
+            Self::HostRefused => (
+                StatusCode::FORBIDDEN,
+                "host_refused",
+                "without an admin token only requests to localhost, 127.0.0.1 or [::1] are answered",
+            ),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", "send `content-type: application/json`"),
+            Self::NotFound(detail) => (StatusCode::NOT_FOUND, "not_found", detail),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the path is not for this method")
+            }
+            Self::BadQuery(detail) => (StatusCode::BAD_REQUEST, "bad_query", detail),
+            Self::BadBody(detail) => (StatusCode::BAD_REQUEST, "bad_body", detail),
+            Self::UnknownDestination(detail) => (StatusCode::NOT_FOUND, "unknown_destination", detail),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body may have 64 kB"),
+            Self::ConfigurationRefused(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "configuration_refused",
+                "the new configuration has problems; the old one stays in force",
+            ),
+            Self::Spool(detail) => (StatusCode::SERVICE_UNAVAILABLE, "spool_unavailable", detail),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", "the bridge is about to stop"),
+            Self::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "no answer within 30 s; ask for less"),
+            Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "a fault of the bridge itself; its log says more")
+            }
+        }
+    }
+
+    fn problems(&self) -> &[String] {
+        if let Self::ConfigurationRefused(problems) = self { problems } else { &[] }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, code, detail) = self.parts();
+        let title = status.canonical_reason().unwrap_or_default();
+        let document = Document { title, status: status.as_u16(), code, detail, problems: self.problems() };
+        let mut response = (status, Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<SpoolError> for Problem {
+    fn from(error: SpoolError) -> Self {
+        Self::Spool(error.to_string())
+    }
+}
+
+impl From<ListError> for Problem {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::UnknownDestination { .. } => Self::UnknownDestination(error.to_string()),
+            ListError::Spool(error) => error.into(),
+        }
+    }
+}
+
+impl From<Closed> for Problem {
+    fn from(Closed: Closed) -> Self {
+        Self::Stopping
+    }
+}
+
+/// Answers for a handler that panicked; the panic's text stays in the log.
+pub(super) fn of_panic(_: Box<dyn Any + Send>) -> Response {
+    Problem::Internal.into_response()
+}

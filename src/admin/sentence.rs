@@ -1,0 +1,276 @@
+//! ◆ What the operator reads first: one sentence for each subscription, each destination and the
+//! spool, and one over all of them that answers "is anything being lost, and what do I do?".
+//!
+//! A sentence says since when, why and what to do. Its level is what programs read: an event that
+//! waits or is dead is kept, so only a missing socket or a spool that takes nothing can lose.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::dispatch::status as lane;
+use crate::spool::Health;
+use crate::spool::record::{DestinationRow, GapRow, SubscriptionRow};
+use crate::wording::{ago, count, counted, list, since, span, time_ago, until};
+use crate::zoom::status::{self as socket, Link};
+
+/// An event that came this long after it happened was held up on Zoom's side.
+const LATE: SignedDuration = SignedDuration::from_mins(5);
+/// A destination whose oldest event waits longer than this is behind.
+const BEHIND: SignedDuration = SignedDuration::from_mins(1);
+/// A socket that is live and brings nothing for this long makes one look at Zoom's settings.
+const SILENT: SignedDuration = SignedDuration::from_mins(10);
+/// Gaps that ended within this time are still news.
+const RECENT: SignedDuration = SignedDuration::from_hours(24);
+
+/// Says how bad it is; the worst is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Level {
+    /// Nothing to do.
+    Fine,
+    /// Nothing is lost, and something is for the operator to do.
+    Degraded,
+    /// Events are lost right now, or may be.
+    Losing,
+}
+
+/// Is what is said of one thing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Sentence {
+    /// How bad it is.
+    pub(crate) level: Level,
+    /// What it is, since when, why, and what to do.
+    pub(crate) sentence: String,
+}
+
+impl Sentence {
+    fn new(level: Level, sentence: String) -> Self {
+        Self { level, sentence }
+    }
+}
+
+/// Says how a subscription is doing; `gap` is its open gap, which outlasts single tries to connect.
+pub(crate) fn subscription(name: &str, status: &socket::Status, gap: Option<&GapRow>, now: Timestamp) -> Sentence {
+    let down = since(gap.map_or(status.since, |gap| gap.opened_at.min(status.since)), now);
+    let next = status.next_try_at.map_or(String::new(), |at| format!("; next try {}", until(at, now)));
+    let losing = |what: String| Sentence::new(Level::Losing, format!("{name}: {what}"));
+    let reason = &status.reason;
+    match status.link {
+        Link::Live if status.stalled => losing(format!(
+            "socket open since {}, but not read while the spool takes no events; repair the spool before Zoom drops it",
+            since(status.since, now)
+        )),
+        Link::Live => live(name, status, now),
+        Link::Connecting => losing(format!("connecting, no socket since {down}; what Zoom sends meanwhile is lost")),
+        Link::Waiting => losing(format!("no socket since {down}: {reason}{next}; what Zoom sends meanwhile is lost")),
+        Link::Parked => losing(format!("refused since {down}: {reason}{next}; what Zoom sends until then is lost")),
+        Link::Contended => losing(format!("socket taken away since {down}: {reason}{next}; events go elsewhere")),
+        Link::Stopped if reason.is_empty() => losing(format!("stopped since {down}; what Zoom sends now is lost")),
+        Link::Stopped => losing(format!("stopped since {down}: {reason}; what Zoom sends now is lost")),
+    }
+}
+
+fn live(name: &str, status: &socket::Status, now: Timestamp) -> Sentence {
+    let mut level = Level::Fine;
+    let mut text = format!("{name}: live since {}", since(status.since, now));
+    match status.last_event_at {
+        Some(at) => text.push_str(&format!(", last event {}", ago(at, now))),
+        None if now.duration_since(status.since) < SILENT => text.push_str(", no event yet"),
+        None => text.push_str(", no event yet; if there should be, check the event types chosen at Zoom"),
+    }
+    if let Some(lag) = status.last_event_lag_ms.map(SignedDuration::from_millis).filter(|lag| *lag >= LATE) {
+        level = Level::Degraded;
+        text.push_str(&format!(", which came {} late; Zoom holds events up, see its status page", span(lag)));
+    }
+    if status.malformed > 0 {
+        let frames = counted(status.malformed, "frame");
+        text.push_str(&format!("; {frames} not understood and kept: zoomhook events list --parked"));
+    }
+    Sentence::new(level, text)
+}
+
+/// Says how a destination is doing: `status` when it is configured, `row` when the spool knows it.
+pub(crate) fn destination(
+    name: &str,
+    status: Option<&lane::Status>,
+    row: Option<&DestinationRow>,
+    now: Timestamp,
+) -> Sentence {
+    let waiting = waiting(row, now);
+    let dead = row.map_or(0, |row| row.dead);
+    let oldest = row.and_then(|row| row.oldest_pending_at).map_or(SignedDuration::ZERO, |at| now.duration_since(at));
+    let (mut level, mut text) = match status {
+        None if row.is_some_and(|row| row.pending > 0) => {
+            (Level::Degraded, format!("no longer configured, {waiting}; configure it again to have them delivered"))
+        }
+        None => (Level::Fine, "no longer configured, nothing waiting".to_owned()),
+        Some(status) => match failing(status, &waiting, now) {
+            Some(text) => (Level::Degraded, text),
+            None => (if oldest >= BEHIND { Level::Degraded } else { Level::Fine }, taking(status, &waiting, now)),
+        },
+    };
+    if dead > 0 {
+        level = Level::Degraded;
+        text.push_str(&dead_letters(name, dead));
+    }
+    Sentence::new(level, format!("{name}: {text}"))
+}
+
+/// Says what waits for a destination while no bridge runs.
+pub(crate) fn backlog(row: &DestinationRow, now: Timestamp) -> Sentence {
+    let name = &row.name;
+    let dead = if row.dead > 0 { dead_letters(name, row.dead) } else { String::new() };
+    let level = if row.pending > 0 || row.dead > 0 { Level::Degraded } else { Level::Fine };
+    Sentence::new(level, format!("{name}: {}{dead}", waiting(Some(row), now)))
+}
+
+/// Says that a subscription is not live since no bridge runs.
+pub(crate) fn not_live(row: &SubscriptionRow, now: Timestamp) -> Sentence {
+    let last = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| time_ago(at, now));
+    let (alive, event) = (last(row.alive_at), last(row.last_event_at));
+    Sentence::new(Level::Losing, format!("{}: not live; last live {alive}, last event {event}", row.name))
+}
+
+fn dead_letters(name: &str, dead: u64) -> String {
+    format!("; {} kept: zoomhook dead list --destination {name}", counted(dead, "dead letter"))
+}
+
+fn waiting(row: Option<&DestinationRow>, now: Timestamp) -> String {
+    match row {
+        None => "backlog not known".to_owned(),
+        Some(row) if row.pending == 0 => "nothing waiting".to_owned(),
+        Some(row) => {
+            let age = row.oldest_pending_at.map_or(String::new(), |at| {
+                let age = span(now.duration_since(at));
+                format!(", oldest {age} old")
+            });
+            format!("{} waiting{age}", counted(row.pending, "event"))
+        }
+    }
+}
+
+fn failing(status: &lane::Status, waiting: &str, now: Timestamp) -> Option<String> {
+    let began = since(status.failing_since?, now);
+    let cause = status.last_failure.as_ref().map_or("", |failure| &failure.cause);
+    let (whence, advice) = advice(cause);
+    let next = status.next_retry_at.map_or(String::new(), |at| format!("; next try {}", until(at, now)));
+    Some(format!("failing since {began}: {cause}{whence}, {waiting}{next}. {advice}; nothing is lost"))
+}
+
+fn taking(status: &lane::Status, waiting: &str, now: Timestamp) -> String {
+    let last = status.last_success_at.map_or_else(
+        || "nothing delivered since the start".to_owned(),
+        |at| format!("taking events, last one {}", ago(at, now)),
+    );
+    format!("{last}, {waiting}")
+}
+
+/// Says where a cause comes from, and what to do about it.
+fn advice(cause: &str) -> (&'static str, &'static str) {
+    match cause {
+        "status 401" | "status 403" => (
+            " from the handler",
+            "Check that the handler's secret token is the secret_token configured here, and its clock",
+        ),
+        "status 404" | "status 410" => (" from the handler", "Check the path of the destination's url"),
+        "status 413" => (" from the handler", "Raise the handler's limit on the size of a request"),
+        "status 429" => (" from the handler", "Lower the destination's concurrency, or raise the handler's limit"),
+        status if status.starts_with("status 3") => {
+            (" from the handler", "Put the address that it redirects to into the destination's url")
+        }
+        status if status.starts_with("status ") => (" from the handler", "Check the handler's log"),
+        "name does not resolve" => ("", "Check the host of the destination's url, and DNS"),
+        "connection refused" => ("", "Start the handler, or check host and port of the destination's url"),
+        "cannot connect" => ("", "Check the network and the firewall between here and the handler"),
+        "tls failed" => ("", "Check the handler's certificate, or name its authority in the destination's ca_file"),
+        "timeout" => ("", "Let the handler answer first and work later, or raise the destination's timeout"),
+        "answer cut off" => ("", "Check the log of the handler, and of any proxy before it"),
+        "request cannot be sent" => ("", "Check url and secret_token of the destination"),
+        _ => ("", "Check the handler's log"),
+    }
+}
+
+/// Says how the spool is doing; `unreadable` is why it could not be read just now, if so.
+pub(crate) fn spool(health: &Health, unreadable: Option<&str>, now: Timestamp) -> Sentence {
+    match (health, unreadable) {
+        (Health::Failing { since: at, reason }, _) => Sentence::new(
+            Level::Losing,
+            format!("spool: takes no events since {}: {reason}; free or repair its disk", since(*at, now)),
+        ),
+        (Health::Writable, Some(reason)) => {
+            Sentence::new(Level::Degraded, format!("spool: takes events, but cannot be read: {reason}"))
+        }
+        (Health::Writable, None) => Sentence::new(Level::Fine, "spool: takes events".to_owned()),
+    }
+}
+
+/// Answers the question over all: `parts` are the other sentences, subscriptions among them.
+pub(crate) fn summary(
+    subscriptions: usize,
+    destinations: usize,
+    parts: &[&Sentence],
+    gaps: &[GapRow],
+    now: Timestamp,
+) -> Sentence {
+    if subscriptions == 0 {
+        let text = "Nothing is received: no subscription is configured; add one and reload";
+        return Sentence::new(Level::Losing, text.to_owned());
+    }
+    let level = parts.iter().map(|part| part.level).max().unwrap_or(Level::Fine);
+    let worst: Vec<&str> = parts.iter().filter(|part| part.level == level).map(|part| part.sentence.as_str()).collect();
+    let first = worst.first().copied().unwrap_or_default();
+    let more = match worst.len() {
+        0 | 1 => String::new(),
+        n => format!(" (and {} more below)", count(n as u64 - 1)),
+    };
+    let text = match level {
+        Level::Losing => format!("Events are being lost: {first}{more}."),
+        Level::Degraded => format!("Nothing is being lost, but {first}{more}."),
+        Level::Fine => format!(
+            "Nothing is being lost: {} live, {} taking events.",
+            counted(subscriptions as u64, "subscription"),
+            counted(destinations as u64, "destination")
+        ),
+    };
+    Sentence::new(level, format!("{text}{}", recent(gaps, now)))
+}
+
+fn recent(gaps: &[GapRow], now: Timestamp) -> String {
+    let ended: Vec<SignedDuration> = gaps
+        .iter()
+        .filter_map(|gap| gap.closed_at.map(|closed| (gap.opened_at, closed)))
+        .filter(|(_, closed)| now.duration_since(*closed) < RECENT)
+        .map(|(opened, closed)| closed.duration_since(opened))
+        .collect();
+    if ended.is_empty() {
+        return String::new();
+    }
+    let whole = ended.iter().fold(SignedDuration::ZERO, |sum, gap| sum.saturating_add(*gap));
+    let gaps = counted(ended.len() as u64, "gap");
+    format!(" In the last {} there were {gaps} ({} in all): zoomhook gaps.", span(RECENT), span(whole))
+}
+
+/// Answers the question where no bridge runs: `alive_at` is its last sign of life.
+pub(crate) fn not_running(
+    listen: &str,
+    alive_at: Option<Timestamp>,
+    destinations: &[DestinationRow],
+    now: Timestamp,
+) -> Sentence {
+    let life = alive_at
+        .map_or("none ever ran on this spool".to_owned(), |at| format!("last sign of life {}", time_ago(at, now)));
+    let waiting: Vec<String> = destinations
+        .iter()
+        .filter(|row| row.pending > 0)
+        .map(|row| format!("{} for {}", counted(row.pending, "event"), row.name))
+        .collect();
+    let waiting = if waiting.is_empty() { "nothing".to_owned() } else { list(&waiting) };
+    let text = format!(
+        "No bridge is running on {listen}: {life}, waiting: {waiting}. What Zoom sends meanwhile is lost; \
+         start it with `zoomhook run`."
+    );
+    Sentence::new(Level::Losing, text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+use super::*;
+use crate::dispatch::status::{Failure, Status as Lane};
+use crate::spool::record::DestinationId;
+use crate::zoom::status::Status as Socket;
+
+const NOW: &str = "2026-07-30T10:06:11Z";
+
+#[test]
+fn live_subscription_is_fine() {
+    let status = Socket { last_event_at: Some(at("2026-07-30T10:06:08Z")), ..socket(Link::Live) };
+    assert_eq!(
+        said(subscription("main", &status, None, now())),
+        "Fine main: live since 10:02:11 UTC (4 min), last event 3 s ago"
+    );
+}
+
+#[test]
+fn live_subscription_tells_what_is_odd() {
+    let silent = Socket { since: at("2026-07-30T07:06:11Z"), ..socket(Link::Live) };
+    let late = Socket { last_event_at: Some(now()), last_event_lag_ms: Some(7_200_000), ..socket(Link::Live) };
+    let malformed = Socket { last_event_at: Some(now()), malformed: 2, ..socket(Link::Live) };
+    let stalled = Socket { stalled: true, ..socket(Link::Live) };
+    let cases = [
+        (socket(Link::Live), "Fine main: live since 10:02:11 UTC (4 min), no event yet"),
+        (
+            silent,
+            "Fine main: live since 07:06:11 UTC (3 h), no event yet; if there should be, check the event types chosen at Zoom",
+        ),
+        (
+            late,
+            "Degraded main: live since 10:02:11 UTC (4 min), last event just now, which came 2 h late; Zoom holds events up, see its status page",
+        ),
+        (
+            malformed,
+            "Fine main: live since 10:02:11 UTC (4 min), last event just now; 2 frames not understood and kept: zoomhook events list --parked",
+        ),
+        (
+            stalled,
+            "Losing main: socket open since 10:02:11 UTC (4 min), but not read while the spool takes no events; repair the spool before Zoom drops it",
+        ),
+    ];
+    for (status, expected) in cases {
+        assert_eq!(said(subscription("main", &status, None, now())), expected);
+    }
+}
+
+#[test]
+fn subscription_without_a_live_socket_loses() {
+    let reason = "client secret refused by Zoom: correct client_secret and reload";
+    let cases = [
+        (
+            Link::Connecting,
+            "Losing main: connecting, no socket since 10:02:11 UTC (4 min); what Zoom sends meanwhile is lost",
+        ),
+        (
+            Link::Waiting,
+            "Losing main: no socket since 10:02:11 UTC (4 min): client secret refused by Zoom: correct client_secret and reload; next try in 12 s; what Zoom sends meanwhile is lost",
+        ),
+        (
+            Link::Parked,
+            "Losing main: refused since 10:02:11 UTC (4 min): client secret refused by Zoom: correct client_secret and reload; next try in 12 s; what Zoom sends until then is lost",
+        ),
+        (
+            Link::Contended,
+            "Losing main: socket taken away since 10:02:11 UTC (4 min): client secret refused by Zoom: correct client_secret and reload; next try in 12 s; events go elsewhere",
+        ),
+        (
+            Link::Stopped,
+            "Losing main: stopped since 10:02:11 UTC (4 min): client secret refused by Zoom: correct client_secret and reload; what Zoom sends now is lost",
+        ),
+    ];
+    for (link, expected) in cases {
+        let status = Socket { reason: reason.into(), next_try_at: Some(at("2026-07-30T10:06:23Z")), ..socket(link) };
+        assert_eq!(said(subscription("main", &status, None, now())), expected);
+    }
+}
+
+#[test]
+fn open_gap_outlasts_the_tries_to_connect() {
+    let gap = gap("2026-07-30T09:06:11Z", None);
+    let shown = said(subscription("main", &socket(Link::Connecting), Some(&gap), now()));
+    assert!(shown.contains("no socket since 09:06:11 UTC (1 h)"), "{shown}");
+}
+
+#[test]
+fn failing_destination_says_since_when_why_and_what_to_do() {
+    let status = failing_lane("status 503");
+    let row = row(213, 0);
+    assert_eq!(
+        said(destination("crm", Some(&status), Some(&row), now())),
+        "Degraded crm: failing since 10:02:11 UTC (4 min): status 503 from the handler, 213 events waiting, oldest 4 min old; \
+         next try in 12 s. Check the handler's log; nothing is lost"
+    );
+}
+
+#[test]
+fn every_cause_has_its_own_advice() {
+    let cases = [
+        ("status 401", "secret_token"),
+        ("status 404", "path"),
+        ("status 413", "limit on the size"),
+        ("status 429", "concurrency"),
+        ("status 307", "redirects to"),
+        ("status 500", "handler's log"),
+        ("name does not resolve", "DNS"),
+        ("connection refused", "Start the handler"),
+        ("cannot connect", "firewall"),
+        ("tls failed", "ca_file"),
+        ("timeout", "answer first"),
+        ("answer cut off", "proxy"),
+        ("request cannot be sent", "url and secret_token"),
+    ];
+    for (cause, advice) in cases {
+        let shown = said(destination("crm", Some(&failing_lane(cause)), Some(&row(1, 0)), now()));
+        assert!(shown.contains(cause) && shown.contains(advice), "{shown}");
+    }
+}
+
+#[test]
+fn destination_that_takes_events_tells_its_backlog() {
+    let lane = Lane { last_success_at: Some(at("2026-07-30T10:06:09Z")), ..Lane::default() };
+    let behind = row(2313, 0);
+    let fresh = DestinationRow { oldest_pending_at: Some(at("2026-07-30T10:06:10Z")), ..row(3, 0) };
+    let cases = [
+        (Some(&lane), Some(row(0, 0)), "Fine crm: taking events, last one 2 s ago, nothing waiting"),
+        (Some(&lane), Some(fresh), "Fine crm: taking events, last one 2 s ago, 3 events waiting, oldest 1 s old"),
+        (
+            Some(&lane),
+            Some(behind),
+            "Degraded crm: taking events, last one 2 s ago, 2,313 events waiting, oldest 4 min old",
+        ),
+        (
+            Some(&lane),
+            Some(row(0, 12)),
+            "Degraded crm: taking events, last one 2 s ago, nothing waiting; 12 dead letters kept: zoomhook dead list --destination crm",
+        ),
+        (Some(&lane), None, "Fine crm: taking events, last one 2 s ago, backlog not known"),
+        (Some(&Lane::default()), Some(row(0, 0)), "Fine crm: nothing delivered since the start, nothing waiting"),
+        (
+            None,
+            Some(row(5, 0)),
+            "Degraded crm: no longer configured, 5 events waiting, oldest 4 min old; configure it again to have them delivered",
+        ),
+        (
+            None,
+            Some(row(0, 1)),
+            "Degraded crm: no longer configured, nothing waiting; 1 dead letter kept: zoomhook dead list --destination crm",
+        ),
+    ];
+    for (lane, row, expected) in cases {
+        assert_eq!(said(destination("crm", lane, row.as_ref(), now())), expected);
+    }
+}
+
+#[test]
+fn spool_that_takes_no_events_loses() {
+    let failing = Health::Failing { since: at("2026-07-30T10:02:11Z"), reason: "disk full".into() };
+    assert_eq!(
+        said(spool(&failing, Some("disk full"), now())),
+        "Losing spool: takes no events since 10:02:11 UTC (4 min): disk full; free or repair its disk"
+    );
+    assert_eq!(said(spool(&Health::Writable, None, now())), "Fine spool: takes events");
+    let unreadable = said(spool(&Health::Writable, Some("disk error"), now()));
+    assert_eq!(unreadable, "Degraded spool: takes events, but cannot be read: disk error");
+}
+
+#[test]
+fn summary_leads_with_the_worst() {
+    let fine = Sentence::new(Level::Fine, "main: live".to_owned());
+    let failing = Sentence::new(Level::Degraded, "crm: failing".to_owned());
+    let behind = Sentence::new(Level::Degraded, "audit: behind".to_owned());
+    let down = Sentence::new(Level::Losing, "twin: no socket".to_owned());
+    let cases: [(&[&Sentence], &str); 4] = [
+        (&[&fine], "Fine Nothing is being lost: 1 subscription live, 2 destinations taking events."),
+        (&[&fine, &failing], "Degraded Nothing is being lost, but crm: failing."),
+        (&[&fine, &failing, &behind], "Degraded Nothing is being lost, but crm: failing (and 1 more below)."),
+        (&[&fine, &failing, &behind, &down], "Losing Events are being lost: twin: no socket."),
+    ];
+    for (parts, expected) in cases {
+        assert_eq!(said(summary(1, 2, parts, &[], now())), expected);
+    }
+    assert_eq!(summary(0, 2, &[], &[], now()).level, Level::Losing);
+}
+
+#[test]
+fn summary_tells_what_was_missed_lately() {
+    let gaps = [
+        gap("2026-07-30T09:00:00Z", Some("2026-07-30T09:03:00Z")),
+        gap("2026-07-30T08:00:00Z", Some("2026-07-30T08:01:00Z")),
+        gap("2026-07-20T08:00:00Z", Some("2026-07-20T08:01:00Z")),
+    ];
+    assert_eq!(
+        said(summary(1, 1, &[], &gaps, now())),
+        "Fine Nothing is being lost: 1 subscription live, 1 destination taking events. \
+         In the last 24 h there were 2 gaps (4 min in all): zoomhook gaps."
+    );
+}
+
+#[test]
+fn bridge_that_does_not_run_says_since_when_and_what_waits() {
+    let alive = Some(at("2026-07-30T10:02:11Z"));
+    let audit = DestinationRow { name: "audit".into(), ..row(1, 0) };
+    assert_eq!(
+        said(not_running("127.0.0.1:8686", alive, &[row(213, 0), audit, row(0, 3)], now())),
+        "Losing No bridge is running on 127.0.0.1:8686: last sign of life 10:02:11 UTC (4 min ago), \
+         waiting: 213 events for crm and 1 event for audit. What Zoom sends meanwhile is lost; start it with `zoomhook run`."
+    );
+    let never = said(not_running("127.0.0.1:8686", None, &[], now()));
+    assert!(never.contains("none ever ran on this spool, waiting: nothing"), "{never}");
+}
+
+fn said(sentence: Sentence) -> String {
+    format!("{:?} {}", sentence.level, sentence.sentence)
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn now() -> Timestamp {
+    at(NOW)
+}
+
+fn socket(link: Link) -> Socket {
+    Socket {
+        link,
+        since: at("2026-07-30T10:02:11Z"),
+        reason: "".into(),
+        next_try_at: None,
+        last_heard_at: None,
+        last_event_at: None,
+        last_event_lag_ms: None,
+        stalled: false,
+        events: 0,
+        connects: 1,
+        malformed: 0,
+    }
+}
+
+fn failing_lane(cause: &str) -> Lane {
+    Lane {
+        failing_since: Some(at("2026-07-30T10:02:11Z")),
+        last_failure: Some(Failure { at: at("2026-07-30T10:06:00Z"), cause: cause.into(), event: 7 }),
+        failures_in_a_row: 9,
+        next_retry_at: Some(at("2026-07-30T10:06:23Z")),
+        ..Lane::default()
+    }
+}
+
+fn row(pending: u64, dead: u64) -> DestinationRow {
+    DestinationRow {
+        id: DestinationId(1),
+        name: "crm".into(),
+        pending,
+        dead,
+        delivered: 0,
+        oldest_pending_at: (pending > 0).then(|| at("2026-07-30T10:02:11Z")),
+    }
+}
+
+fn gap(opened: &str, closed: Option<&str>) -> GapRow {
+    GapRow {
+        id: 1,
+        subscription: "main".into(),
+        opened_at: at(opened),
+        closed_at: closed.map(at),
+        reason: "closed by Zoom".into(),
+        last_event_at: None,
+    }
+}

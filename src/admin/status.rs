@@ -1,0 +1,355 @@
+//! The status document: one sentence over all, one for each part, and the facts beside them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Handles;
+use super::document::PAGE_MOST;
+use super::sentence::{self, Level, Sentence};
+use crate::dispatch::status as lane;
+use crate::spool::record::{DestinationRow, GapRow, SubscriptionRow};
+use crate::spool::{Health, SpoolError, View};
+use crate::zoom::status as socket;
+
+/// Holds what the spool knows that the status needs.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) destinations: Vec<DestinationRow>,
+    pub(crate) subscriptions: Vec<SubscriptionRow>,
+    pub(crate) gaps: Vec<GapRow>,
+}
+
+impl Rows {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When the spool cannot be read.
+    pub(crate) fn read(view: &mut dyn View) -> Result<Self, SpoolError> {
+        Ok(Self {
+            destinations: view.destinations()?,
+            subscriptions: view.subscriptions()?,
+            gaps: view.gaps(PAGE_MOST)?,
+        })
+    }
+}
+
+/// Holds what a running bridge knows of itself.
+#[derive(Debug)]
+pub(super) struct Facts {
+    started_at: Timestamp,
+    health: Health,
+    subscriptions: Vec<(Arc<str>, socket::Status)>,
+    destinations: Vec<(Arc<str>, lane::Status)>,
+    /// What the spool knows, or why it could not be read.
+    rows: Result<Rows, String>,
+}
+
+/// Is the status document.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// True when there is nothing to do.
+    ok: bool,
+    level: Level,
+    /// Answers: is anything being lost, and what do I do?
+    summary: String,
+    /// False when this was read from the spool of a bridge that does not run.
+    running: bool,
+    version: &'static str,
+    at: Timestamp,
+    started_at: Option<Timestamp>,
+    uptime_seconds: Option<i64>,
+    spool: Option<SpoolReport>,
+    subscriptions: Vec<SubscriptionReport>,
+    destinations: Vec<DestinationReport>,
+    open_gaps: Vec<GapRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct SpoolReport {
+    #[serde(flatten)]
+    said: Sentence,
+    writable: bool,
+    failing_since: Option<Timestamp>,
+    reason: Option<Box<str>>,
+}
+
+#[derive(Debug, Serialize)]
+struct SubscriptionReport {
+    name: Box<str>,
+    #[serde(flatten)]
+    said: Sentence,
+    /// What the socket says of itself, while the bridge runs.
+    status: Option<socket::Status>,
+    alive_at: Option<Timestamp>,
+    last_event_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct DestinationReport {
+    name: Box<str>,
+    #[serde(flatten)]
+    said: Sentence,
+    /// What the lane says of itself, while the bridge runs and the destination is configured.
+    status: Option<lane::Status>,
+    /// What the spool knows of it.
+    backlog: Option<DestinationRow>,
+}
+
+/// Answers the status document, whatever state the spool is in.
+pub(super) async fn show(State(handles): State<Arc<Handles>>) -> Json<Report> {
+    let rows = handles.spool.read(Rows::read).await.map_err(|error| error.to_string());
+    let board = handles.board.load();
+    let facts = Facts {
+        started_at: handles.started_at,
+        health: handles.spool.health().borrow().clone(),
+        subscriptions: board.subscriptions(),
+        destinations: board.destinations(),
+        rows,
+    };
+    Json(report(facts, handles.clock.now()))
+}
+
+/// Makes the document of a running bridge.
+fn report(facts: Facts, now: Timestamp) -> Report {
+    let (rows, unreadable) = match facts.rows {
+        Ok(rows) => (Some(rows), None),
+        Err(reason) => (None, Some(reason)),
+    };
+    let spool = spool_report(&facts.health, unreadable.as_deref(), now);
+    let gaps = rows.as_ref().map_or(&[][..], |rows| &rows.gaps);
+    let known = rows.as_ref().map_or(&[][..], |rows| &rows.subscriptions);
+    let subscriptions: Vec<SubscriptionReport> = facts
+        .subscriptions
+        .into_iter()
+        .map(|(name, status)| {
+            let gap = gaps.iter().find(|gap| gap.closed_at.is_none() && *gap.subscription == *name);
+            let row = known.iter().find(|row| *row.name == *name);
+            SubscriptionReport {
+                name: (&*name).into(),
+                said: sentence::subscription(&name, &status, gap, now),
+                alive_at: row.and_then(|row| row.alive_at),
+                last_event_at: status.last_event_at.or(row.and_then(|row| row.last_event_at)),
+                status: Some(status),
+            }
+        })
+        .collect();
+    let configured = facts.destinations.len();
+    let destinations = destination_reports(facts.destinations, rows.as_ref().map(|rows| &*rows.destinations), now);
+    let parts: Vec<&Sentence> = std::iter::once(&spool.said)
+        .chain(subscriptions.iter().map(|report| &report.said))
+        .chain(destinations.iter().map(|report| &report.said))
+        .collect();
+    let summary = sentence::summary(subscriptions.len(), configured, &parts, gaps, now);
+    Report {
+        ok: summary.level == Level::Fine,
+        level: summary.level,
+        summary: summary.sentence,
+        running: true,
+        version: env!("CARGO_PKG_VERSION"),
+        at: now,
+        started_at: Some(facts.started_at),
+        uptime_seconds: Some(now.duration_since(facts.started_at).as_secs()),
+        open_gaps: gaps.iter().filter(|gap| gap.closed_at.is_none()).cloned().collect(),
+        spool: Some(spool),
+        subscriptions,
+        destinations,
+    }
+}
+
+/// Makes the document where no bridge runs, from what its spool remembers.
+pub(crate) fn report_not_running(listen: &str, rows: Rows, now: Timestamp) -> Report {
+    let alive_at = rows.subscriptions.iter().filter_map(|row| row.alive_at).max();
+    let summary = sentence::not_running(listen, alive_at, &rows.destinations, now);
+    let subscriptions = rows.subscriptions.into_iter().map(|row| SubscriptionReport {
+        said: sentence::not_live(&row, now),
+        name: row.name,
+        status: None,
+        alive_at: row.alive_at,
+        last_event_at: row.last_event_at,
+    });
+    let destinations = rows.destinations.into_iter().map(|row| DestinationReport {
+        name: row.name.clone(),
+        said: sentence::backlog(&row, now),
+        status: None,
+        backlog: Some(row),
+    });
+    Report {
+        ok: false,
+        level: summary.level,
+        summary: summary.sentence,
+        running: false,
+        version: env!("CARGO_PKG_VERSION"),
+        at: now,
+        started_at: None,
+        uptime_seconds: None,
+        spool: None,
+        subscriptions: subscriptions.collect(),
+        destinations: destinations.collect(),
+        open_gaps: rows.gaps.into_iter().filter(|gap| gap.closed_at.is_none()).collect(),
+    }
+}
+
+fn spool_report(health: &Health, unreadable: Option<&str>, now: Timestamp) -> SpoolReport {
+    let said = sentence::spool(health, unreadable, now);
+    match health {
+        Health::Writable => SpoolReport { said, writable: true, failing_since: None, reason: None },
+        Health::Failing { since, reason } => {
+            SpoolReport { said, writable: false, failing_since: Some(*since), reason: Some(reason.clone()) }
+        }
+    }
+}
+
+/// Reports the configured destinations, then those that are gone but left something behind.
+fn destination_reports(
+    configured: Vec<(Arc<str>, lane::Status)>,
+    rows: Option<&[DestinationRow]>,
+    now: Timestamp,
+) -> Vec<DestinationReport> {
+    let rows = rows.unwrap_or_default();
+    let gone: Vec<&DestinationRow> = rows
+        .iter()
+        .filter(|row| row.pending > 0 || row.dead > 0)
+        .filter(|row| !configured.iter().any(|(name, _)| **name == *row.name))
+        .collect();
+    let configured = configured.into_iter().map(|(name, status)| {
+        let row = rows.iter().find(|row| *row.name == *name);
+        let said = sentence::destination(&name, Some(&status), row, now);
+        DestinationReport { name: (&*name).into(), said, status: Some(status), backlog: row.cloned() }
+    });
+    let gone = gone.into_iter().map(|row| DestinationReport {
+        name: row.name.clone(),
+        said: sentence::destination(&row.name, None, Some(row), now),
+        status: None,
+        backlog: Some(row.clone()),
+    });
+    configured.chain(gone).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::admin::document::tests::{FakeView, destination_row, now};
+    use crate::zoom::status::Link;
+
+    #[test]
+    fn report_of_a_healthy_bridge_is_ok() {
+        let document = document(report(facts(Ok(rows())), now()));
+        assert_eq!(document["ok"], true);
+        assert_eq!(document["summary"], "Nothing is being lost: 1 subscription live, 1 destination taking events.");
+        assert_eq!(document["uptime_seconds"], 240);
+        assert_eq!(document["spool"]["writable"], true);
+        assert_eq!(document["subscriptions"][0]["status"]["link"], "live");
+        assert_eq!(document["destinations"][0]["backlog"]["pending"], 0);
+        assert_eq!(document["open_gaps"], json!([]));
+    }
+
+    #[test]
+    fn report_goes_out_when_the_spool_cannot_be_read() {
+        let document = document(report(facts(Err("disk error".to_owned())), now()));
+        assert_eq!(document["ok"], false);
+        assert_eq!(document["spool"]["level"], "degraded");
+        assert!(said(&document, "summary").contains("cannot be read: disk error"), "{document}");
+        assert_eq!(document["destinations"][0]["backlog"], Value::Null);
+    }
+
+    #[test]
+    fn destination_that_is_gone_is_reported_while_events_wait_for_it() {
+        let mut rows = rows();
+        rows.destinations.push(DestinationRow { pending: 5, ..destination_row("old") });
+        rows.destinations.push(destination_row("older"));
+        let document = document(report(facts(Ok(rows)), now()));
+        let names: Vec<&str> =
+            document["destinations"].as_array().expect("a list").iter().map(|entry| said(entry, "name")).collect();
+        assert_eq!(names, ["crm", "old"]);
+        assert!(said(&document, "summary").contains("old: no longer configured"), "{document}");
+    }
+
+    #[test]
+    fn open_gap_dates_the_subscription_that_is_not_live() {
+        let mut rows = rows();
+        rows.gaps.push(GapRow {
+            id: 1,
+            subscription: "main".into(),
+            opened_at: "2026-07-30T09:06:11Z".parse().expect("a time"),
+            closed_at: None,
+            reason: "closed by Zoom".into(),
+            last_event_at: None,
+        });
+        let mut facts = facts(Ok(rows));
+        facts.subscriptions[0].1.link = Link::Connecting;
+        let document = document(report(facts, now()));
+        assert_eq!(document["level"], "losing");
+        assert!(said(&document["subscriptions"][0], "sentence").contains("since 09:06:11 UTC (1 h)"), "{document}");
+        assert_eq!(document["open_gaps"][0]["reason"], "closed by Zoom");
+    }
+
+    #[test]
+    fn report_of_no_bridge_tells_what_the_spool_remembers() {
+        let mut view = FakeView {
+            destinations: vec![DestinationRow { pending: 213, dead: 1, ..destination_row("crm") }],
+            subscriptions: vec![SubscriptionRow {
+                name: "main".into(),
+                alive_at: Some("2026-07-30T10:02:11Z".parse().expect("a time")),
+                last_event_at: None,
+            }],
+            ..FakeView::default()
+        };
+        let rows = Rows::read(&mut view).expect("rows");
+        let document = document(report_not_running("127.0.0.1:8686", rows, now()));
+        assert_eq!((&document["running"], &document["ok"]), (&Value::Bool(false), &Value::Bool(false)));
+        assert!(
+            said(&document, "summary")
+                .starts_with("No bridge is running on 127.0.0.1:8686: last sign of life 10:02:11")
+        );
+        assert_eq!(
+            said(&document["subscriptions"][0], "sentence"),
+            "main: not live; last live 10:02:11 UTC (4 min ago), last event never"
+        );
+        assert_eq!(
+            said(&document["destinations"][0], "sentence"),
+            "crm: 213 events waiting; 1 dead letter kept: zoomhook dead list --destination crm"
+        );
+    }
+
+    fn facts(rows: Result<Rows, String>) -> Facts {
+        let since = "2026-07-30T10:02:11Z".parse().expect("a time");
+        let socket = socket::Status {
+            link: Link::Live,
+            since,
+            reason: "".into(),
+            next_try_at: None,
+            last_heard_at: None,
+            last_event_at: None,
+            last_event_lag_ms: None,
+            stalled: false,
+            events: 0,
+            connects: 1,
+            malformed: 0,
+        };
+        Facts {
+            started_at: since,
+            health: Health::Writable,
+            subscriptions: vec![("main".into(), socket)],
+            destinations: vec![("crm".into(), lane::Status::default())],
+            rows,
+        }
+    }
+
+    fn rows() -> Rows {
+        Rows { destinations: vec![destination_row("crm")], ..Rows::default() }
+    }
+
+    fn document(report: Report) -> Value {
+        serde_json::to_value(report).expect("a document")
+    }
+
+    fn said<'a>(document: &'a Value, field: &str) -> &'a str {
+        document[field].as_str().expect("a text")
+    }
+}

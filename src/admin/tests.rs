@@ -1,0 +1,160 @@
+use axum::body::{Body, to_bytes};
+use axum::extract::Path;
+use axum::response::IntoResponse as _;
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::input::{self, Params};
+use super::*;
+
+#[tokio::test]
+async fn without_the_token_only_the_health_paths_answer() {
+    let guard = || Guard::of(Some(Secret::new("canary-token")));
+    for path in ["/echo", "/nowhere", "/metrics"] {
+        let answer = ask(guard(), request(Method::GET, path)).await;
+        answer.is_problem(StatusCode::UNAUTHORIZED, "unauthorized");
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        assert!(!answer.text.contains("canary"), "{}", answer.text);
+    }
+    assert_eq!(ask(guard(), request(Method::GET, "/livez")).await.status, StatusCode::OK);
+    let mut shown = request(Method::GET, "/echo");
+    shown.headers_mut().insert("authorization", HeaderValue::from_static("Bearer canary-token"));
+    assert_eq!(ask(guard(), shown).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn page_that_rebinds_its_name_to_loopback_is_refused() {
+    let mut rebound = request(Method::GET, "/echo");
+    rebound.headers_mut().insert("host", HeaderValue::from_static("evil.example:8686"));
+    ask(Guard::LoopbackHost, rebound).await.is_problem(StatusCode::FORBIDDEN, "host_refused");
+    assert_eq!(ask(Guard::LoopbackHost, request(Method::GET, "/echo")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn form_posted_across_origins_is_refused() {
+    for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded")] {
+        let mut form = request(Method::POST, "/body");
+        form.headers_mut().remove("content-type");
+        if let Some(content_type) = content_type {
+            form.headers_mut().insert("content-type", HeaderValue::from_static(content_type));
+        }
+        ask(Guard::LoopbackHost, form).await.is_problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json");
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_is_a_problem_document() {
+    let get = |path| request(Method::GET, path);
+    let post = |body: String| {
+        Request::post("/body")
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(Body::from(body))
+            .expect("a request")
+    };
+    let cases = [
+        (get("/nowhere"), StatusCode::NOT_FOUND, "not_found"),
+        (request(Method::DELETE, "/echo"), StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+        (get("/echo?limt=5"), StatusCode::BAD_REQUEST, "bad_query"),
+        (get("/echo?limit=five"), StatusCode::BAD_REQUEST, "bad_query"),
+        (get("/event/x"), StatusCode::BAD_REQUEST, "bad_query"),
+        (get("/panic"), StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        (post("{".to_owned()), StatusCode::BAD_REQUEST, "bad_body"),
+        (post(r#"{"limit":1,"canary":2}"#.to_owned()), StatusCode::BAD_REQUEST, "bad_body"),
+        (post(format!("\"{}\"", "x".repeat(BODY_BYTES))), StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+    ];
+    for (request, status, code) in cases {
+        let answer = ask(Guard::LoopbackHost, request).await;
+        answer.is_problem(status, code);
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+}
+
+#[tokio::test]
+async fn unknown_parameter_is_named() {
+    let answer = ask(Guard::LoopbackHost, request(Method::GET, "/echo?limt=5")).await;
+    let detail = answer.json()["detail"].as_str().expect("a detail").to_owned();
+    assert!(detail.starts_with("limt: unknown field `limt`, expected `limit`"), "{detail}");
+    let answer = ask(Guard::LoopbackHost, request(Method::GET, "/echo?limit=five")).await;
+    assert_eq!(answer.json()["detail"], "limit: invalid digit found in string");
+}
+
+#[tokio::test]
+async fn refused_configuration_lists_every_problem() {
+    let problems = vec!["destination.crm.url: expected https".to_owned(), "log.level: expected info".to_owned()];
+    let answer = Answer::of(Problem::ConfigurationRefused(problems).into_response()).await;
+    answer.is_problem(StatusCode::UNPROCESSABLE_ENTITY, "configuration_refused");
+    assert_eq!(answer.json()["problems"][1], "log.level: expected info");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_that_takes_too_long_is_given_up() {
+    ask(Guard::LoopbackHost, request(Method::GET, "/hang"))
+        .await
+        .is_problem(StatusCode::SERVICE_UNAVAILABLE, "timeout");
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Echo {
+    limit: Option<u64>,
+}
+
+/// Puts the real layers around routes that need no spool.
+async fn ask(guard: Guard, request: Request) -> Answer {
+    let routes = Router::new()
+        .route("/livez", get(async || "alive"))
+        .route("/echo", get(async |Params(echo): Params<Echo>| axum::Json(json!({ "limit": echo.limit }))))
+        .route("/event/{id}", get(async |Path(id): Path<String>| input::event_id(&id).map(|id| id.to_string())))
+        .route("/body", post(async |input::Body(echo): input::Body<Echo>| axum::Json(json!({ "limit": echo.limit }))))
+        .route("/panic", get(async || if true { panic!("canary") } else { "" }))
+        .route("/hang", get(async || std::future::pending::<()>().await));
+    let response = layered(routes, guard).oneshot(request).await.expect("a router cannot fail");
+    Answer::of(response).await
+}
+
+fn request(method: Method, path: &str) -> Request {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "127.0.0.1:8686")
+        .header("content-type", "application/json")
+        .body(Body::empty())
+        .expect("a request")
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    async fn of(response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.expect("a body");
+        let text = String::from_utf8(bytes.to_vec()).expect("text");
+        Self { status: parts.status, headers: parts.headers, text }
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).expect("a JSON document")
+    }
+
+    fn is_problem(&self, status: StatusCode, code: &str) {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let document = self.json();
+        assert_eq!(document["code"], code);
+        assert_eq!(document["status"], status.as_u16());
+        assert!(document["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{document}");
+        assert!(!self.text.contains("canary") || code == "bad_body", "{}", self.text);
+    }
+}

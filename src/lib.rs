@@ -2,6 +2,8 @@
 //! event as a Zoom-style signed HTTP POST to internal URLs.
 
 pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dispatch;

@@ -1,0 +1,244 @@
+//! The composition root: builds everything, supervises it, and ends it in order.
+//!
+//! ```text
+//! Config::load ──▶ App::bind ──▶ App::run
+//! (pure)           opens the     starts the tasks, obeys reloads and stops,
+//!                  fallible      and ends when the first task does
+//! ```
+//!
+//! What [`App::bind`] has opened cannot fail later for a reason that was known at start: the spool is
+//! open, the port is bound, every client and socket is built. A task that ends without being asked ends the
+//! program, with an error: a bridge that runs on without one of its parts would look healthy.
+//!
+//! A stop follows the data: sockets close first, then lanes let their requests end, then the spool
+//! takes what they reported, and the port goes last. Nothing depends on it: a process that is killed loses
+//! nothing that the spool had accepted.
+
+mod reload;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use self::reload::{Parts, Prepared};
+use self::tasks::Tasks;
+use crate::admin::board::Board;
+use crate::admin::liveness::{BEAT, Liveness};
+use crate::admin::{self, Handles, ReloadRequest};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::spool::{Spool, Writer};
+use crate::telemetry::metrics::Metrics;
+
+/// Requests to read the configuration again that may wait: they come from people.
+const RELOADS: usize = 4;
+
+/// How long the spool may take at the end to store what was read, whatever the grace period was.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Reads the configuration again: the new one, or every problem of it.
+pub type Reread = Box<dyn Fn() -> Result<Config, Vec<String>> + Send + Sync>;
+
+/// Says when to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// End in order, within the grace period.
+    pub gently: CancellationToken,
+    /// End what is left at once.
+    pub now: CancellationToken,
+}
+
+/// Is a bridge with everything open and nothing running.
+pub struct App {
+    config: Config,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    started_at: Timestamp,
+    spool: Spool,
+    writer: Writer,
+    listener: Option<TcpListener>,
+    parts: Parts,
+    prepared: Prepared,
+    reloads: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
+}
+
+impl App {
+    /// Opens the spool, binds the port, and builds every client and socket.
+    ///
+    /// # Errors
+    /// When any of it cannot be done; nothing has been sent anywhere then.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let clock = Clock::system();
+        let metrics = Arc::new(Metrics::new());
+        let (spool, writer) = Spool::open(&config.spool, clock.clone(), Arc::clone(&metrics))?;
+        let listener = match config.admin.listen {
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                Some(bound.with_context(|| format!("cannot listen on {address} (admin.listen)"))?)
+            }
+            None => None,
+        };
+        let parts = Parts::new(spool.clone(), clock.clone(), Arc::clone(&metrics));
+        let prepared = parts.prepare(&config)?;
+        let started_at = clock.now();
+        let reloads = mpsc::channel(RELOADS);
+        Ok(Self { config, clock, metrics, started_at, spool, writer, listener, parts, prepared, reloads })
+    }
+
+    /// Returns the address of the admin port, if there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Returns a way to ask for the configuration to be read again.
+    pub fn reloads(&self) -> mpsc::Sender<ReloadRequest> {
+        self.reloads.0.clone()
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// When a part of it ends without being asked, or events could not be stored before the end.
+    pub async fn run(self, reread: Reread, stop: Stop) -> anyhow::Result<()> {
+        let Self { config, clock, metrics, started_at, spool, writer, listener, mut parts, prepared, reloads } = self;
+        let (request_reload, mut reload_requests) = reloads;
+        let mut writer_ended = start_writer(writer)?;
+        let board = Arc::new(ArcSwap::from_pointee(Board::default()));
+        let liveness = Liveness::new(clock.instant());
+        let admin_stop = CancellationToken::new();
+        let mut tasks = Tasks::new(stop.now.clone());
+        tasks.spawn("liveness", admin_stop.clone(), beat(liveness.clone(), clock.clone(), admin_stop.clone()));
+        if let Some(listener) = listener {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "the admin port is open");
+            }
+            let token = config.admin.token.clone();
+            let handles = Handles {
+                clock: clock.clone(),
+                spool: spool.clone(),
+                board: Arc::clone(&board),
+                metrics,
+                liveness,
+                reload: request_reload,
+                started_at,
+                token,
+            };
+            let serving = admin::serve(listener, handles, admin_stop.clone());
+            tasks.spawn("admin port", admin_stop.clone(), async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "the admin port failed");
+                }
+            });
+        }
+        parts.apply(prepared, &mut tasks, &board).await?;
+        tell_service_manager(&[sd_notify::NotifyState::Ready]);
+
+        let mut config = config;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                () = stop.gently.cancelled() => break Ok(()),
+                _ = &mut writer_ended => break Err(anyhow::anyhow!("the spool's writer ended")),
+                name = tasks.ended_early() => break Err(anyhow::anyhow!("{name} ended without being asked")),
+                Some(ReloadRequest { reply }) = reload_requests.recv() => {
+                    let answer = parts.reload(&mut config, &reread, &mut tasks, &board).await;
+                    // Whoever asked may have gone.
+                    let _ = reply.send(answer);
+                }
+            }
+        };
+        if let Err(error) = &ended {
+            tracing::error!(%error, "stopping");
+        }
+        tell_service_manager(&[sd_notify::NotifyState::Stopping]);
+        let deadline = clock.instant() + config.grace;
+        let stored = end(parts, &mut tasks, &spool, writer_ended, deadline, &stop).await;
+        admin_stop.cancel();
+        tasks.join_all().await;
+        ended.and(stored)
+    }
+}
+
+/// Ends what moves data, in the order of the data.
+async fn end(
+    mut parts: Parts,
+    tasks: &mut Tasks,
+    spool: &Spool,
+    writer_ended: oneshot::Receiver<()>,
+    deadline: Instant,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let in_order = async {
+        parts.stop_sockets();
+        tasks.join_matching(Parts::SOCKET).await;
+        parts.stop_lanes();
+        tasks.join_matching(Parts::LANE).await;
+    };
+    let in_time = tokio::select! {
+        done = timeout_at(deadline, in_order) => done.is_ok(),
+        () = stop.now.cancelled() => false,
+    };
+    if !in_time {
+        tracing::warn!("requests in flight are cut off; their events are in the spool and go out at the next start");
+        stop.now.cancel();
+        tasks.join_matching(Parts::SOCKET).await;
+        tasks.join_matching(Parts::LANE).await;
+    }
+    // A second signal has cut the requests short; what was read from the sockets is still to be stored.
+    let flushed = async {
+        spool.close().await?;
+        writer_ended.await.map_err(anyhow::Error::from)
+    };
+    let flush_deadline = deadline.max(Instant::now() + FLUSH);
+    match timeout_at(flush_deadline, flushed).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(anyhow::anyhow!("the spool ended before everything was stored")),
+        Err(_) => Err(anyhow::anyhow!("the spool did not take what was waiting: events read from zoom are lost")),
+    }
+}
+
+/// Starts the thread that owns the write connection; the receiver ends with it.
+fn start_writer(writer: Writer) -> anyhow::Result<oneshot::Receiver<()>> {
+    let (ended, watch) = oneshot::channel();
+    let runtime = Handle::current();
+    std::thread::Builder::new()
+        .name("zoomhook-spool".to_owned())
+        .spawn(move || {
+            writer.run(&runtime);
+            // Dropping it without a word, as a panic does, is noticed as well.
+            let _ = ended.send(());
+        })
+        .context("cannot start the spool's thread")?;
+    Ok(watch)
+}
+
+/// Shows that the loops turn, to the health check and to a service manager that watches.
+async fn beat(liveness: Liveness, clock: Clock, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(BEAT);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {
+                liveness.beat(clock.instant());
+                tell_service_manager(&[sd_notify::NotifyState::Watchdog]);
+            }
+        }
+    }
+}
+
+/// Tells systemd, if it listens (`NOTIFY_SOCKET`).
+fn tell_service_manager(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "the service manager could not be told");
+    }
+}

@@ -1,0 +1,238 @@
+//! The parts that a reload can change: sockets and lanes.
+//!
+//! A reload is all or nothing. First everything that can fail is done for the new configuration, beside
+//! what runs; only then are tasks stopped, changed and started. What did not change is not touched: its
+//! socket stays up, its requests go on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Reread;
+use super::tasks::Tasks;
+use crate::admin::board::Board;
+use crate::clock::Clock;
+use crate::config::{Config, Destination, Subscription};
+use crate::dispatch::{self, lane::Lane, lane::Settings};
+use crate::spool::{Routes, Spool};
+use crate::telemetry::metrics::Metrics;
+use crate::webhook::client::{Client, client};
+use crate::zoom;
+use crate::zoom::socket::Socket;
+use crate::zoom::token::TokenCache;
+
+/// Holds what runs, and what it takes to start more of it.
+pub(super) struct Parts {
+    spool: Spool,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    tokens: TokenCache,
+    sockets: HashMap<Arc<str>, RunningSocket>,
+    lanes: HashMap<Arc<str>, RunningLane>,
+}
+
+struct RunningSocket {
+    subscription: Subscription,
+    status: watch::Receiver<zoom::status::Status>,
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+struct RunningLane {
+    destination: Destination,
+    settings: watch::Sender<Arc<Settings<Client>>>,
+    status: watch::Receiver<dispatch::status::Status>,
+    stop: CancellationToken,
+}
+
+/// Is a configuration of which everything that can fail has been done.
+pub(super) struct Prepared {
+    subscriptions: Vec<Subscription>,
+    destinations: Vec<Destination>,
+    /// Of subscriptions that are new or changed.
+    sockets: Vec<(Subscription, Socket, watch::Receiver<zoom::status::Status>)>,
+    /// Of destinations that are new or changed.
+    clients: HashMap<Arc<str>, Client>,
+}
+
+impl Parts {
+    /// Begins the names of sockets' tasks.
+    pub(super) const SOCKET: &str = "the socket of subscription ";
+    /// Begins the names of lanes' tasks.
+    pub(super) const LANE: &str = "the lane of destination ";
+
+    pub(super) fn new(spool: Spool, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        let tokens = TokenCache::new(clock.clone(), Arc::clone(&metrics));
+        Self { spool, clock, metrics, tokens, sockets: HashMap::new(), lanes: HashMap::new() }
+    }
+
+    /// Builds the sockets and clients that a configuration needs and that do not run yet.
+    pub(super) fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
+        let mut sockets = Vec::new();
+        for subscription in &config.subscriptions {
+            let runs = self.sockets.get(&subscription.name).is_some_and(|known| known.subscription == *subscription);
+            if !runs {
+                let (socket, status) =
+                    Socket::new(subscription, &self.tokens, self.spool.appender(), self.clock.clone(), &self.metrics)?;
+                sockets.push((subscription.clone(), socket, status));
+            }
+        }
+        let mut clients = HashMap::new();
+        for destination in &config.destinations {
+            let runs = self.lanes.get(&destination.name).is_some_and(|known| known.destination == *destination);
+            if !runs {
+                clients.insert(Arc::clone(&destination.name), client(destination)?);
+            }
+        }
+        let (subscriptions, destinations) = (config.subscriptions.clone(), config.destinations.clone());
+        Ok(Prepared { subscriptions, destinations, sockets, clients })
+    }
+
+    /// Puts a configuration in force; fails only when the spool has closed.
+    pub(super) async fn apply(
+        &mut self,
+        prepared: Prepared,
+        tasks: &mut Tasks,
+        board: &ArcSwap<Board>,
+    ) -> anyhow::Result<()> {
+        let Prepared { subscriptions, destinations, sockets, clients } = prepared;
+        let gone: Vec<RunningSocket> = self
+            .sockets
+            .extract_if(|_, running| !subscriptions.contains(&running.subscription))
+            .map(|(_, running)| running)
+            .collect();
+        for running in &gone {
+            running.stop.cancel();
+        }
+        // Its last word to the ledger must not come after the first of its successor.
+        for running in gone {
+            running.ended.cancelled().await;
+        }
+        for (_, running) in self.lanes.extract_if(|name, _| !destinations.iter().any(|new| new.name == *name)) {
+            running.stop.cancel();
+        }
+        self.route(&subscriptions, &destinations, clients, tasks).await?;
+        for (subscription, socket, status) in sockets {
+            let stop = CancellationToken::new();
+            let name = format!("{}{}", Self::SOCKET, subscription.name);
+            let cut = tasks.cut();
+            let running = socket.run(stop.clone());
+            let ended = tasks.spawn(name, stop.clone(), async move {
+                tokio::select! {
+                    () = running => {}
+                    () = cut.cancelled() => {}
+                }
+            });
+            self.sockets.insert(Arc::clone(&subscription.name), RunningSocket { subscription, status, stop, ended });
+        }
+        board.store(Arc::new(self.board(&subscriptions, &destinations)));
+        Ok(())
+    }
+
+    /// Tells the spool who wants what, changes the lanes that stay and starts those that are new.
+    async fn route(
+        &mut self,
+        subscriptions: &[Subscription],
+        destinations: &[Destination],
+        mut clients: HashMap<Arc<str>, Client>,
+        tasks: &mut Tasks,
+    ) -> anyhow::Result<()> {
+        let routes = Routes {
+            subscriptions: subscriptions.iter().map(|s| (Arc::clone(&s.name), Arc::clone(&s.group))).collect(),
+            destinations: destinations.iter().map(|d| (Arc::clone(&d.name), d.filter.clone())).collect(),
+        };
+        let mut feeds: HashMap<_, _> = self.spool.route(routes).await?.into_iter().collect();
+        for destination in destinations {
+            let name = &destination.name;
+            let Some(client) = clients.remove(name) else { continue };
+            let settings = Arc::new(Settings::new(destination, client));
+            if let Some(running) = self.lanes.get_mut(name) {
+                running.settings.send_replace(settings);
+                running.destination = destination.clone();
+            } else if let Some(feed) = feeds.remove(name) {
+                let settings = watch::Sender::new(settings);
+                let (lane, status) = Lane::new(
+                    Arc::clone(name),
+                    feed,
+                    self.spool.clone(),
+                    self.clock.clone(),
+                    settings.subscribe(),
+                    &self.metrics,
+                );
+                let stop = CancellationToken::new();
+                tasks.spawn(format!("{}{name}", Self::LANE), stop.clone(), lane.run(stop.clone(), tasks.cut()));
+                let running = RunningLane { destination: destination.clone(), settings, status, stop };
+                self.lanes.insert(Arc::clone(name), running);
+            }
+        }
+        Ok(())
+    }
+
+    fn board(&self, subscriptions: &[Subscription], destinations: &[Destination]) -> Board {
+        let socket = |s: &Subscription| Some((Arc::clone(&s.name), self.sockets.get(&s.name)?.status.clone()));
+        let lane = |d: &Destination| Some((Arc::clone(&d.name), self.lanes.get(&d.name)?.status.clone()));
+        Board {
+            subscriptions: subscriptions.iter().filter_map(socket).collect(),
+            destinations: destinations.iter().filter_map(lane).collect(),
+        }
+    }
+
+    /// Reads the configuration again and puts it in force; answers what changed, or every problem.
+    pub(super) async fn reload(
+        &mut self,
+        running: &mut Config,
+        reread: &Reread,
+        tasks: &mut Tasks,
+        board: &ArcSwap<Board>,
+    ) -> Result<String, Vec<String>> {
+        let outcome = async {
+            let new = reread()?;
+            let prepared = self.prepare(&new).map_err(|error| vec![format!("{error:#}")])?;
+            let summary = summary(running, &new);
+            self.apply(prepared, tasks, board).await.map_err(|error| vec![format!("{error:#}")])?;
+            *running = new;
+            Ok(summary)
+        };
+        let outcome: Result<String, Vec<String>> = outcome.await;
+        match &outcome {
+            Ok(summary) => tracing::info!("the configuration was read again: {summary}"),
+            Err(problems) => tracing::error!(
+                problems = %problems.join("; "),
+                "the new configuration has problems, the old one stays in force"
+            ),
+        }
+        outcome
+    }
+
+    /// Asks every socket to close.
+    pub(super) fn stop_sockets(&mut self) {
+        for (_, running) in self.sockets.drain() {
+            running.stop.cancel();
+        }
+    }
+
+    /// Asks every lane to let its requests end.
+    pub(super) fn stop_lanes(&mut self) {
+        for (_, running) in self.lanes.drain() {
+            running.stop.cancel();
+        }
+    }
+}
+
+/// Says what a new configuration changes, and what of it waits for the next start.
+fn summary(old: &Config, new: &Config) -> String {
+    let (subscriptions, destinations) = (new.subscriptions.len(), new.destinations.len());
+    let mut text = format!("{subscriptions} subscriptions and {destinations} destinations in force");
+    let later: Vec<&str> =
+        [("[spool]", old.spool != new.spool), ("[admin]", old.admin != new.admin), ("[log]", old.log != new.log)]
+            .into_iter()
+            .filter_map(|(table, changed)| changed.then_some(table))
+            .collect();
+    if !later.is_empty() {
+        text.push_str(&format!("; what changed in {} takes effect at the next start", later.join(" and ")));
+    }
+    text
+}

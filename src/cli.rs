@@ -1,0 +1,227 @@
+//! The command line: one file for each subcommand, which parses, calls one handle and prints.
+//!
+//! Those that read (`events`, `dead list`, `gaps`) open the spool for reading, whether or not a
+//! bridge runs. `status` asks the running bridge, and falls back on the spool. With `--json` every
+//! command prints one document, the one that the API answers to the same question.
+//!
+//! Exit codes: 0, 1 for a fault at run time, 2 for arguments that cannot be understood (clap's), 78
+//! for a configuration that is wrong.
+
+mod bridge;
+pub mod check;
+pub mod config;
+mod dead;
+pub mod demo;
+mod events;
+mod gaps;
+pub mod options;
+mod output;
+mod probe;
+mod run;
+pub mod simulate;
+mod status;
+mod table;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use self::options::EXIT_CONFIG;
+use self::output::plain;
+use crate::config::problem::Problems;
+
+/// Bridges the WebSocket of a Zoom event subscription to signed webhook requests: durable, at least once, no inbound port
+#[derive(Parser)]
+#[command(name = "zoomhook", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the bridge
+    Run(run::RunArgs),
+    /// Check the configuration, show what it comes to and which hosts it talks to
+    Check(check::CheckArgs),
+    /// Print the effective configuration, secrets masked
+    Config(config::ConfigArgs),
+    /// Show the bridge at work: a simulated Zoom, zoomhook and a sample handler, all on this machine
+    Demo(demo::Args),
+    /// Play Zoom, to practise on: token endpoint, socket, events, faults
+    Simulate(simulate::Args),
+    /// Tell whether anything is being lost, and what to do
+    Status(status::StatusArgs),
+    /// Look at what was received
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    /// Look at what was given up, and try it again
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
+    /// List when no socket was live, so that events were missed
+    Gaps(gaps::GapsArgs),
+}
+
+/// Says why a command did not do what it was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration is wrong.
+    Configuration(Problems),
+    /// Something went wrong at run time.
+    Runtime(anyhow::Error),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the configuration is wrong or the command fails; [`Failure::report`] makes an exit code of it.
+pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let (out, err) = (&mut io::stdout(), &mut io::stderr());
+    match cli.command {
+        Command::Run(args) => run::run(args).await?,
+        Command::Check(args) => return Ok(check::run(&args, out, err).await?),
+        Command::Config(args) => return Ok(config::run(&args, out, err)?),
+        Command::Demo(args) => demo::run(args, interrupted()?).await?,
+        Command::Simulate(args) => simulate::run(args, interrupted()?).await?,
+        Command::Status(args) => status::run(&args).await?,
+        Command::Events(command) => events::run(&command)?,
+        Command::Dead(command) => dead::run(&command).await?,
+        Command::Gaps(args) => gaps::run(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns a token that the first Ctrl-C or SIGTERM cancels; a second one ends the process at once.
+fn interrupted() -> io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let token = CancellationToken::new();
+    let first = token.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            if first.is_cancelled() {
+                std::process::exit(130);
+            }
+            first.cancel();
+        }
+    });
+    Ok(token)
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self::Configuration(problems)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Runtime(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Runtime(error.into())
+    }
+}
+
+impl Failure {
+    /// Says on `err` what went wrong, and returns the exit code.
+    ///
+    /// A reader of the output that has gone away (`zoomhook events list | head`) is no fault.
+    pub fn report(&self, err: &mut dyn Write) -> ExitCode {
+        let (text, code) = match self {
+            Self::Configuration(problems) => (problems.to_string(), EXIT_CONFIG),
+            Self::Runtime(error) if is_broken_pipe(error) => return ExitCode::SUCCESS,
+            Self::Runtime(error) => (format!("{error:#}"), 1),
+        };
+        // Where stderr is closed too, the exit code says it alone.
+        let _ = text.lines().try_for_each(|line| writeln!(err, "zoomhook: {}", plain(line)));
+        ExitCode::from(code)
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    error.chain().filter_map(io).any(|kind| kind == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_declared_without_contradiction() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_manual_is_understood() {
+        let lines = [
+            "run",
+            "status --json",
+            "events list",
+            "events list --type meeting.* --destination crm --state retrying --since 2h --until 10min --parked --limit 5",
+            "events list --since 2026-07-30T10:00:00Z --before 41 --json",
+            "events show 41 --raw",
+            "dead list --destination crm --type meeting.started --json",
+            "dead replay 41 42",
+            "dead replay --destination crm --type meeting.* --dry-run",
+            "dead replay --all --json",
+            "gaps --limit 5",
+        ];
+        for line in lines {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn arguments_that_say_nothing_or_too_much_are_refused() {
+        let lines = [
+            ("dead replay", ErrorKind::MissingRequiredArgument),
+            ("dead replay --dry-run", ErrorKind::MissingRequiredArgument),
+            ("dead replay --all --destination crm", ErrorKind::ArgumentConflict),
+            ("dead replay --all 41", ErrorKind::ArgumentConflict),
+            ("events show 41 --raw --json", ErrorKind::ArgumentConflict),
+            ("events list --state lost", ErrorKind::ValueValidation),
+            ("events list --since yesterday", ErrorKind::ValueValidation),
+            ("events list --type a*b", ErrorKind::ValueValidation),
+            ("events list --limit 0", ErrorKind::ValueValidation),
+            ("events show first", ErrorKind::ValueValidation),
+        ];
+        for (line, kind) in lines {
+            assert_eq!(parse(line).map_err(|error| error.kind()).err(), Some(kind), "{line}");
+        }
+    }
+
+    #[test]
+    fn error_is_one_line_with_its_sources() {
+        let cause = io::Error::new(io::ErrorKind::PermissionDenied, "permission denied");
+        let failure = Failure::from(anyhow::Error::from(cause).context("cannot open the spool"));
+        let mut err = Vec::new();
+        failure.report(&mut err);
+        assert_eq!(String::from_utf8_lossy(&err), "zoomhook: cannot open the spool: permission denied\n");
+    }
+
+    #[test]
+    fn reader_that_has_gone_away_is_no_fault() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        let mut err = Vec::new();
+        failure.report(&mut err);
+        assert!(err.is_empty());
+    }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("zoomhook").chain(line.split(' ')))
+    }
+}

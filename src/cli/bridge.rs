@@ -1,0 +1,179 @@
+//! The running bridge, asked through its admin port.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use reqwest::{Client, RequestBuilder, redirect};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Admin;
+use crate::config::secret::Secret;
+use crate::tls;
+
+/// A port on the same machine or network takes a connection at once, or there is none.
+const CONNECT: Duration = Duration::from_secs(3);
+/// A little more than the bridge gives itself for an answer.
+const ANSWER: Duration = Duration::from_secs(35);
+
+/// Is a bridge that may be running.
+pub(super) struct Bridge {
+    client: Client,
+    address: SocketAddr,
+    token: Option<Secret>,
+}
+
+/// Is what came of asking.
+pub(super) enum Answer {
+    /// The document that was asked for.
+    Document(String),
+    /// Nothing listens there.
+    NobodyThere,
+}
+
+/// Is the part of a problem document that people want to read.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+impl Bridge {
+    /// Names the bridge that the configuration is of; `None` when its port is off, or not known before it starts.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub(super) fn at(admin: &Admin) -> anyhow::Result<Option<Self>> {
+        let Some(listen) = admin.listen.filter(|listen| listen.port() != 0) else { return Ok(None) };
+        // A proxy of the environment is for the way out, and a redirect would carry the token away.
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls::client_config(None)?)
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            .build()
+            .context("cannot make an http client")?;
+        Ok(Some(Self { client, address: reachable(listen), token: admin.token.clone() }))
+    }
+
+    /// Returns the address that is asked.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Asks for a document.
+    ///
+    /// # Errors
+    /// When something listens and does not answer as asked.
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        self.ask(self.client.get(self.url(path))).await
+    }
+
+    /// Asks for a change.
+    ///
+    /// # Errors
+    /// When something listens and does not answer as asked.
+    pub(super) async fn post<T: Serialize>(&self, path: &str, body: &T) -> anyhow::Result<Answer> {
+        self.ask(self.client.post(self.url(path)).json(body)).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Answer> {
+        let address = self.address;
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        };
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => return Ok(Answer::NobodyThere),
+            Err(error) => return Err(error.without_url()).context(format!("no answer from the bridge on {address}")),
+        };
+        let status = response.status();
+        let text = response.text().await.map_err(reqwest::Error::without_url);
+        let text = text.with_context(|| format!("the bridge on {address} broke off its answer"))?;
+        if status.is_success() {
+            return Ok(Answer::Document(text));
+        }
+        match serde_json::from_str::<Problem>(&text) {
+            Ok(problem) => Err(anyhow!("the bridge on {address} refuses: {}", problem.detail)),
+            Err(_) => Err(anyhow!("what listens on {address} is no zoomhook bridge: it answered {status}")),
+        }
+    }
+}
+
+/// Turns an address to listen on into one to connect to: "any" means this machine too.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::routing::{get, post};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn token_goes_along_and_the_document_comes_back() {
+        let echo = async |headers: HeaderMap| headers["authorization"].to_str().unwrap_or_default().to_owned();
+        let address = listen(Router::new().route("/echo", get(echo))).await;
+        let Answer::Document(text) = bridge(address).get("/echo").await.expect("an answer") else {
+            panic!("nobody there")
+        };
+        assert_eq!(text, "Bearer canary");
+    }
+
+    #[tokio::test]
+    async fn refusal_is_told_in_the_words_of_the_bridge() {
+        let refuse = async || (StatusCode::BAD_REQUEST, r#"{"code":"bad_body","detail":"choose events"}"#);
+        let foreign = async || (StatusCode::BAD_GATEWAY, "<html>");
+        let address = listen(Router::new().route("/refuse", post(refuse)).route("/foreign", get(foreign))).await;
+        let refused = bridge(address).post("/refuse", &"").await.err().expect("a refusal").to_string();
+        assert_eq!(refused, format!("the bridge on {address} refuses: choose events"));
+        let foreign = bridge(address).get("/foreign").await.err().expect("a refusal").to_string();
+        assert_eq!(foreign, format!("what listens on {address} is no zoomhook bridge: it answered 502 Bad Gateway"));
+    }
+
+    #[tokio::test]
+    async fn port_that_nobody_listens_on_is_no_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        drop(listener);
+        assert!(matches!(bridge(address).get("/").await, Ok(Answer::NobodyThere)));
+    }
+
+    #[test]
+    fn any_address_is_reached_on_this_machine() {
+        for (listen, address) in [
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("10.1.2.3:1", "10.1.2.3:1"),
+        ] {
+            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), address);
+        }
+    }
+
+    fn bridge(address: SocketAddr) -> Bridge {
+        let admin = Admin { listen: Some(address), token: Some(Secret::new("canary")) };
+        Bridge::at(&admin).expect("a client").expect("a known port")
+    }
+
+    async fn listen(router: Router) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+}

@@ -1,0 +1,190 @@
+//! `check`: is the configuration right, what does it come to, and whom does it talk to.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::options::{BridgeArgs, EXIT_CONFIG, refuse, warn};
+use super::probe::{self, Probe};
+use crate::config::problem::{Problem, Problems};
+use crate::config::{Egress, Loaded, Shown, egress, show};
+
+/// Checks the configuration, shows what it comes to and which hosts it talks to
+#[derive(Args)]
+pub struct CheckArgs {
+    /// Where the configuration comes from, and `--to`.
+    #[command(flatten)]
+    pub bridge: BridgeArgs,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Ask Zoom for a token, and each destination for a URL validation
+    #[arg(long)]
+    pub probe: bool,
+}
+
+/// Checks the configuration, asks around if it is to, and prints what came out.
+///
+/// The exit code is 78 for a configuration that is wrong, and 1 when a probe fails.
+///
+/// # Errors
+/// When it cannot be written.
+pub async fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
+    let outcome = args.bridge.load();
+    let probes = match &outcome {
+        Ok(loaded) if args.probe => Some(probe::probe(&loaded.config).await),
+        Ok(_) | Err(_) => None,
+    };
+    let code = if args.json {
+        print_json(&outcome, probes.as_deref(), out)?
+    } else {
+        print_text(&outcome, probes.as_deref(), out, err)?
+    };
+    let failed = probes.iter().flatten().any(|probe| !probe.ok);
+    Ok(if failed { ExitCode::FAILURE } else { code })
+}
+
+/// Prints the outcome of a check for people: what is wrong goes to `err`.
+///
+/// # Errors
+/// When it cannot be written.
+fn print_text(
+    outcome: &Result<Loaded, Problems>,
+    probes: Option<&[Probe]>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    let Loaded { origin, config, warnings } = match outcome {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(problems, err),
+    };
+    warn(warnings, err)?;
+    writeln!(out, "OK: {origin}\n\nEffective configuration:\n\n{}\nMay connect to:\n", show(config))?;
+    for Egress { host, port, purpose } in egress(config) {
+        writeln!(out, "  {:<32} {purpose}", format!("{host}:{port}"))?;
+    }
+    if let Some(probes) = probes {
+        probe::print(probes, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the outcome of a check as one JSON document, right or wrong.
+///
+/// # Errors
+/// When it cannot be written.
+fn print_json(
+    outcome: &Result<Loaded, Problems>,
+    probes: Option<&[Probe]>,
+    out: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    serde_json::to_writer_pretty(&mut *out, &Report { probes, ..Report::of(outcome) })?;
+    writeln!(out)?;
+    Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) })
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    ok: bool,
+    origin: &'a str,
+    problems: &'a [Problem],
+    warnings: &'a [Problem],
+    config: Option<Shown<'a>>,
+    egress: Vec<Egress>,
+    /// Only when they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probes: Option<&'a [Probe]>,
+}
+
+impl<'a> Report<'a> {
+    fn of(outcome: &'a Result<Loaded, Problems>) -> Self {
+        match outcome {
+            Ok(Loaded { origin, config, warnings }) => Self {
+                ok: true,
+                origin,
+                problems: &[],
+                warnings,
+                config: Some(Shown::of(config)),
+                egress: egress(config),
+                probes: None,
+            },
+            Err(Problems { origin, problems, warnings }) => {
+                Self { ok: false, origin, problems, warnings, config: None, egress: Vec::new(), probes: None }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::cli::options::SourceArgs;
+
+    #[test]
+    fn a_right_file_is_shown_with_whom_it_talks_to() {
+        let file = file("valid/twins.toml");
+        let (code, out, err) = check(&file, Form::Text);
+        assert_eq!(code, ExitCode::SUCCESS, "{err}");
+        assert!(out.starts_with(&format!("OK: {}", file.display())), "{out}");
+        assert!(out.contains("[[subscription]]") && out.contains("group = \"east\""), "{out}");
+        assert!(out.contains("ws.zoom.us:443 ") && out.contains("crm.internal:443 "), "{out}");
+        assert!(err.contains("warning:"), "{err}");
+    }
+
+    #[test]
+    fn a_wrong_file_is_refused_on_stderr_with_code_78() {
+        let (code, out, err) = check(&file("invalid/types.toml"), Form::Text);
+        assert_eq!((code, out.as_str()), (ExitCode::from(78), ""));
+        assert!(err.contains("invalid/types.toml: ") && err.contains("destination \"crm\": timeout (line "), "{err}");
+    }
+
+    #[test]
+    fn json_says_the_same_right_or_wrong() {
+        let (code, out, err) = check(&file("valid/twins.toml"), Form::Json);
+        let document: Value = serde_json::from_str(&out).expect("JSON");
+        assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
+        assert_eq!(document["ok"], true);
+        assert_eq!(document["config"]["subscription"][0]["client_secret"], "***");
+        assert_eq!(document["egress"][0]["port"], 443);
+
+        let (code, out, _) = check(&file("invalid/types.toml"), Form::Json);
+        let document: Value = serde_json::from_str(&out).expect("JSON");
+        assert_eq!(code, ExitCode::from(78));
+        assert_eq!((&document["ok"], &document["config"]), (&Value::Bool(false), &Value::Null));
+        assert!(document["problems"][0]["line"].is_u64() && document["problems"][0]["message"].is_string());
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_a_problem_of_the_configuration() {
+        let (code, _, err) = check(Path::new("/nonexistent/zoomhook.toml"), Form::Text);
+        assert_eq!(code, ExitCode::from(78));
+        assert!(err.contains("--config: /nonexistent/zoomhook.toml: cannot be read"), "{err}");
+    }
+
+    #[derive(PartialEq)]
+    enum Form {
+        Text,
+        Json,
+    }
+
+    fn file(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/config").join(name)
+    }
+
+    fn check(path: &Path, form: Form) -> (ExitCode, String, String) {
+        let source = SourceArgs { config: Some(path.to_owned()), ..SourceArgs::default() };
+        let args = CheckArgs { bridge: BridgeArgs { source, to: Vec::new() }, json: form == Form::Json, probe: false };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = futures_util::FutureExt::now_or_never(run(&args, &mut out, &mut err))
+            .expect("nothing to wait for")
+            .expect("memory can be written to");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (code, text(out), text(err))
+    }
+}

@@ -1,0 +1,151 @@
+//! `zoomhook demo`: a simulated Zoom, the bridge and a sample handler in one process, and what flows between them.
+
+mod screen;
+mod stage;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use anyhow::Context as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::screen::Screen;
+use self::stage::Stage;
+use crate::app::{App, Reread, Stop};
+use crate::clock::Clock;
+use crate::config::filter::EventFilter;
+use crate::config::{Admin, Config, Destination, Grant, Log, LogFormat, Retry, Spool, Subscription};
+use crate::simulator::handler::{self, Handler};
+use crate::simulator::{self, Simulator};
+
+/// Shows the bridge at work: a simulated Zoom, zoomhook and a sample handler, all on this machine.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Args {
+    /// Events per second.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = rate)]
+    rate: f64,
+    /// Ends by itself after so many seconds; otherwise Ctrl-C ends it.
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+}
+
+fn rate(text: &str) -> Result<f64, &'static str> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or("expected a number of events per second, such as 5 or 0.5")
+}
+
+/// Runs the demo until `token` is cancelled or its time is over.
+///
+/// # Errors
+/// When a part cannot start or ends early, or standard output cannot be written.
+pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let seed = clock.request_id().uuid().as_u128() as u64;
+    let simulator = Simulator::bind(simulator::Options { seed, ..Default::default() }).await?;
+    let handler = Handler::bind(handler::Options::default()).await?;
+    let folder = Folder::create(&clock)?;
+    let app = App::bind(config(&simulator, &handler, folder.path())).await.context("cannot start the bridge")?;
+
+    let (bridge_stop, others_stop) = (CancellationToken::new(), CancellationToken::new());
+    let mut others = JoinSet::new();
+    others.spawn({
+        let (simulator, stop) = (simulator.clone(), others_stop.clone());
+        async move { simulator.run(stop).await }
+    });
+    others.spawn({
+        let (handler, stop) = (handler.clone(), others_stop.clone());
+        async move { handler.run(stop).await }
+    });
+    let stop = Stop { gently: bridge_stop.clone(), now: CancellationToken::new() };
+    let reread: Reread = Box::new(|| Err(vec!["the demo has no configuration to read again".to_owned()]));
+    let mut bridge = tokio::spawn(app.run(reread, stop));
+
+    let mut screen = Screen::new(clock.instant());
+    screen.banner(&simulator, &handler, folder.path())?;
+    let mut stage = Stage::new(simulator, handler, clock, seed);
+    let over = async {
+        match args.seconds {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        played = stage.play(args.rate, &mut screen) => played?,
+        ended = &mut bridge => {
+            ended.context("the bridge panicked")??;
+            anyhow::bail!("the bridge ended by itself");
+        }
+        () = token.cancelled() => {}
+        () = over => {}
+    }
+    stage.settle(&mut screen).await?;
+    bridge_stop.cancel();
+    bridge.await.context("the bridge panicked")??;
+    others_stop.cancel();
+    others.join_all().await;
+    screen.summary(&stage.totals())?;
+    Ok(())
+}
+
+/// Is what an operator would write, for this machine alone.
+fn config(simulator: &Simulator, handler: &Handler, folder: &Path) -> Config {
+    let zoom = simulator.options();
+    let id = &zoom.subscriptions[0];
+    Config {
+        subscriptions: vec![Subscription {
+            name: "demo".into(),
+            url: simulator.ws_url(id),
+            id: (&**id).into(),
+            token_url: simulator.token_url(),
+            grant: Grant::Auto,
+            account_id: Some(zoom.account_id.as_str().into()),
+            client_id: zoom.client_id.as_str().into(),
+            client_secret: zoom.client_secret.clone(),
+            group: "demo".into(),
+            ca_file: None,
+        }],
+        destinations: vec![Destination {
+            name: "handler".into(),
+            url: handler.url(),
+            secret_token: handler.secret().clone(),
+            filter: EventFilter::all(),
+            retry: Retry::Steady,
+            timeout: Destination::STEADY_TIMEOUT,
+            concurrency: Destination::CONCURRENCY,
+            ca_file: None,
+        }],
+        spool: Spool {
+            path: folder.join("zoomhook.db"),
+            retention: Spool::RETENTION,
+            max_size: Spool::MAX_SIZE,
+            repeat_window: Spool::REPEAT_WINDOW,
+        },
+        admin: Admin { listen: None, token: None },
+        log: Log { format: LogFormat::Text, level: tracing::Level::ERROR },
+        grace: Config::GRACE,
+    }
+}
+
+/// Is a folder of the demo's own, which goes when the demo ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create(clock: &Clock) -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("zoomhook-demo-{}", clock.request_id()));
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed from the temporary folder is the system's to remove.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

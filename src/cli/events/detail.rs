@@ -1,0 +1,166 @@
+//! One event with all that is known of it, for people.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{kind, state_style};
+use crate::cli::output::{HEADING, plain, pretty_body, styled};
+use crate::cli::table::{Cell, Table};
+use crate::spool::record::{AttemptRow, DeliveryRow, DeliveryState, EventDetail, EventRow};
+use crate::wording::{count, counted, size, span, time_ago, until};
+
+/// Writes facts, deliveries, failed attempts and the body.
+pub(super) fn render(detail: &EventDetail, now: Timestamp, width: Option<usize>) -> String {
+    let EventDetail { row, attempts, body } = detail;
+    let mut out = facts(row, now);
+    if !row.deliveries.is_empty() {
+        out.push_str(&format!("\n{}", deliveries(&row.deliveries, now, width)));
+    }
+    if !attempts.is_empty() {
+        out.push_str(&format!("\n{}", failed(attempts, now, width)));
+    }
+    out.push_str(&format!("\n{}\n", styled(HEADING, "BODY")));
+    match std::str::from_utf8(body) {
+        Ok(text) => out.push_str(&pretty_body(text)),
+        Err(_) => out.push_str(&format!("{} that are no text; --raw writes them", counted(body.len() as u64, "byte"))),
+    }
+    out.push('\n');
+    out
+}
+
+fn facts(row: &EventRow, now: Timestamp) -> String {
+    let heading = styled(HEADING, &format!("event {}, {}", row.id, plain(kind(row))));
+    let received = match row.event_ts {
+        None => time_ago(row.received_at, now),
+        Some(event_ts) => {
+            let lag = SignedDuration::from_millis(row.received_at.as_millisecond().saturating_sub(event_ts));
+            format!("{}, {} after it happened", time_ago(row.received_at, now), span(lag))
+        }
+    };
+    let mut facts = vec![
+        ("received", received),
+        ("subscription", row.subscription.to_string()),
+        ("request id", row.request_id.to_string()),
+        ("sha-256", row.digest.to_string()),
+        ("size", size(row.size)),
+        ("repeats", count(row.repeats.into())),
+    ];
+    if let Some(reason) = &row.parked {
+        facts.push(("parked", format!("{reason}; kept, and not delivered")));
+    }
+    let lines = facts.iter().map(|(name, value)| format!("{name:<12}  {}\n", plain(value)));
+    format!("{heading}\n{}", lines.collect::<String>())
+}
+
+fn deliveries(rows: &[DeliveryRow], now: Timestamp, width: Option<usize>) -> String {
+    let mut table = Table::new(["DESTINATION", "STATE", "ATTEMPTS", "WHEN", "LAST OUTCOME"]);
+    for row in rows {
+        let when = match row.state {
+            DeliveryState::Fresh => "not attempted yet".to_owned(),
+            DeliveryState::Retry => row.due.map_or(String::new(), |due| format!("next try {}", until(due, now))),
+            DeliveryState::Delivered | DeliveryState::Dead => {
+                row.settled_at.map_or(String::new(), |at| time_ago(at, now))
+            }
+        };
+        let (_, style) = state_style(row.state);
+        table.push([
+            Cell::text(&row.destination),
+            Cell::fact(row.state.to_string()).styled(style),
+            Cell::number(count(row.attempts.into())),
+            Cell::fact(when),
+            Cell::text(row.outcome.as_deref().unwrap_or_default()),
+        ]);
+    }
+    table.render(width)
+}
+
+fn failed(rows: &[AttemptRow], now: Timestamp, width: Option<usize>) -> String {
+    let mut table = Table::new(["FAILED ATTEMPT", "AT", "TOOK", "CAUSE", "ANSWER"]);
+    for row in rows {
+        let took = SignedDuration::from_millis(i64::try_from(row.elapsed_ms).unwrap_or(i64::MAX));
+        table.push([
+            Cell::text(&format!("{} {}", row.destination, row.attempt)),
+            Cell::fact(time_ago(row.at, now)),
+            Cell::fact(span(took)),
+            Cell::text(&row.cause),
+            Cell::text(&row.excerpt),
+        ]);
+    }
+    table.render(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use anstream::adapter::strip_str;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::admin::document::tests::{event_row, now};
+
+    #[test]
+    fn event_shows_facts_deliveries_attempts_and_body() {
+        let at = |text: &str| text.parse().expect("a time");
+        let delivered = DeliveryRow {
+            destination: "crm".into(),
+            state: DeliveryState::Delivered,
+            attempts: 1,
+            due: None,
+            settled_at: Some(at("2026-07-30T10:02:12Z")),
+            outcome: Some("status 200".into()),
+        };
+        let retrying = DeliveryRow {
+            destination: "audit".into(),
+            state: DeliveryState::Retry,
+            attempts: 3,
+            due: Some(at("2026-07-30T10:06:23Z")),
+            settled_at: None,
+            outcome: Some("status 503".into()),
+        };
+        let attempt = AttemptRow {
+            destination: "audit".into(),
+            attempt: 3,
+            at: at("2026-07-30T10:06:01Z"),
+            elapsed_ms: 42,
+            cause: "status 503".into(),
+            excerpt: "busy\u{1b}[2J".into(),
+        };
+        let row = EventRow { deliveries: vec![delivered, retrying], repeats: 1, ..event_row(41) };
+        let body = Bytes::from_static(br#"{"event":"meeting.started","payload":{"object":{"id":5.0}}}"#);
+        let detail = EventDetail { row, attempts: vec![attempt], body };
+        insta::assert_snapshot!(strip_str(&render(&detail, now(), None)), @r#"
+        event 41, meeting.started
+        received      10:02:11 UTC (4 min ago), 0 ms after it happened
+        subscription  main
+        request id    00000000_0000_0000_0000_000000000029
+        sha-256       0707070707070707070707070707070707070707070707070707070707070707
+        size          1.5 kB
+        repeats       1
+
+        DESTINATION  STATE      ATTEMPTS  WHEN                      LAST OUTCOME
+        crm          delivered         1  10:02:12 UTC (3 min ago)  status 200
+        audit        retrying          3  next try in 12 s          status 503
+
+        FAILED ATTEMPT  AT                       TOOK   CAUSE       ANSWER
+        audit 3         10:06:01 UTC (10 s ago)  42 ms  status 503  busy\u{1b}[2J
+
+        BODY
+        {
+          "event": "meeting.started",
+          "payload": {
+            "object": {
+              "id": 5.0
+            }
+          }
+        }
+        "#);
+    }
+
+    #[test]
+    fn parked_bytes_are_not_thrown_at_the_terminal() {
+        let row = EventRow { kind: "".into(), event_ts: None, parked: Some("not json".into()), ..event_row(41) };
+        let detail = EventDetail { row, attempts: Vec::new(), body: Bytes::from_static(&[0xff, 0x1b]) };
+        let text = strip_str(&render(&detail, now(), None)).to_string();
+        assert!(text.contains("event 41, (no type)"), "{text}");
+        assert!(text.contains("parked        not json; kept, and not delivered"), "{text}");
+        assert!(text.ends_with("BODY\n2 bytes that are no text; --raw writes them\n"), "{text}");
+    }
+}

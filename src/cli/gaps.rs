@@ -1,0 +1,107 @@
+//! `gaps`: when no socket was live, so that what Zoom sent was missed.
+
+use anyhow::Context as _;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::Failure;
+use super::events::{LIMIT, limit};
+use super::options::SourceArgs;
+use super::output::{BAD, print, print_json};
+use super::table::{Cell, Table, terminal_width};
+use crate::admin::document::Gaps;
+use crate::clock::Clock;
+use crate::spool::open_view;
+use crate::wording::{ago, span, time, time_ago};
+
+/// Is the command line of `gaps`.
+#[derive(Args, Debug)]
+pub(super) struct GapsArgs {
+    /// Show at most so many
+    #[arg(long, value_name = "N", default_value_t = LIMIT, value_parser = limit)]
+    limit: usize,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Lists gaps, newest first.
+///
+/// # Errors
+/// When the configuration is wrong, or the spool cannot be read.
+pub(super) fn run(args: &GapsArgs) -> Result<(), Failure> {
+    let config = args.source.load()?.config;
+    let mut view = open_view(&config.spool.path).map_err(anyhow::Error::from)?;
+    let gaps = Gaps { gaps: view.gaps(args.limit).context("cannot list gaps")? };
+    if args.json {
+        print_json(&gaps)?;
+    } else {
+        print(&render(&gaps, Clock::system().now(), terminal_width()))?;
+    }
+    Ok(())
+}
+
+fn render(gaps: &Gaps, now: Timestamp, width: Option<usize>) -> String {
+    if gaps.gaps.is_empty() {
+        return "no gaps: a socket was live all the time\n".to_owned();
+    }
+    let mut table = Table::new(["GAP", "SUBSCRIPTION", "OPENED", "CLOSED", "LASTED", "LAST EVENT BEFORE", "REASON"]);
+    for gap in &gaps.gaps {
+        let open = || Cell::fact("still open".to_owned()).styled(BAD);
+        let closed = gap.closed_at.map_or_else(open, |at| Cell::fact(time(at, now)));
+        let lasted = span(gap.closed_at.unwrap_or(now).duration_since(gap.opened_at));
+        table.push([
+            Cell::number(gap.id.to_string()),
+            Cell::text(&gap.subscription),
+            Cell::fact(time_ago(gap.opened_at, now)),
+            closed,
+            Cell::fact(lasted),
+            Cell::fact(gap.last_event_at.map_or("none".to_owned(), |at| ago(at, now))),
+            Cell::text(&gap.reason),
+        ]);
+    }
+    table.render(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use anstream::adapter::strip_str;
+
+    use super::*;
+    use crate::admin::document::tests::now;
+    use crate::spool::record::GapRow;
+
+    #[test]
+    fn no_gaps_are_said_in_a_sentence() {
+        let text = render(&Gaps { gaps: Vec::new() }, now(), Some(80));
+        assert_eq!(text, "no gaps: a socket was live all the time\n");
+    }
+
+    #[test]
+    fn gaps_show_how_long_they_lasted_and_which_last_still() {
+        let at = |text: &str| text.parse().expect("a time");
+        let closed = GapRow {
+            id: 1,
+            subscription: "main".into(),
+            opened_at: at("2026-07-29T22:00:00Z"),
+            closed_at: Some(at("2026-07-29T22:00:42Z")),
+            reason: "closed by Zoom with 1000".into(),
+            last_event_at: None,
+        };
+        let open = GapRow {
+            id: 12,
+            opened_at: at("2026-07-30T10:02:11Z"),
+            closed_at: None,
+            last_event_at: Some(at("2026-07-30T10:01:11Z")),
+            ..closed.clone()
+        };
+        let text = render(&Gaps { gaps: vec![open, closed] }, now(), None);
+        insta::assert_snapshot!(strip_str(&text), @"
+        GAP  SUBSCRIPTION  OPENED                                    CLOSED                   LASTED  LAST EVENT BEFORE  REASON
+         12  main          10:02:11 UTC (4 min ago)                  still open               4 min   5 min ago          closed by Zoom with 1000
+          1  main          2026-07-29 22:00:00 UTC (12 h 6 min ago)  2026-07-29 22:00:42 UTC  42 s    none               closed by Zoom with 1000
+        ");
+    }
+}

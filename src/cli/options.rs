@@ -1,0 +1,122 @@
+//! The options that say where the configuration comes from, shared by the subcommands.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::config::problem::{Problem, Problems};
+use crate::config::source::{Flags, Sources};
+use crate::config::{self, Loaded, LogFormat, Purpose};
+
+/// Is the exit code for a configuration that is wrong: `EX_CONFIG` of sysexits.
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Is what every subcommand that reads the configuration takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SourceArgs {
+    /// Configuration file [env: ZOOMHOOK_CONFIG] [default: ./zoomhook.toml, if there is one]
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// Read more variables from a file of NAME='value' lines; those that are set already stay
+    #[arg(long, value_name = "PATH")]
+    pub env_file: Option<PathBuf>,
+    /// Where events are stored, in place of spool.path [env: ZOOMHOOK_SPOOL]
+    #[arg(long, value_name = "PATH")]
+    pub spool: Option<String>,
+    /// Address of the admin port or "off", in place of admin.listen [env: ZOOMHOOK_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// error, warn, info, debug or trace, in place of log.level [env: ZOOMHOOK_LOG_LEVEL]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// text or json, in place of log.format [env: ZOOMHOOK_LOG_FORMAT] [default: text on a terminal]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl SourceArgs {
+    /// Loads what it takes to look after a spool or a running bridge.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub fn load(&self) -> Result<Loaded, Problems> {
+        load(self.flags(Vec::new()), Purpose::Operate)
+    }
+
+    fn flags(&self, to: Vec<String>) -> Flags {
+        let Self { config, env_file, spool, listen, log_level, log_format } = self.clone();
+        Flags { config, env_file, to, spool, listen, log_level, log_format }
+    }
+}
+
+/// Is what the subcommands take that need a whole bridge.
+#[derive(Args, Clone, Debug, Default)]
+pub struct BridgeArgs {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Deliver to this URL, signed with ZOOM_WEBHOOK_SECRET_TOKEN; may be given again
+    #[arg(long, value_name = "URL")]
+    pub to: Vec<String>,
+}
+
+impl BridgeArgs {
+    /// Loads a configuration that a bridge can run with.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub fn load(&self) -> Result<Loaded, Problems> {
+        load(self.source.flags(self.to.clone()), Purpose::Run)
+    }
+}
+
+fn load(flags: Flags, purpose: Purpose) -> Result<Loaded, Problems> {
+    let format = if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
+    config::load(&Sources::gather(flags, format)?, purpose)
+}
+
+/// Prints everything that is wrong, a line each, and returns the exit code for it.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn refuse(problems: &Problems, err: &mut dyn Write) -> io::Result<ExitCode> {
+    writeln!(err, "{problems}")?;
+    warn(&problems.warnings, err)?;
+    Ok(ExitCode::from(EXIT_CONFIG))
+}
+
+/// Prints warnings, a line each.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn warn(warnings: &[Problem], err: &mut dyn Write) -> io::Result<()> {
+    warnings.iter().try_for_each(|warning| writeln!(err, "warning: {warning}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        bridge: BridgeArgs,
+    }
+
+    #[test]
+    fn every_option_reaches_the_configuration() {
+        Line::command().debug_assert();
+        let line = "zoomhook --config c --env-file e --to http://a/ --to http://b/ --spool s --listen l \
+                    --log-level v --log-format f";
+        let BridgeArgs { source, to } = Line::parse_from(line.split_whitespace()).bridge;
+        let flags = source.flags(to);
+        assert_eq!((flags.config, flags.env_file), (Some("c".into()), Some("e".into())));
+        assert_eq!(flags.to, ["http://a/", "http://b/"]);
+        let texts = [flags.spool, flags.listen, flags.log_level, flags.log_format];
+        assert_eq!(texts.map(Option::unwrap_or_default), ["s", "l", "v", "f"]);
+    }
+}

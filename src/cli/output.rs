@@ -1,0 +1,169 @@
+//! What commands print: text for people through [`print()`], documents and bodies as they are.
+
+use std::borrow::Cow;
+use std::io::{self, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use serde::de::IgnoredAny;
+
+/// Is the style of what is well.
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+/// Is the style of what wants a look.
+pub(super) const FAIR: Style = AnsiColor::Yellow.on_default();
+/// Is the style of what is bad.
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Is the style of headings.
+pub(super) const HEADING: Style = Style::new().bold();
+
+/// Writes text to stdout; colours only reach a terminal.
+///
+/// # Errors
+/// When stdout is closed.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Writes bytes to stdout, every one as it is.
+///
+/// # Errors
+/// When stdout is closed.
+pub(super) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// Writes one JSON document to stdout.
+///
+/// # Errors
+/// When stdout is closed.
+pub(super) fn print_json<T: Serialize>(document: &T) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(document)?;
+    text.push('\n');
+    print_bytes(text.as_bytes())
+}
+
+/// Puts a text into a style.
+pub(super) fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Shows control characters as escapes: what Zoom and handlers wrote must not move the cursor.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    escape_controls(text, |c| c.is_control())
+}
+
+/// Shows a body: JSON indented, everything else as it is, control characters as escapes.
+///
+/// Only white space between tokens changes: numbers and escapes stay as Zoom wrote them.
+pub(super) fn pretty_body(body: &str) -> String {
+    let shown = match serde_json::from_str::<IgnoredAny>(body) {
+        Ok(IgnoredAny) => Cow::Owned(indent(body)),
+        Err(_) => Cow::Borrowed(body),
+    };
+    escape_controls(&shown, |c| c.is_control() && c != '\n').into_owned()
+}
+
+fn escape_controls(text: &str, is_bad: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_bad) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_bad(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
+/// Puts every member of valid JSON on a line of its own.
+fn indent(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() * 2);
+    let mut depth = 0_usize;
+    let mut rest = json.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            ' ' | '\t' | '\r' | '\n' => {}
+            '"' => {
+                out.push(c);
+                copy_string(&mut rest, &mut out);
+            }
+            '{' | '[' => {
+                out.push(c);
+                while rest.next_if(char::is_ascii_whitespace).is_some() {}
+                if let Some(end) = rest.next_if(|c| matches!(c, '}' | ']')) {
+                    out.push(end);
+                } else {
+                    depth += 1;
+                    break_line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                break_line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                break_line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+fn copy_string(rest: &mut impl Iterator<Item = char>, out: &mut String) {
+    while let Some(c) = rest.next() {
+        out.push(c);
+        match c {
+            '"' => return,
+            '\\' => out.extend(rest.next()),
+            _ => {}
+        }
+    }
+}
+
+fn break_line(out: &mut String, depth: usize) {
+    out.push('\n');
+    out.extend(std::iter::repeat_n("  ", depth));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn body_is_indented_and_nothing_but_white_space_changes() {
+        let body = r#"{"a":[1, 5.0,{}],"b":{"c":"x, \"{y}\": [z]\\","d":[ ]},"big":12345678901234567890}"#;
+        insta::assert_snapshot!(pretty_body(body), @r#"
+        {
+          "a": [
+            1,
+            5.0,
+            {}
+          ],
+          "b": {
+            "c": "x, \"{y}\": [z]\\",
+            "d": []
+          },
+          "big": 12345678901234567890
+        }
+        "#);
+    }
+
+    #[test]
+    fn body_that_is_no_json_is_shown_as_it_is() {
+        assert_eq!(pretty_body("<b>not, json</b>"), "<b>not, json</b>");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\u{a}");
+        assert_eq!(pretty_body("\"\u{9b}2J\""), "\"\\u{9b}2J\"");
+        assert_eq!(plain("Überblick 週次"), "Überblick 週次");
+    }
+}

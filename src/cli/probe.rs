@@ -1,0 +1,83 @@
+//! `check --probe`: does Zoom give a token, and does each handler know the secret?
+//!
+//! No socket is opened: that would evict a bridge that runs.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tower::ServiceExt as _;
+
+use crate::clock::Clock;
+use crate::config::{Config, Destination, Subscription};
+use crate::telemetry::metrics::Metrics;
+use crate::webhook::client::client;
+use crate::webhook::signature::Signer;
+use crate::webhook::validation::{judge, question};
+use crate::zoom::token::TokenCache;
+
+/// Length of the token that Zoom makes up for a validation.
+const PLAIN_TOKEN: usize = 22;
+
+/// Is what became of one question.
+#[derive(Serialize)]
+pub(super) struct Probe {
+    /// Who was asked.
+    pub(super) target: String,
+    /// Whether the answer is as it should be.
+    pub(super) ok: bool,
+    /// The answer in words.
+    pub(super) detail: String,
+}
+
+/// Asks everybody, one after the other.
+pub(super) async fn probe(config: &Config) -> Vec<Probe> {
+    let clock = Clock::system();
+    let tokens = TokenCache::new(clock.clone(), Arc::new(Metrics::new()));
+    let mut probes = Vec::new();
+    for subscription in &config.subscriptions {
+        let target = format!("subscription `{}`", subscription.name);
+        probes.push(Probe::of(target, "zoom gave a token", fetch(subscription, &tokens).await));
+    }
+    for destination in &config.destinations {
+        let target = format!("destination `{}`", destination.name);
+        probes.push(Probe::of(target, "the handler answered its url validation", validate(destination, &clock).await));
+    }
+    probes
+}
+
+/// Prints what became of the questions, a line each.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn print(probes: &[Probe], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "\nProbes:\n")?;
+    for Probe { target, ok, detail } in probes {
+        writeln!(out, "  {} {target}: {detail}", if *ok { "ok    " } else { "FAILED" })?;
+    }
+    Ok(())
+}
+
+impl Probe {
+    fn of(target: String, success: &str, outcome: anyhow::Result<()>) -> Self {
+        match outcome {
+            Ok(()) => Self { target, ok: true, detail: success.to_owned() },
+            Err(error) => Self { target, ok: false, detail: format!("{error:#}") },
+        }
+    }
+}
+
+async fn fetch(subscription: &Subscription, tokens: &TokenCache) -> anyhow::Result<()> {
+    tokens.source(subscription)?.token(None).await?;
+    Ok(())
+}
+
+async fn validate(destination: &Destination, clock: &Clock) -> anyhow::Result<()> {
+    let signer = Signer::new(&destination.secret_token);
+    let mut plain_token = clock.request_id().uuid().simple().to_string();
+    plain_token.truncate(PLAIN_TOKEN);
+    let outgoing = question(&plain_token, clock.request_id(), &signer, clock.now());
+    let answer = client(destination)?.oneshot(outgoing).await?;
+    judge(&answer, &plain_token, &signer)?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! `run`: the bridge itself.
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Failure;
+use super::options::BridgeArgs;
+use crate::admin::ReloadRequest;
+use crate::app::{App, Reread, Stop};
+use crate::config::problem::Problem;
+use crate::telemetry;
+
+/// Is the command line of `run`.
+#[derive(Args, Debug)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    bridge: BridgeArgs,
+}
+
+/// Runs until SIGTERM or SIGINT; a second one cuts short what is left, and SIGHUP reads the configuration again.
+///
+/// # Errors
+/// When the configuration is wrong, or the bridge cannot start or go on.
+pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
+    let loaded = args.bridge.load()?;
+    telemetry::install(&loaded.config.log).map_err(anyhow::Error::from)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let app = App::bind(loaded.config).await?;
+    let stop = Stop::default();
+    let signals = Signals::listen()?;
+    tokio::spawn(signals.obey(stop.clone(), app.reloads()));
+    Ok(app.run(reread(args.bridge), stop).await?)
+}
+
+/// Returns what reads the same sources again.
+fn reread(bridge: BridgeArgs) -> Reread {
+    Box::new(move || match bridge.load() {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            Ok(loaded.config)
+        }
+        Err(problems) => Err(problems.problems.iter().map(Problem::to_string).collect()),
+    })
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn obey(mut self, stop: Stop, reloads: mpsc::Sender<ReloadRequest>) {
+        loop {
+            tokio::select! {
+                Some(()) = self.terminate.recv() => end(&stop),
+                Some(()) = self.interrupt.recv() => end(&stop),
+                Some(()) = self.hang_up.recv() => {
+                    // The outcome is in the log.
+                    let (reply, _) = oneshot::channel();
+                    let _ = reloads.send(ReloadRequest { reply }).await;
+                }
+                else => return,
+            }
+        }
+    }
+}
+
+fn end(stop: &Stop) {
+    if stop.gently.is_cancelled() {
+        tracing::warn!("second signal: what is in flight is cut off");
+        stop.now.cancel();
+    } else {
+        tracing::info!("stopping: the sockets close, requests in flight may end");
+        stop.gently.cancel();
+    }
+}

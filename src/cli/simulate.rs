@@ -1,0 +1,296 @@
+//! `zoomhook simulate`: a Zoom to practise on, alone.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::secret::Secret;
+use crate::simulator::fault::Faults;
+use crate::simulator::fault::text::{BadFault, NAMES, duration};
+use crate::simulator::log::{Counts, Entry, Happening, Reason};
+use crate::simulator::traffic::Traffic;
+use crate::simulator::{Options, Simulator};
+
+/// How often the number of events is told.
+const SUMMARY: Duration = Duration::from_secs(5);
+
+/// Plays Zoom on this machine: token endpoint, event socket, events at a rate, and faults on request.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = fault_help())]
+pub struct Args {
+    /// Loopback address to listen on; port 0 takes any free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
+    listen: SocketAddr,
+    /// Events per second; 0 sends none by itself.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = rate)]
+    rate: f64,
+    /// Ends sending after this many events.
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Makes tokens and events repeatable.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Account that clients must name for the grant `account_credentials`.
+    #[arg(long, value_name = "ID", default_value = "demo-account")]
+    account_id: String,
+    /// Client id that clients must show.
+    #[arg(long, value_name = "ID", default_value = "demo-client")]
+    client_id: String,
+    /// Client secret that clients must show.
+    #[arg(long, value_name = "SECRET", default_value = "demo-secret")]
+    client_secret: String,
+    /// Subscription that clients may connect to; give it again for twins, which get the same events.
+    #[arg(long, value_name = "ID", default_value = "demo-subscription")]
+    subscription_id: Vec<String>,
+    /// How long a token is good.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = span)]
+    token_life: Duration,
+    /// Ends each socket when it has lived so long: short for `--fault drop-every=DURATION`.
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    drop_every: Option<Duration>,
+    /// Refuses every socket in these words: short for `--fault open-refused=TEXT`.
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, default_missing_value = "Invalid Token")]
+    refuse: Option<String>,
+    /// Switches a fault on; may be given again.
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = fault)]
+    fault: Vec<String>,
+    /// Prints one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+fn fault_help() -> String {
+    let mut text = "Faults:\n".to_owned();
+    for (name, value, what) in NAMES {
+        let form = if value.is_empty() { name.to_owned() } else { format!("{name}={value}") };
+        text.push_str(&format!("  {form:<34} {what}\n"));
+    }
+    text.push_str(
+        "\nWhile it runs:\n  \
+         curl -H content-type:application/json -d '[\"token-hang\"]' http://127.0.0.1:8787/_control/faults\n  \
+         curl -H content-type:application/json -d '{\"as\":\"reset\"}' http://127.0.0.1:8787/_control/drop\n  \
+         curl --data-binary @event.json http://127.0.0.1:8787/_control/events\n  \
+         curl http://127.0.0.1:8787/_control/log",
+    );
+    text
+}
+
+fn rate(text: &str) -> Result<f64, &'static str> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
+    rate.ok_or("expected a number of events per second, such as 50 or 0.2")
+}
+
+fn span(text: &str) -> Result<Duration, &'static str> {
+    duration(text).ok_or("expected a duration such as `250ms` or `10s`")
+}
+
+fn fault(text: &str) -> Result<String, BadFault> {
+    Faults::default().set(text)?;
+    Ok(text.to_owned())
+}
+
+impl Args {
+    fn options(&self) -> anyhow::Result<Options> {
+        let mut faults = Faults::default();
+        for text in &self.fault {
+            faults.set(text)?;
+        }
+        if let Some(wording) = &self.refuse {
+            faults.set(&format!("open-refused={wording}"))?;
+        }
+        faults.drop_every = self.drop_every.or(faults.drop_every);
+        Ok(Options {
+            listen: self.listen,
+            account_id: self.account_id.clone(),
+            client_id: self.client_id.clone(),
+            client_secret: Secret::new(self.client_secret.as_str()),
+            subscriptions: self.subscription_id.iter().map(|id| Arc::from(id.as_str())).collect(),
+            token_life: self.token_life,
+            seed: self.seed.unwrap_or_else(|| Clock::system().request_id().uuid().as_u128() as u64),
+            traffic: (self.rate > 0.0).then_some(Traffic { rate: self.rate, count: self.count }),
+            faults,
+        })
+    }
+}
+
+/// Runs the simulator until `token` is cancelled.
+///
+/// # Errors
+/// When the port cannot be opened or standard output cannot be written.
+pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
+    let simulator = Simulator::bind(args.options()?).await?;
+    let mut out = io::stdout();
+    if args.json {
+        let (token_url, ws_url) = (simulator.token_url(), simulator.ws_url(&args.subscription_id[0]));
+        writeln!(out, "{}", json!({"what": "listening", "token_url": token_url.as_str(), "ws_url": ws_url.as_str()}))?;
+    } else {
+        writeln!(out, "{}", greeting(&args, &simulator))?;
+    }
+    tokio::select! {
+        () = simulator.run(token) => {}
+        told = tell(&simulator, &args, &mut out) => told?,
+    }
+    let counts = simulator.counts();
+    if !args.json {
+        writeln!(out, "stopped: {} events sent, {} missed, {} sockets", counts.sent, counts.missed, counts.accepted)?;
+    }
+    Ok(())
+}
+
+fn greeting(args: &Args, simulator: &Simulator) -> String {
+    let lines = [
+        format!("A Zoom to practise on listens on {}. In another terminal:", simulator.addr()),
+        String::new(),
+        format!("  export ZOOM_TOKEN_URL='{}'", simulator.token_url()),
+        format!("  export ZOOM_SUBSCRIPTION_ID='{}'", simulator.ws_url(&args.subscription_id[0])),
+        format!("  export ZOOM_ACCOUNT_ID='{}'", args.account_id),
+        format!("  export ZOOM_CLIENT_ID='{}'", args.client_id),
+        format!("  export ZOOM_CLIENT_SECRET='{}'", args.client_secret),
+        "  export ZOOM_WEBHOOK_SECRET_TOKEN='demo-secret-token'".to_owned(),
+        "  zoomhook run --to http://localhost:3000/webhook".to_owned(),
+        String::new(),
+    ];
+    lines.join("\n")
+}
+
+/// Tells what happens, until standard output is gone.
+async fn tell(simulator: &Simulator, args: &Args, out: &mut impl Write) -> io::Result<()> {
+    let mut summaries = interval(SUMMARY);
+    summaries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut next, mut told) = (0, Counts::default());
+    loop {
+        tokio::select! {
+            () = simulator.logged(next) => {
+                let (entries, following) = simulator.log(next);
+                next = following;
+                for entry in &entries {
+                    if args.json {
+                        writeln!(out, "{}", json!(entry))?;
+                    } else if let Some(line) = line(entry) {
+                        writeln!(out, "{line}")?;
+                    }
+                }
+            }
+            _ = summaries.tick() => {
+                let counts = simulator.counts();
+                if (counts.sent, counts.missed) != (told.sent, told.missed) {
+                    writeln!(out, "{}", summary(&counts, Clock::system().now(), args.json))?;
+                }
+                told = counts;
+            }
+        }
+    }
+}
+
+/// Tells how many events were sent since the start, and how many found no socket.
+fn summary(counts: &Counts, now: Timestamp, as_json: bool) -> String {
+    let Counts { sent, missed, .. } = counts;
+    if as_json {
+        return json!({"at": now, "what": "events", "sent": sent, "missed": missed}).to_string();
+    }
+    let missed = if *missed > 0 { format!(", {missed} missed for want of a socket") } else { String::new() };
+    format!("{}  {:<12}  {sent} sent{missed}", now.strftime("%H:%M:%S"), "events")
+}
+
+/// Tells one thing that happened; heartbeats go to the log, at debug.
+fn line(entry: &Entry) -> Option<String> {
+    let (what, more) = match &entry.what {
+        Happening::Token { parameters, grant, status: 200 } => ("token", format!("given for {grant} by {parameters}")),
+        Happening::Token { grant, status: 0, .. } => ("token", format!("request for {grant:?} left hanging")),
+        Happening::Token { grant, status, .. } => ("token", format!("request for {grant:?} answered with {status}")),
+        Happening::Refused { subscription, answer } => ("refused", format!("{subscription}: {answer}")),
+        Happening::Held { subscription } => ("held", format!("{subscription} waits for a first frame")),
+        Happening::Accepted { socket, subscription } => ("connected", format!("socket {socket} of {subscription}")),
+        Happening::Heartbeat { socket, after_ms } => {
+            tracing::debug!(socket, after_ms, "heartbeat");
+            return None;
+        }
+        Happening::Unexpected { socket, bytes } => {
+            ("unexpected", format!("{bytes} bytes from socket {socket} that are no heartbeat"))
+        }
+        Happening::Closed { socket, reason, events, .. } => {
+            ("closed", format!("socket {socket}, {}, after {events} events", because(*reason)))
+        }
+        Happening::Faults { on } if on.is_empty() => ("faults", "none".to_owned()),
+        Happening::Faults { on } => ("faults", on.join(", ")),
+    };
+    Some(format!("{}  {what:<12}  {more}", entry.at.strftime("%H:%M:%S")))
+}
+
+fn because(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Evicted => "evicted by a newer one",
+        Reason::Dropped => "dropped on purpose",
+        Reason::Idle => "silent for too long",
+        Reason::TokenExpired => "its token expired",
+        Reason::ClosedByClient => "closed by the client",
+        Reason::Lost => "connection lost",
+        Reason::Stopped => "the simulator stops",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    fn parse(args: &[&str]) -> Result<Args, clap::Error> {
+        let command = Args::augment_args(Command::new("simulate").no_binary_name(true));
+        Args::from_arg_matches(&command.try_get_matches_from(args)?)
+    }
+
+    #[test]
+    fn flags_become_options() {
+        let args = parse(&["--refuse", "--drop-every", "30s", "--fault", "ping=5s", "--rate", "0"]).unwrap();
+        let options = args.options().unwrap();
+        assert_eq!(options.faults.texts(), ["open-refused=Invalid Token", "ping=5s", "drop-every=30s"]);
+        assert_eq!((options.traffic, options.listen.port()), (None, 8787));
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        for (args, inside) in [
+            (["--rate", "fast"], "expected a number of events per second"),
+            (["--fault", "toke"], "no fault is called `toke`"),
+            (["--drop-every", "30"], "expected a duration"),
+        ] {
+            let error = parse(&args).unwrap_err().to_string();
+            assert!(error.contains(inside), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_lists_every_fault() {
+        let help = Args::augment_args(Command::new("simulate")).render_long_help().to_string();
+        assert!(NAMES.iter().all(|(name, ..)| help.contains(name)), "{help}");
+    }
+
+    #[tokio::test]
+    async fn greeting_can_be_copied_into_a_shell() {
+        let args = parse(&["--listen", "127.0.0.1:0", "--subscription-id", "abc"]).unwrap();
+        let simulator = Simulator::bind(args.options().unwrap()).await.unwrap();
+        let port = simulator.addr().port();
+        let text = greeting(&args, &simulator);
+        let expected = format!("export ZOOM_SUBSCRIPTION_ID='ws://127.0.0.1:{port}/ws?subscriptionId=abc'\n");
+        assert!(text.contains(&expected), "{text}");
+        assert!(text.contains(&format!("export ZOOM_TOKEN_URL='http://127.0.0.1:{port}/oauth/token'\n")), "{text}");
+    }
+
+    #[test]
+    fn lines_tell_what_happened() {
+        let tell = |what| line(&Entry { at: Timestamp::UNIX_EPOCH, what });
+        let closed = Happening::Closed { socket: 2, subscription: "s".into(), reason: Reason::Evicted, events: 7 };
+        let told = "00:00:00  closed        socket 2, evicted by a newer one, after 7 events";
+        assert_eq!(tell(closed).as_deref(), Some(told));
+        let refused = Happening::Refused { subscription: "s".into(), answer: "Invalid Token".into() };
+        assert_eq!(tell(refused).as_deref(), Some("00:00:00  refused       s: Invalid Token"));
+        assert_eq!(tell(Happening::Heartbeat { socket: 2, after_ms: 30_000 }), None);
+    }
+}

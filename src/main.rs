@@ -1,0 +1,13 @@
+//! The program: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use zoomhook::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    let arguments = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = runtime.map_err(cli::Failure::from).and_then(|runtime| runtime.block_on(cli::run(arguments)));
+    outcome.unwrap_or_else(|failure| failure.report(&mut anstream::stderr()))
+}

@@ -1,0 +1,15 @@
+//! The whole program from outside: the real binary between a simulated Zoom and real handlers, on loopback.
+//!
+//! Every module is named after a promise. [`lab::Lab`] puts the pieces together and plants a canary in every secret
+//! and every payload; when a bridge ends, all it has written is searched for them.
+
+mod admin;
+mod architecture;
+mod command_line;
+mod delivery;
+mod lab;
+mod receiver;
+mod reconnect;
+mod recovery;
+mod reload;
+mod shutdown;

@@ -1,0 +1,121 @@
+//! A handler that checks signatures, remembers everything, and answers as it is told.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use zoomhook::config::secret::Secret;
+use zoomhook::webhook::signature::Signer;
+
+/// Says how a handler answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    /// With this status.
+    Status(u16),
+    /// With 200, after this time.
+    Slow(Duration),
+    /// Never.
+    Hang,
+    /// By ending the connection in the middle of an answer.
+    Cut,
+}
+
+/// Is one handler; clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Receiver(Arc<Inner>);
+
+struct Inner {
+    address: SocketAddr,
+    signer: Signer,
+    answer: Mutex<Answer>,
+    /// Bodies that were answered with 200, and how often.
+    taken: Mutex<HashMap<Bytes, u32>>,
+    /// Request ids by body.
+    request_ids: Mutex<HashMap<Bytes, String>>,
+    count: watch::Sender<usize>,
+    requests: watch::Sender<usize>,
+}
+
+impl Receiver {
+    pub(crate) async fn start(secret: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let receiver = Self(Arc::new(Inner {
+            address: listener.local_addr().expect("bound"),
+            signer: Signer::new(&Secret::new(secret)),
+            answer: Mutex::new(Answer::Status(200)),
+            taken: Mutex::default(),
+            request_ids: Mutex::default(),
+            count: watch::Sender::new(0),
+            requests: watch::Sender::new(0),
+        }));
+        let router = Router::new().fallback(take).layer(DefaultBodyLimit::disable()).with_state(receiver.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        receiver
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/webhook", self.0.address)
+    }
+
+    pub(crate) fn answer(&self, answer: Answer) {
+        *self.0.answer.lock().expect("no panic") = answer;
+    }
+
+    /// Waits until so many different bodies were taken.
+    pub(crate) async fn has_taken(&self, bodies: usize) {
+        self.0.count.subscribe().wait_for(|count| *count >= bodies).await.expect("alive");
+    }
+
+    /// Waits until so many requests have come, whatever they were answered.
+    pub(crate) async fn has_seen(&self, requests: usize) {
+        self.0.requests.subscribe().wait_for(|count| *count >= requests).await.expect("alive");
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        *self.0.requests.borrow()
+    }
+
+    pub(crate) fn has(&self, body: &[u8]) -> bool {
+        self.0.taken.lock().expect("no panic").contains_key(body)
+    }
+
+    pub(crate) fn taken(&self) -> HashMap<Bytes, u32> {
+        self.0.taken.lock().expect("no panic").clone()
+    }
+}
+
+async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> axum::response::Response {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let inner = &receiver.0;
+    let genuine = inner.signer.verify(&header("x-zm-request-timestamp"), &body, &header("x-zm-signature"));
+    assert!(genuine, "a signature that a handler would refuse");
+    assert_eq!(header("content-type"), "application/json; charset=utf-8");
+    let id = header("x-zm-request-id");
+    let first = inner.request_ids.lock().expect("no panic").entry(body.clone()).or_insert_with(|| id.clone()).clone();
+    assert_eq!(first, id, "one event, two request ids");
+    inner.requests.send_modify(|count| *count += 1);
+    let answer = *inner.answer.lock().expect("no panic");
+    match answer {
+        Answer::Status(200) => {}
+        Answer::Status(status) => return StatusCode::from_u16(status).expect("a status").into_response(),
+        Answer::Slow(time) => tokio::time::sleep(time).await,
+        Answer::Hang => std::future::pending().await,
+        Answer::Cut => {
+            let head = [("content-length", "1000")];
+            let broken = futures_util::stream::iter([Ok("half"), Err(std::io::Error::other("cut"))]);
+            return (head, axum::body::Body::from_stream(broken)).into_response();
+        }
+    }
+    let mut taken = inner.taken.lock().expect("no panic");
+    *taken.entry(body).or_default() += 1;
+    inner.count.send_replace(taken.len());
+    StatusCode::OK.into_response()
+}

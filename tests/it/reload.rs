@@ -1,0 +1,47 @@
+//! SIGHUP and the API read the configuration again: all or nothing, and what did not change goes on.
+
+use serde_json::json;
+
+use crate::lab::{Lab, body};
+
+#[tokio::test]
+async fn destinations_come_and_go_while_the_socket_stays_up() {
+    let lab = Lab::new(&["first", "second"]).await;
+    lab.write_configuration(&["first"]);
+    let bridge = crate::lab::Bridge::start(lab.command(&["run"])).await;
+    bridge.until_ready().await;
+    lab.zoom.push(&body(1)).await;
+    lab.handler("first").has_taken(1).await;
+
+    lab.write_configuration(&["first", "second"]);
+    bridge.signal("HUP");
+    bridge.logged("the configuration was read again").await;
+    lab.zoom.push(&body(2)).await;
+    lab.handler("first").has_taken(2).await;
+    lab.handler("second").has_taken(1).await;
+    assert!(!lab.handler("second").has(body(1).as_bytes()), "a new destination starts from now");
+
+    lab.write_configuration(&["second"]);
+    let (status, answer) = bridge.post("/api/v1/reload", &json!({})).await;
+    assert_eq!(status, 200, "{answer}");
+    lab.zoom.push(&body(3)).await;
+    lab.handler("second").has_taken(2).await;
+    assert_eq!(lab.handler("first").requests(), 2);
+    assert_eq!(lab.zoom.counts().accepted, 1, "the socket stayed up");
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn configuration_with_problems_changes_nothing_and_names_each() {
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.live_bridge().await;
+    let good = std::fs::read_to_string(lab.file()).expect("written");
+    std::fs::write(lab.file(), format!("{good}\ncolour = 1\nconcurrency = 0\n")).expect("written");
+    let (status, answer) = bridge.post("/api/v1/reload", &json!({})).await;
+    assert_eq!(status, 422, "{answer}");
+    let text = answer.to_string();
+    assert!(text.contains("colour") && text.contains("concurrency"), "{text}");
+    lab.zoom.push(&body(1)).await;
+    lab.handler("crm").has_taken(1).await;
+    bridge.stop().await;
+}

@@ -139,6 +139,8 @@ pub struct Destination {
     pub timeout: Duration,
     /// How many requests may be in flight at once.
     pub concurrency: usize,
+    /// In what order events about the same thing are delivered.
+    pub ordering: Ordering,
     /// Certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
 }
@@ -162,9 +164,26 @@ impl fmt::Debug for Destination {
             .field("retry", &self.retry)
             .field("timeout", &self.timeout)
             .field("concurrency", &self.concurrency)
+            .field("ordering", &self.ordering)
             .field("ca_file", &self.ca_file)
             .finish()
     }
+}
+
+/// Says in what order events about the same thing are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordering {
+    /// One at a time, in the order of arrival; one that fails steps aside for its retry.
+    Object,
+    /// One at a time, in the order of arrival; one that fails holds the later ones back.
+    Strict,
+    /// As they come.
+    None,
+}
+
+impl Ordering {
+    /// Is how a configuration writes them.
+    pub const WORDS: &[(&str, Self)] = &[("object", Self::Object), ("strict", Self::Strict), ("none", Self::None)];
 }
 
 /// Says when failed attempts are repeated.

@@ -37,7 +37,7 @@ pub use store::View;
 pub use writer::{Routes, Writer};
 
 use self::feed::Feed;
-use self::record::DeadQuery;
+use self::record::{DeadQuery, DestinationId, Opened, Pause};
 use self::settlement::Settlement;
 use self::store::{Pages, Store as _};
 pub(crate) use self::writer::Command;
@@ -202,6 +202,26 @@ impl Spool {
     pub async fn replay_dead(&self, query: DeadQuery, who: &str) -> Result<u64, SpoolError> {
         let (reply, answer) = oneshot::channel();
         self.appender.send(Command::ReplayDead { query, who: who.into(), reply }).await?;
+        answer.await.map_err(|_| Closed)?
+    }
+
+    /// Records how the breaker of a destination stands.
+    ///
+    /// # Errors
+    /// When the spool has been closed.
+    pub async fn breaker(&self, destination: DestinationId, opened: Option<Opened>) -> Result<(), Closed> {
+        self.appender.send(Command::Breaker { destination, opened }).await
+    }
+
+    /// Pauses or resumes a destination, and tells whether there is one of this name; that `who` asked for it stands in
+    /// the audit table.
+    ///
+    /// # Errors
+    /// When the spool has been closed, or cannot be written.
+    pub async fn pause(&self, name: &str, pause: Pause, who: &str) -> Result<bool, SpoolError> {
+        let (reply, answer) = oneshot::channel();
+        let (name, who) = (name.into(), who.into());
+        self.appender.send(Command::Pause { name, pause, who, reply }).await?;
         answer.await.map_err(|_| Closed)?
     }
 

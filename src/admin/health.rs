@@ -119,6 +119,8 @@ mod tests {
             dead: 2,
             delivered: 0,
             oldest_pending_at: None,
+            paused_at: None,
+            breaker: None,
         };
         set_backlogs(&metrics, &[row]);
         let page = metrics.render().expect("a page");

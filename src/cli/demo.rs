@@ -16,7 +16,7 @@ use self::stage::Stage;
 use crate::app::{App, Reread, Stop};
 use crate::clock::Clock;
 use crate::config::filter::EventFilter;
-use crate::config::{Admin, Config, Destination, Grant, Log, LogFormat, Retry, Spool, Subscription};
+use crate::config::{Admin, Config, Destination, Grant, Log, LogFormat, Ordering, Retry, Spool, Subscription};
 use crate::simulator::handler::{self, Handler};
 use crate::simulator::{self, Simulator};
 
@@ -114,6 +114,7 @@ fn config(simulator: &Simulator, handler: &Handler, folder: &Path) -> Config {
             retry: Retry::Steady,
             timeout: Destination::STEADY_TIMEOUT,
             concurrency: Destination::CONCURRENCY,
+            ordering: Ordering::Object,
             ca_file: None,
         }],
         spool: Spool {

@@ -11,7 +11,7 @@ use super::check::OFF;
 use super::filter::Pattern;
 use super::quantity::{format_duration, format_size};
 use super::secret::Secret;
-use super::{Config, Destination, Grant, Log, LogFormat, Retry, Subscription};
+use super::{Config, Destination, Grant, Log, LogFormat, Ordering, Retry, Subscription};
 
 /// Is the effective configuration in the shape of the file; its TOML form loads again.
 #[derive(Serialize)]
@@ -49,6 +49,7 @@ struct ShownDestination<'a> {
     retry: ShownRetry,
     timeout: String,
     concurrency: usize,
+    ordering: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<&'a Path>,
 }
@@ -140,7 +141,7 @@ fn subscription(subscription: &Subscription) -> ShownSubscription<'_> {
 }
 
 fn destination(destination: &Destination) -> ShownDestination<'_> {
-    let Destination { name, url, secret_token, filter, retry, timeout, concurrency, ca_file } = destination;
+    let Destination { name, url, secret_token, filter, retry, timeout, concurrency, ordering, ca_file } = destination;
     let patterns = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect();
     ShownDestination {
         name,
@@ -155,6 +156,7 @@ fn destination(destination: &Destination) -> ShownDestination<'_> {
         },
         timeout: format_duration(*timeout),
         concurrency: *concurrency,
+        ordering: word(Ordering::WORDS, *ordering),
         ca_file: ca_file.as_deref(),
     }
 }

@@ -153,6 +153,7 @@ fn environment_alone_is_a_whole_configuration() {
         retry: Retry::Steady,
         timeout: Destination::STEADY_TIMEOUT,
         concurrency: Destination::CONCURRENCY,
+        ordering: Ordering::Object,
         ca_file: None,
     };
     assert_eq!(destinations, [destination]);

@@ -1,50 +1,47 @@
 //! The lane: one task that takes a destination's events to its handler.
 //!
 //! It decides nothing by itself: it waits for whatever comes first (an answer, an event, a due retry, new
-//! settings, the end), asks the pure functions, and reports to the spool. It holds as many events as
-//! there are slots, a bounded page of due retries, and one event more.
+//! settings, a pause, the end), asks the pure functions, and reports to the spool. What it holds in memory
+//! is bounded by a window; everything else waits in the spool.
 
-use std::collections::{HashSet, VecDeque};
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+mod attempt;
+mod retries;
+mod voice;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt as _};
+use tower::Service;
 
+use self::attempt::{Finished, Purpose, attempt, failure};
+use self::retries::{Retries, wait_until};
+use self::voice::Voice;
+use super::breaker::{Breaker, Change, Sign};
+use super::key::key;
+use super::order::{Item, Order, Put};
 use super::retry::{Policy, next};
 use super::schedule::{Kind, Slots};
-use super::status::{Failure, Status};
+use super::status::Status;
 use crate::clock::Clock;
-use crate::config;
-use crate::event::{Event, EventId};
-use crate::spool::feed::{DuePage, Feed, Item};
+use crate::config::{self, Ordering};
+use crate::event::EventId;
+use crate::spool::feed::{Feed, Item as Fed};
+use crate::spool::record::{DeadQuery, Pause};
 use crate::spool::settlement::{FailedAttempt, Outcome, Settlement};
 use crate::spool::store::Due;
-use crate::spool::{Closed, Spool, SpoolError};
-use crate::telemetry::metrics::{ByDestination, ByDestinationOutcome, Metrics};
+use crate::spool::{Closed, Spool};
+use crate::telemetry::metrics::Metrics;
 use crate::webhook::request::Outgoing;
 use crate::webhook::signature::Signer;
-use crate::webhook::verdict::{Answer, Cause, SendError, StatusRules, Verdict, verdict};
+use crate::webhook::verdict::{Answer, SendError, StatusRules, Verdict, verdict};
 
-/// Due retries that are read at once: a few turns of the default number of slots.
-const DUE_PAGE: usize = 64;
-/// The longest sleep before the clock is looked at again: it may have been set, or the machine asleep.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// How long a lane waits after due retries could not be read.
-const READ_AGAIN: Duration = Duration::from_secs(1);
-/// How often dead letters of one lane are announced in the log, beside the first of a run.
-const ANNOUNCE: Duration = Duration::from_secs(10);
+/// Events that wait in memory, beside those in flight: enough to look past a thing that is busy.
+const WINDOW_EVENTS: usize = 512;
+/// Bytes of bodies that wait in memory.
+const WINDOW_BYTES: usize = 2 << 20;
 
 /// Is everything of a destination that can change while its lane runs.
 pub struct Settings<S> {
@@ -52,6 +49,7 @@ pub struct Settings<S> {
     rules: StatusRules,
     signer: Signer,
     concurrency: usize,
+    ordering: Ordering,
     client: S,
 }
 
@@ -63,6 +61,7 @@ impl<S> Settings<S> {
             rules: StatusRules::from(&destination.retry),
             signer: Signer::new(&destination.secret_token),
             concurrency: destination.concurrency,
+            ordering: destination.ordering,
             client,
         }
     }
@@ -76,70 +75,13 @@ pub struct Lane<S> {
     clock: Clock,
     settings: watch::Receiver<Arc<Settings<S>>>,
     current: Arc<Settings<S>>,
-    status: watch::Sender<Status>,
-    meters: Meters,
+    voice: Voice,
     slots: Slots,
+    order: Order,
+    breaker: Breaker,
+    pause: Pause,
+    retries: Retries,
     attempts: JoinSet<Finished<S>>,
-    /// The next event to attempt for the first time.
-    fresh: Option<Arc<Event>>,
-    /// Retries to attempt now.
-    due: VecDeque<Due>,
-    /// Retries that are in memory, in flight, or reported and not yet durable: not to be read again.
-    busy: HashSet<EventId>,
-    /// Reports that the lane must know to be durable before it reads the disk for what they concern.
-    unconfirmed: FuturesUnordered<Underway<Confirmed>>,
-    reading: Option<Underway<Result<DuePage, SpoolError>>>,
-    /// When to look for due retries next; `None` while none wait.
-    look_at: Option<Timestamp>,
-    announced_at: Option<Instant>,
-    unannounced: u64,
-}
-
-/// Is something that the lane waits for beside its attempts.
-type Underway<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// Is an attempt that has ended.
-struct Finished<S> {
-    kind: Kind,
-    due: Due,
-    result: Result<Answer, SendError>,
-    started_at: Timestamp,
-    elapsed: Duration,
-    /// What it was made under.
-    settings: Arc<Settings<S>>,
-}
-
-/// Is a report that has become durable.
-struct Confirmed {
-    event: EventId,
-    /// When the delivery is due again, if it is.
-    due: Option<Timestamp>,
-}
-
-/// Are the lane's own metrics, looked up once.
-struct Meters {
-    delivered: Counter,
-    retry: Counter,
-    refused: Counter,
-    seconds: Histogram,
-    in_flight: Gauge,
-}
-
-impl Meters {
-    fn new(metrics: &Metrics, name: &str) -> Self {
-        let outcome = |outcome| {
-            let labels = ByDestinationOutcome { destination: name.to_owned(), outcome };
-            metrics.attempts.get_or_create(&labels).clone()
-        };
-        let by = ByDestination { destination: name.to_owned() };
-        Self {
-            delivered: outcome("delivered"),
-            retry: outcome("retry"),
-            refused: outcome("refused"),
-            seconds: metrics.attempt_seconds.get_or_create(&by).clone(),
-            in_flight: metrics.deliveries_in_flight.get_or_create(&by).clone(),
-        }
-    }
 }
 
 impl<S> Lane<S>
@@ -156,28 +98,27 @@ where
         settings: watch::Receiver<Arc<Settings<S>>>,
         metrics: &Metrics,
     ) -> (Self, watch::Receiver<Status>) {
-        let (status, watched) = watch::channel(Status::default());
+        let (voice, watched) = Voice::new(Arc::clone(&name), metrics);
         let current = Arc::clone(&settings.borrow());
+        let (breaker, pause) = (Breaker::new(feed.opened()), feed.pause());
+        voice.breaker(breaker.opened(), &Change::None);
+        if pause == Pause::On {
+            voice.pause(pause);
+        }
         let lane = Self {
-            meters: Meters::new(metrics, &name),
             slots: Slots::new(current.concurrency),
-            // Whether retries wait on the disk is found out by a first look.
-            look_at: Some(clock.now()),
+            order: Order::new(current.ordering),
+            retries: Retries::new(clock.now()),
+            breaker,
+            pause,
             name,
             feed,
             spool,
             clock,
             settings,
             current,
-            status,
+            voice,
             attempts: JoinSet::new(),
-            fresh: None,
-            due: VecDeque::new(),
-            busy: HashSet::new(),
-            unconfirmed: FuturesUnordered::new(),
-            reading: None,
-            announced_at: None,
-            unannounced: 0,
         };
         (lane, watched)
     }
@@ -198,10 +139,12 @@ where
     }
 
     async fn work(&mut self, stop: &CancellationToken) -> Result<(), Closed> {
+        self.find_waiting(stop).await;
         loop {
-            while let Some(kind) = self.slots.choose(self.fresh.is_some(), !self.due.is_empty()) {
-                self.start(kind);
-            }
+            self.start_what_may();
+            let now = self.clock.now();
+            let wake = self.wake_at(now);
+            let clock = &self.clock;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -211,26 +154,29 @@ where
                         self.finish(finished).await?;
                     }
                 }
-                Some(confirmed) = self.unconfirmed.next(), if !self.unconfirmed.is_empty() => {
-                    self.busy.remove(&confirmed.event);
-                    if let Some(due) = confirmed.due {
-                        self.look_no_later_than(due);
+                due = self.retries.next(|| clock.now()) => {
+                    for due in due {
+                        self.put(Kind::Retry, due).await?;
                     }
-                }
-                page = poll(&mut self.reading), if self.reading.is_some() => {
-                    self.reading = None;
-                    self.take(page);
+                    self.voice.next_retry(self.retries.look_at());
                 }
                 changed = self.settings.changed() => match changed {
-                    Ok(()) => self.resettle(),
+                    Ok(()) => self.change_settings().await?,
                     Err(_) => return Ok(()),
                 },
-                item = self.feed.next(), if self.fresh.is_none() => match item {
-                    Some(Item::Fresh(event)) => self.fresh = Some(event),
-                    Some(Item::Due(at)) => self.look_no_later_than(at),
+                fed = self.feed.next(), if self.has_room() => match fed {
+                    Some(Fed::Fresh(event)) => {
+                        let since = event.received_at;
+                        self.put(Kind::First, Due { event, attempts: 0, since }).await?;
+                    }
+                    Some(Fed::Due(at)) => self.retries.look_no_later_than(at),
+                    Some(Fed::Pause(pause)) => {
+                        self.pause = pause;
+                        self.voice.pause(pause);
+                    }
                     None => return Ok(()),
                 },
-                () = wait_until(self.look_at, &self.clock), if self.may_look() => self.look(),
+                () = wait_until(wake, now) => {}
             }
         }
     }
@@ -245,203 +191,184 @@ where
         Ok(())
     }
 
-    fn resettle(&mut self) {
-        self.current = Arc::clone(&self.settings.borrow_and_update());
-        self.slots.resize(self.current.concurrency);
+    /// In strict order, finds out what waits for its retry since before this process: it holds later events back.
+    async fn find_waiting(&mut self, stop: &CancellationToken) {
+        if self.order.ordering() != Ordering::Strict {
+            return;
+        }
+        let mut after = (Timestamp::MIN, EventId(0));
+        while !stop.is_cancelled() {
+            let page = self.feed.waiting(after).await;
+            let Some(last) = page.last() else { return };
+            after = (last.due, last.event.id);
+            for waiting in page {
+                let key = key(&waiting.event.body);
+                self.order.found_waiting(key, waiting.event.id, waiting.due);
+            }
+        }
     }
 
-    fn start(&mut self, kind: Kind) {
-        let due = match kind {
-            Kind::First => self.fresh.take().map(|event| {
-                let since = event.received_at;
-                Due { event, attempts: 0, since }
-            }),
-            Kind::Retry => self.due.pop_front(),
+    fn has_room(&self) -> bool {
+        self.order.len() < WINDOW_EVENTS && self.order.bytes() < WINDOW_BYTES
+    }
+
+    /// Returns when the clock is the next thing to look at.
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.pause == Pause::On {
+            return None;
+        }
+        let ready = self.order.waits(Kind::First) || self.order.waits(Kind::Retry);
+        let look = self.retries.look_at().filter(|_| self.has_room());
+        match self.breaker.opened() {
+            None => look,
+            Some(_) if self.breaker.is_probing() => None,
+            Some(opened) if ready => Some(opened.probe_at).filter(|at| *at > now),
+            Some(opened) => look.map(|at| at.max(opened.probe_at)),
+        }
+    }
+
+    /// Starts what order, breaker and slots allow, and looks for retries when it is time.
+    fn start_what_may(&mut self) {
+        if self.pause == Pause::On {
+            return;
+        }
+        let now = self.clock.now();
+        while self.breaker.allows(now)
+            && let Some(kind) = self.slots.choose(self.order.waits(Kind::First), self.order.waits(Kind::Retry))
+            && let Some(item) = self.order.take(kind)
+        {
+            let purpose = if self.breaker.start() { Purpose::Probe } else { Purpose::Deliver };
+            self.slots.start(kind);
+            self.attempts.spawn(attempt(item, purpose, Arc::clone(&self.current), self.clock.clone()));
+        }
+        self.voice.in_flight(self.slots.in_flight());
+        let is_time = self.retries.look_at().is_some_and(|at| at <= now);
+        if is_time && self.has_room() && self.breaker.allows(now) {
+            self.retries.look(&self.feed, now);
+        }
+    }
+
+    /// Puts an event in its place, or sends it back to the disk when an earlier one holds it.
+    async fn put(&mut self, kind: Kind, due: Due) -> Result<(), Closed> {
+        let key = match self.order.ordering() {
+            Ordering::Object | Ordering::Strict => key(&due.event.body),
+            Ordering::None => None,
         };
-        let Some(due) = due else { return };
-        self.slots.start(kind);
-        self.show_in_flight();
-        let (settings, clock) = (Arc::clone(&self.current), self.clock.clone());
-        self.attempts.spawn(attempt(kind, due, settings, clock));
+        match self.order.put(Item { kind, due, key }) {
+            Put::Waits => Ok(()),
+            Put::Held(item, until) => self.postpone(item, until).await,
+        }
+    }
+
+    /// Sends an event that was not attempted back to the disk.
+    async fn postpone(&mut self, item: Item, until: Timestamp) -> Result<(), Closed> {
+        let cause = "waits for an earlier event about the same thing".into();
+        self.settle(&item, item.due.attempts, Outcome::Retry { due: until, cause }, None).await
     }
 
     async fn finish(&mut self, finished: Finished<S>) -> Result<(), Closed> {
-        let Finished { kind, due, result, started_at, elapsed, settings } = finished;
-        self.slots.end(kind);
-        self.show_in_flight();
-        self.meters.seconds.observe(elapsed.as_secs_f64());
-        let now = self.clock.now();
-        let attempts = due.attempts.saturating_add(1);
-        let verdict = verdict(&result, settings.rules, attempts, now);
-        let outcome = next(attempts, verdict, &settings.policy, self.clock.jitter(), due.since, now);
+        let Finished { item, purpose, result, started_at, elapsed, settings } = finished;
+        self.slots.end(item.kind);
+        let (now, jitter) = (self.clock.now(), self.clock.jitter());
+        let event = item.due.event.id;
+        let attempt = item.due.attempts.saturating_add(1);
+        let verdict = verdict(&result, settings.rules, attempt, now);
+        let sign = match verdict {
+            Verdict::Delivered { .. } => Sign::Well,
+            Verdict::Retry(_) | Verdict::RetryAfter(..) => Sign::Failed,
+            Verdict::Refused(_) => Sign::Refused(event),
+        };
+        let change = self.breaker.result(sign, purpose == Purpose::Probe, now, jitter);
+        let outcome = next(attempt, verdict, &settings.policy, jitter, item.due.since, now);
         let failed = failure(verdict, result, started_at, elapsed);
-        self.tell(due.event.id, &outcome, failed.as_ref(), now);
-        let event = due.event.id;
+        let (outcome, attempts) = match (self.breaker.opened(), &failed) {
+            // A handler that fails at everything says nothing of this event: it waits, and loses no attempt.
+            (Some(opened), Some(failed)) if !settings.policy.is_over(item.due.since, now) => {
+                let due = match verdict {
+                    Verdict::RetryAfter(_, at) => at.max(opened.probe_at),
+                    Verdict::Retry(_) | Verdict::Refused(_) | Verdict::Delivered { .. } => opened.probe_at,
+                };
+                (Outcome::Retry { due, cause: failed.cause.clone() }, item.due.attempts)
+            }
+            (Some(_) | None, _) => (outcome, attempt),
+        };
+        self.voice.attempt(event, &outcome, failed.as_ref(), elapsed, now, self.clock.instant());
+        let behind = match &outcome {
+            Outcome::Retry { due, .. } => {
+                let held = self.order.waits_for_retry(item.key, event, *due);
+                held.into_iter().map(|item| (item, *due)).collect()
+            }
+            Outcome::Delivered { .. } | Outcome::Dead { .. } => {
+                self.order.ended(item.key);
+                Vec::new()
+            }
+        };
+        self.settle(&item, attempts, outcome, failed).await?;
+        for (item, until) in behind {
+            self.postpone(item, until).await?;
+        }
+        self.breaker_changed(change).await
+    }
+
+    async fn settle(
+        &mut self,
+        item: &Item,
+        attempts: u32,
+        outcome: Outcome,
+        failed: Option<FailedAttempt>,
+    ) -> Result<(), Closed> {
+        let (event, at) = (item.due.event.id, self.clock.now());
         let due = match &outcome {
             Outcome::Retry { due, .. } => Some(*due),
             Outcome::Delivered { .. } | Outcome::Dead { .. } => None,
         };
-        let settlement = Settlement { destination: self.feed.destination(), event, attempts, at: now, outcome, failed };
-        if kind == Kind::First && due.is_none() {
+        let settlement = Settlement { destination: self.feed.destination(), event, attempts, at, outcome, failed };
+        if item.kind == Kind::First && due.is_none() {
             return self.spool.settle(settlement).await;
         }
         let durable = self.spool.settle_acknowledged(settlement).await?;
-        self.unconfirmed.push(Box::pin(durable.map(move |_| Confirmed { event, due })));
+        self.retries.reported(event, due, durable);
         Ok(())
     }
 
-    /// Tells status, metrics and log what became of an attempt.
-    fn tell(&mut self, event: EventId, outcome: &Outcome, failed: Option<&FailedAttempt>, now: Timestamp) {
-        match outcome {
-            Outcome::Delivered { .. } => self.meters.delivered.inc(),
-            Outcome::Retry { .. } => self.meters.retry.inc(),
-            Outcome::Dead { .. } => self.meters.refused.inc(),
-        };
-        let Some(failed) = failed else {
-            self.tell_success(now);
-            return;
-        };
-        tracing::debug!(
-            destination.name = %self.name, event.id = event.0, cause = %failed.cause,
-            elapsed_ms = failed.elapsed_ms, "an attempt failed"
-        );
-        let mut begins = false;
-        self.status.send_modify(|status| {
-            begins = status.failing_since.is_none();
-            status.failing_since.get_or_insert(now);
-            status.failures_in_a_row += 1;
-            status.last_failure = Some(Failure { at: now, cause: failed.cause.clone(), event: event.0 });
-        });
-        if begins {
-            tracing::warn!(destination.name = %self.name, cause = %failed.cause, "deliveries fail");
+    /// Makes a change of the breaker durable, and gives what was refused on the way to it another chance.
+    async fn breaker_changed(&mut self, change: Change) -> Result<(), Closed> {
+        if change == Change::None {
+            return Ok(());
         }
-        if let Outcome::Dead { reason } = outcome {
-            self.announce_dead(event, reason);
-        }
-    }
-
-    fn tell_success(&mut self, now: Timestamp) {
-        let mut ended = None;
-        self.status.send_modify(|status| {
-            status.last_success_at = Some(now);
-            ended = status.failing_since.take().map(|since| (since, status.failures_in_a_row));
-            status.failures_in_a_row = 0;
-        });
-        if let Some((since, failures)) = ended {
-            tracing::info!(destination.name = %self.name, %since, failures, "deliveries succeed again");
-        }
-    }
-
-    fn announce_dead(&mut self, event: EventId, reason: &str) {
-        self.unannounced += 1;
-        let now = self.clock.instant();
-        if self.announced_at.is_some_and(|at| now.duration_since(at) < ANNOUNCE) {
-            return;
-        }
-        let count = std::mem::take(&mut self.unannounced);
-        self.announced_at = Some(now);
-        tracing::warn!(
-            destination.name = %self.name, event.id = event.0, reason, count,
-            "given up and kept as dead letters; the last is named"
-        );
-    }
-
-    fn show_in_flight(&self) {
-        let in_flight = self.slots.in_flight();
-        self.meters.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
-        self.status.send_if_modified(|status| {
-            status.in_flight = in_flight;
-            false
-        });
-    }
-
-    fn may_look(&self) -> bool {
-        self.reading.is_none() && self.due.is_empty()
-    }
-
-    fn look_no_later_than(&mut self, at: Timestamp) {
-        self.set_look_at(Some(self.look_at.map_or(at, |known| known.min(at))));
-    }
-
-    fn set_look_at(&mut self, at: Option<Timestamp>) {
-        self.look_at = at;
-        self.status.send_modify(|status| status.next_retry_at = at);
-    }
-
-    /// Begins to read what is due.
-    fn look(&mut self) {
-        let now = self.clock.now();
-        if self.look_at.is_none_or(|at| at > now) {
-            return;
-        }
-        let busy = self.busy.iter().copied().collect();
-        self.look_at = None;
-        self.reading = Some(Box::pin(self.feed.due(now, DUE_PAGE, busy)));
-    }
-
-    fn take(&mut self, page: Result<DuePage, SpoolError>) {
-        match page {
-            Ok(DuePage { page, next }) => {
-                self.busy.extend(page.iter().map(|due| due.event.id));
-                self.due.extend(page);
-                // What was settled while the page was read may be due before what the page knew of.
-                let at = next.into_iter().chain(self.look_at).min();
-                self.set_look_at(at);
+        self.voice.breaker(self.breaker.opened(), &change);
+        self.spool.breaker(self.feed.destination(), self.breaker.opened()).await?;
+        match change {
+            Change::Opened(events) if !events.is_empty() => {
+                let query = DeadQuery {
+                    limit: events.len(),
+                    events,
+                    destination: Some(self.name.to_string()),
+                    ..DeadQuery::default()
+                };
+                // What cannot be revived stays a dead letter, which the operator can replay.
+                if let Err(error) = self.spool.replay_dead(query, "the breaker").await {
+                    tracing::error!(destination.name = %self.name, %error, "refused events stay dead letters");
+                }
             }
-            Err(error) => {
-                tracing::error!(destination.name = %self.name, error = %error, "cannot read due retries, trying again");
-                let again =
-                    self.clock.now().saturating_add(jiff::SignedDuration::try_from(READ_AGAIN).unwrap_or_default());
-                self.look_no_later_than(again.unwrap_or(Timestamp::MAX));
+            Change::Opened(_) | Change::None | Change::Postponed | Change::Closed => {}
+        }
+        Ok(())
+    }
+
+    /// Takes new settings; what is in flight ends under the old ones.
+    async fn change_settings(&mut self) -> Result<(), Closed> {
+        self.current = Arc::clone(&self.settings.borrow_and_update());
+        self.slots.resize(self.current.concurrency);
+        if self.order.ordering() != self.current.ordering {
+            let waiting = self.order.drain();
+            self.order = Order::new(self.current.ordering);
+            for Item { kind, due, .. } in waiting {
+                self.put(kind, due).await?;
             }
         }
+        Ok(())
     }
-}
-
-/// Makes one attempt. A panic of the client is a failed attempt.
-async fn attempt<S>(kind: Kind, due: Due, settings: Arc<Settings<S>>, clock: Clock) -> Finished<S>
-where
-    S: Service<Outgoing, Response = Answer, Error = SendError> + Clone,
-{
-    let started_at = clock.now();
-    let started = clock.instant();
-    let outgoing = Outgoing::new(&due.event, &settings.signer, started_at);
-    let sent = AssertUnwindSafe(settings.client.clone().oneshot(outgoing)).catch_unwind().await;
-    let result = sent.unwrap_or_else(|_| Err(SendError::Own("the attempt panicked".to_owned())));
-    Finished { kind, due, result, started_at, elapsed: started.elapsed(), settings }
-}
-
-fn failure(
-    verdict: Verdict,
-    result: Result<Answer, SendError>,
-    at: Timestamp,
-    elapsed: Duration,
-) -> Option<FailedAttempt> {
-    let cause: Cause = match verdict {
-        Verdict::Delivered { .. } => return None,
-        Verdict::Retry(cause) | Verdict::RetryAfter(cause, _) | Verdict::Refused(cause) => cause,
-    };
-    let excerpt = match result {
-        Ok(answer) => answer.excerpt,
-        Err(error) => error.to_string(),
-    };
-    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    Some(FailedAttempt { at, elapsed_ms, cause: cause.to_string().into(), excerpt: excerpt.into() })
-}
-
-/// Polls what may not be there; never ready when it is not.
-async fn poll<F: Future + Unpin>(maybe: &mut Option<F>) -> F::Output {
-    match maybe {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for a time of day, looking at the clock now and then; for ever when there is none.
-async fn wait_until(at: Option<Timestamp>, clock: &Clock) {
-    let Some(at) = at else { return std::future::pending().await };
-    let left = at.duration_since(clock.now());
-    tokio::time::sleep(Duration::try_from(left).unwrap_or_default().min(LOOK_AGAIN)).await;
 }
 
 #[cfg(test)]

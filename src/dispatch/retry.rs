@@ -52,6 +52,13 @@ impl From<&Retry> for Policy {
     }
 }
 
+impl Policy {
+    /// Tells whether a delivery is too old to be tried again, whatever the reason for its delay.
+    pub fn is_over(&self, since: Timestamp, now: Timestamp) -> bool {
+        self.max_age.is_some_and(|age| now > later(since, age))
+    }
+}
+
 /// Decides what becomes of a delivery.
 ///
 /// `attempt` counts from 1; `since` is when the event was stored or last replayed; `jitter` is at least 0

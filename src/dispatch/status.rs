@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::spool::record::Opened;
+
 /// Is what is known of one destination's lane right now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Status {
@@ -18,6 +20,10 @@ pub struct Status {
     pub failures_in_a_row: u64,
     /// When the next retry is due, if any waits.
     pub next_retry_at: Option<Timestamp>,
+    /// The breaker, while it is open: events wait, and single probes are sent.
+    pub breaker: Option<Opened>,
+    /// True while the operator holds deliveries back.
+    pub paused: bool,
 }
 
 /// Is one failed attempt.

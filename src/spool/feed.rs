@@ -6,15 +6,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use super::record::DestinationId;
-use super::store::Due;
+use super::record::{DestinationId, Opened, Pause};
+use super::store::{Due, Registered, Waiting};
 use super::{Readers, SpoolError};
 use crate::event::{Event, EventId};
 
@@ -46,6 +46,7 @@ struct Shared {
     bytes: AtomicUsize,
     /// When something became due that the lane does not know of, in milliseconds.
     due: AtomicI64,
+    paused: AtomicBool,
     wake: Notify,
 }
 
@@ -58,16 +59,20 @@ pub(super) struct Outlet {
 
 impl Outlet {
     /// Makes both ends; events up to `last` may wait on the disk.
-    pub(super) fn open(destination: DestinationId, last: EventId, readers: Readers) -> (Self, Feed) {
+    pub(super) fn open(registered: Registered, last: EventId, readers: Readers) -> (Self, Feed) {
+        let Registered { id: destination, pause, breaker } = registered;
         let (sender, receiver) = mpsc::channel(WINDOW_EVENTS);
         let shared = Arc::new(Shared {
             left: AtomicU64::new(last.0),
             bytes: AtomicUsize::new(0),
             due: AtomicI64::new(NOTHING_DUE),
+            paused: AtomicBool::new(pause == Pause::On),
             wake: Notify::new(),
         });
         let feed = Feed {
             destination,
+            pause,
+            breaker,
             receiver,
             shared: Arc::clone(&shared),
             readers,
@@ -96,6 +101,12 @@ impl Outlet {
         self.shared.wake.notify_one();
     }
 
+    /// Says that the destination is paused, or is no more.
+    pub(super) fn pause(&self, pause: Pause) {
+        self.shared.paused.store(pause == Pause::On, Ordering::Release);
+        self.shared.wake.notify_one();
+    }
+
     /// Says that deliveries became due that the lane did not schedule itself.
     pub(super) fn became_due(&self, at: Timestamp) {
         self.shared.due.fetch_min(at.as_millisecond(), Ordering::AcqRel);
@@ -110,11 +121,17 @@ pub enum Item {
     Fresh(Arc<Event>),
     /// Deliveries became due at this time that the lane did not schedule itself.
     Due(Timestamp),
+    /// The operator pauses the destination, or resumes it.
+    Pause(Pause),
 }
 
 /// Is a lane's end: every event for its destination, in order, each once.
 pub struct Feed {
     destination: DestinationId,
+    /// The last that the lane was told.
+    pause: Pause,
+    /// How the breaker stood at the beginning.
+    breaker: Option<Opened>,
     receiver: mpsc::Receiver<Handed>,
     shared: Arc<Shared>,
     readers: Readers,
@@ -139,11 +156,41 @@ impl Feed {
         self.destination
     }
 
+    /// Returns whether the destination is paused, as far as the lane was told.
+    pub fn pause(&self) -> Pause {
+        self.pause
+    }
+
+    /// Returns how the breaker stood when the feed was made.
+    pub fn opened(&self) -> Option<Opened> {
+        self.breaker
+    }
+
+    /// Reads the next deliveries that wait for their retry after this place, the soonest due first; tries until it
+    /// can.
+    pub async fn waiting(&self, after: (Timestamp, EventId)) -> Vec<Waiting> {
+        loop {
+            let destination = self.destination;
+            match self.readers.run(move |view| view.waiting(destination, after, PAGE_EVENTS)).await {
+                Ok(page) => return page,
+                Err(error) => {
+                    tracing::error!(%error, "cannot read waiting events from the spool, trying again");
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
+            }
+        }
+    }
+
     /// Waits for what comes next; `None` when the destination was taken out of the routes and all is said.
     ///
     /// A call that is dropped half-way loses nothing.
     pub async fn next(&mut self) -> Option<Item> {
         loop {
+            let pause = if self.shared.paused.load(Ordering::Acquire) { Pause::On } else { Pause::Off };
+            if self.pause != pause {
+                self.pause = pause;
+                return Some(Item::Pause(pause));
+            }
             if self.shared.due.load(Ordering::Relaxed) != NOTHING_DUE {
                 let due = self.shared.due.swap(NOTHING_DUE, Ordering::AcqRel);
                 return Some(Item::Due(Timestamp::from_millisecond(due).unwrap_or(Timestamp::UNIX_EPOCH)));

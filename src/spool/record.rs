@@ -17,6 +17,27 @@ use crate::event::{Digest, EventId, RequestId};
 #[serde(transparent)]
 pub struct DestinationId(pub i64);
 
+/// Is an open breaker: a destination at which nearly everything fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Opened {
+    /// When it opened.
+    pub since: Timestamp,
+    /// When the next probe may be sent.
+    pub probe_at: Timestamp,
+    /// Probes that failed.
+    pub probes: u32,
+}
+
+/// Tells whether the operator holds a destination's deliveries back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pause {
+    /// Events wait.
+    On,
+    /// Events are delivered.
+    Off,
+}
+
 /// Is where one event stands with one destination; one set of words for people, JSON and queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -181,6 +202,10 @@ pub struct DestinationRow {
     pub delivered: u64,
     /// When the oldest event that waits was received.
     pub oldest_pending_at: Option<Timestamp>,
+    /// Since when the operator holds deliveries back, if so.
+    pub paused_at: Option<Timestamp>,
+    /// The breaker, if it is open.
+    pub breaker: Option<Opened>,
 }
 
 /// Is what the spool knows of a subscription.

@@ -22,8 +22,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use self::view::SqliteView;
 use super::SpoolError;
-use super::record::{DeadQuery, DestinationId};
-use super::store::{Batch, Identity, Pages, Store};
+use super::record::{DeadQuery, DestinationId, Pause};
+use super::store::{Batch, Identity, Pages, Registered, Store};
 use crate::event::EventId;
 
 /// Pages of the WAL after which it is copied back: 40 MB, so that a burst does not pay for it.
@@ -89,7 +89,20 @@ impl Store for Sqlite {
         Ok(transaction.commit()?)
     }
 
-    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<DestinationId>, SpoolError> {
+    fn pause(
+        &mut self,
+        name: &str,
+        pause: Pause,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<Option<DestinationId>, SpoolError> {
+        let transaction = self.connection.transaction()?;
+        let id = write::pause(&transaction, name, pause, who, now)?;
+        transaction.commit()?;
+        Ok(id)
+    }
+
+    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<Registered>, SpoolError> {
         let transaction = self.connection.transaction()?;
         let ids = write::register(&transaction, names)?;
         transaction.commit()?;

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use super::SpoolError;
 use super::record::{
-    DeadQuery, DeadRow, DestinationId, DestinationRow, EventDetail, EventQuery, EventRow, GapRow, SubscriptionRow,
+    DeadQuery, DeadRow, DestinationId, DestinationRow, EventDetail, EventQuery, EventRow, GapRow, Opened, Pause,
+    SubscriptionRow,
 };
 use super::settlement::Settlement;
 use crate::event::{Digest, Event, EventId};
@@ -46,11 +47,20 @@ pub(crate) struct Repeat {
     pub(crate) at: Timestamp,
 }
 
-/// Is what the loss ledger is told.
+/// Is what is told of sockets and breakers.
 pub(crate) enum LedgerEntry {
     Alive { subscription: Arc<str>, at: Timestamp },
     GapOpened { subscription: Arc<str>, at: Timestamp, reason: Box<str> },
     GapClosed { subscription: Arc<str>, at: Timestamp },
+    Breaker { destination: DestinationId, opened: Option<Opened> },
+}
+
+/// Is what is stored of a destination that a lane begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registered {
+    pub(crate) id: DestinationId,
+    pub(crate) pause: Pause,
+    pub(crate) breaker: Option<Opened>,
 }
 
 /// Is what is compared before an event counts as a repeat.
@@ -72,8 +82,16 @@ pub(crate) trait Store: Send {
     fn identity(&mut self, id: EventId) -> Result<Option<Identity>, SpoolError>;
     /// Makes a batch durable, or changes nothing.
     fn commit(&mut self, batch: &Batch) -> Result<(), SpoolError>;
-    /// Returns the numbers of these destinations, giving one to those that are new.
-    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<DestinationId>, SpoolError>;
+    /// Returns what is stored of these destinations, beginning with nothing for those that are new.
+    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<Registered>, SpoolError>;
+    /// Pauses or resumes a destination; `None` when there is none of this name.
+    fn pause(
+        &mut self,
+        name: &str,
+        pause: Pause,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<Option<DestinationId>, SpoolError>;
     /// Makes sure that each of these subscriptions has a gap open: none of them has a socket yet.
     fn begin(&mut self, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError>;
     /// Makes dead letters due at `now`, and returns how many of each destination.
@@ -99,6 +117,15 @@ pub struct Due {
     pub attempts: u32,
     /// When it was stored or last replayed.
     pub since: Timestamp,
+}
+
+/// Is a delivery that waits for its retry.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// The event.
+    pub event: Arc<Event>,
+    /// When its next attempt is due.
+    pub due: Timestamp,
 }
 
 /// Reads a spool as operators do.
@@ -144,6 +171,13 @@ pub(crate) trait Pages: View {
         bytes: usize,
         except: &[EventId],
     ) -> Result<Vec<Due>, SpoolError>;
+    /// Returns the next deliveries that wait for their retry after this place, the soonest due first.
+    fn waiting(
+        &mut self,
+        destination: DestinationId,
+        after: (Timestamp, EventId),
+        limit: usize,
+    ) -> Result<Vec<Waiting>, SpoolError>;
     /// Tells when the first retry is due, leaving out those in `except`.
     fn next_due(&mut self, destination: DestinationId, except: &[EventId]) -> Result<Option<Timestamp>, SpoolError>;
 }

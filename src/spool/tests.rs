@@ -384,7 +384,17 @@ impl store::Store for FullDisk {
         self.disk.identity(id)
     }
 
-    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<record::DestinationId>, SpoolError> {
+    fn pause(
+        &mut self,
+        name: &str,
+        pause: Pause,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<Option<DestinationId>, SpoolError> {
+        self.disk.pause(name, pause, who, now)
+    }
+
+    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<store::Registered>, SpoolError> {
         self.disk.register(names)
     }
 

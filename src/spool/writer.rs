@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::feed::{Feed, Outlet};
 use super::queue::Permit;
-use super::record::{DeadQuery, DestinationId};
+use super::record::{DeadQuery, DestinationId, Opened, Pause};
 use super::repeats::Repeats;
 use super::settlement::Settlement;
 use super::store::{Batch, Identity, LedgerEntry, NewEvent, Repeat, Store};
@@ -58,6 +58,10 @@ pub(crate) enum Command {
     Route { routes: Routes, reply: oneshot::Sender<Vec<(Arc<str>, Feed)>> },
     /// Make dead letters due again; answers how many.
     ReplayDead { query: DeadQuery, who: Box<str>, reply: oneshot::Sender<Result<u64, SpoolError>> },
+    /// The breaker of a destination opened, waits longer, or closed.
+    Breaker { destination: DestinationId, opened: Option<Opened> },
+    /// Pause or resume a destination; answers whether there is one of this name.
+    Pause { name: Box<str>, pause: Pause, who: Box<str>, reply: oneshot::Sender<Result<bool, SpoolError>> },
     /// Say when all that came before is durable.
     Flush { reply: oneshot::Sender<()> },
     /// End when all that came before is durable.
@@ -75,6 +79,8 @@ impl Command {
             | Self::GapClosed { .. }
             | Self::Route { .. }
             | Self::ReplayDead { .. }
+            | Self::Breaker { .. }
+            | Self::Pause { .. }
             | Self::Flush { .. }
             | Self::Close => false,
         }
@@ -144,6 +150,7 @@ struct Promises {
 enum Barrier {
     Route(Routes, oneshot::Sender<Vec<(Arc<str>, Feed)>>),
     ReplayDead(DeadQuery, Box<str>, oneshot::Sender<Result<u64, SpoolError>>),
+    Pause(Box<str>, Pause, Box<str>, oneshot::Sender<Result<bool, SpoolError>>),
     Close,
 }
 
@@ -243,6 +250,9 @@ impl Writer {
                 Some(Barrier::ReplayDead(query, who, reply)) => {
                     let _ = reply.send(self.replay_dead(&query, &who));
                 }
+                Some(Barrier::Pause(name, pause, who, reply)) => {
+                    let _ = reply.send(self.pause(&name, pause, &who));
+                }
                 Some(Barrier::Close) => return ControlFlow::Break(()),
                 None => {}
             }
@@ -274,9 +284,13 @@ impl Writer {
                 Command::GapClosed { subscription, at } => {
                     batch.ledger.push(LedgerEntry::GapClosed { subscription, at });
                 }
+                Command::Breaker { destination, opened } => {
+                    batch.ledger.push(LedgerEntry::Breaker { destination, opened });
+                }
                 Command::Flush { reply } => promises.acknowledge.push(reply),
                 Command::Route { routes, reply } => return Some(Barrier::Route(routes, reply)),
                 Command::ReplayDead { query, who, reply } => return Some(Barrier::ReplayDead(query, who, reply)),
+                Command::Pause { name, pause, who, reply } => return Some(Barrier::Pause(name, pause, who, reply)),
                 Command::Close => return Some(Barrier::Close),
             }
         }
@@ -404,18 +418,18 @@ impl Writer {
             .collect();
         let names: Vec<Arc<str>> = routes.destinations.iter().map(|(name, _)| Arc::clone(name)).collect();
         self.persist(runtime, |store| store.begin(&new, now));
-        let ids = self.persist(runtime, |store| store.register(&names));
+        let registered = self.persist(runtime, |store| store.register(&names));
         self.groups = routes.subscriptions.into_iter().collect();
         let mut known: HashMap<Arc<str>, Route> =
             self.routes.drain(..).map(|route| (Arc::clone(&route.name), route)).collect();
         let mut feeds = Vec::new();
-        for ((name, filter), id) in routes.destinations.into_iter().zip(ids) {
+        for ((name, filter), stored) in routes.destinations.into_iter().zip(registered) {
             let route = match known.remove(&name) {
                 Some(route) => Route { filter, ..route },
                 None => {
-                    let (outlet, feed) = Outlet::open(id, self.last, self.readers.clone());
+                    let (outlet, feed) = Outlet::open(stored, self.last, self.readers.clone());
                     feeds.push((Arc::clone(&name), feed));
-                    Route { id, name, filter, outlet }
+                    Route { id: stored.id, name, filter, outlet }
                 }
             };
             self.routes.push(route);
@@ -451,6 +465,14 @@ impl Writer {
             }
         }
         Ok(replayed.iter().map(|(_, count)| count).sum())
+    }
+
+    fn pause(&mut self, name: &str, pause: Pause, who: &str) -> Result<bool, SpoolError> {
+        let Some(id) = self.store.pause(name, pause, who, self.clock.now())? else { return Ok(false) };
+        if let Some(route) = self.routes.iter().find(|route| route.id == id) {
+            route.outlet.pause(pause);
+        }
+        Ok(true)
     }
 
     /// Takes one step of the purge; one that fails is taken again later.

@@ -81,6 +81,8 @@ pub struct Metrics {
     pub attempt_seconds: Seconds,
     /// Events that wait for a destination, retries included.
     pub deliveries_pending: Family<ByDestination, Gauge>,
+    /// 1 while the breaker is open, else 0.
+    pub breaker_open: Family<ByDestination, Gauge>,
     /// Dead letters of a destination.
     pub deliveries_dead: Family<ByDestination, Gauge>,
     /// Requests in flight.
@@ -116,6 +118,7 @@ impl Metrics {
             attempt_seconds: Family::new_with_constructor(seconds),
             deliveries_pending: Family::default(),
             deliveries_dead: Family::default(),
+            breaker_open: Family::default(),
             deliveries_in_flight: Family::default(),
         };
         metrics.register();
@@ -143,6 +146,7 @@ impl Metrics {
         r.register("attempts", "Delivery attempts by outcome", self.attempts.clone());
         r.register("attempt_seconds", "Time of a delivery attempt", self.attempt_seconds.clone());
         r.register("deliveries_pending", "Events that wait for a destination", self.deliveries_pending.clone());
+        r.register("breaker_open", "1 while the breaker is open", self.breaker_open.clone());
         r.register("deliveries_dead", "Dead letters of a destination", self.deliveries_dead.clone());
         r.register("deliveries_in_flight", "Requests in flight", self.deliveries_in_flight.clone());
     }

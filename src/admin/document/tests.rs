@@ -139,6 +139,8 @@ pub(crate) fn destination_row(name: &str) -> DestinationRow {
         dead: 0,
         delivered: 0,
         oldest_pending_at: None,
+        paused_at: None,
+        breaker: None,
     }
 }
 

@@ -120,7 +120,12 @@ fn every_cause_has_its_own_advice() {
 fn destination_that_takes_events_tells_its_backlog() {
     let lane = Lane { last_success_at: Some(at("2026-07-30T10:06:09Z")), ..Lane::default() };
     let behind = row(2313, 0);
-    let fresh = DestinationRow { oldest_pending_at: Some(at("2026-07-30T10:06:10Z")), ..row(3, 0) };
+    let fresh = DestinationRow {
+        oldest_pending_at: Some(at("2026-07-30T10:06:10Z")),
+        paused_at: None,
+        breaker: None,
+        ..row(3, 0)
+    };
     let cases = [
         (Some(&lane), Some(row(0, 0)), "Fine crm: taking events, last one 2 s ago, nothing waiting"),
         (Some(&lane), Some(fresh), "Fine crm: taking events, last one 2 s ago, 3 events waiting, oldest 1 s old"),
@@ -255,6 +260,8 @@ fn row(pending: u64, dead: u64) -> DestinationRow {
         dead,
         delivered: 0,
         oldest_pending_at: (pending > 0).then(|| at("2026-07-30T10:02:11Z")),
+        paused_at: None,
+        breaker: None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::address::Protocol;
 use crate::config::cursor::Cursor;
 use crate::config::entry::Entry;
 use crate::config::filter::{EventFilter, Pattern};
-use crate::config::{Destination, Retry};
+use crate::config::{Destination, Ordering, Retry};
 
 /// The shortest time in which a handler can be expected to answer, and to be asked again.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -39,6 +39,10 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
     };
     let timeout = cursor.take("timeout").and_then(|entry| entry.duration(SHORTEST..=10 * MINUTE));
     let concurrency = cursor.take("concurrency").and_then(|entry| entry.count(1..=1024));
+    let ordering = match cursor.take("ordering") {
+        None => Some(Ordering::Object),
+        Some(entry) => entry.choice(Ordering::WORDS),
+    };
     let ca_file = cursor.take("ca_file").and_then(Entry::certificates);
     if let Some(name) = &name {
         if names.contains(name) {
@@ -60,6 +64,7 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
         retry,
         timeout: timeout.unwrap_or(default_timeout),
         concurrency: concurrency.unwrap_or(Destination::CONCURRENCY),
+        ordering: ordering?,
         ca_file,
     })
 }

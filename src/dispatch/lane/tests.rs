@@ -1,12 +1,15 @@
 //! The lane with a real spool, a paused clock and a handler that follows a script.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 
 use super::*;
@@ -32,7 +35,7 @@ async fn event_is_posted_and_settled() {
 async fn failed_event_comes_again_with_the_same_body_and_request_id_when_it_is_due() {
     let answers = Arc::new(AtomicUsize::new(0));
     let bench = Bench::start(Retry::Steady, 4, move |_| {
-        let nth = answers.fetch_add(1, Ordering::Relaxed);
+        let nth = answers.fetch_add(1, Relaxed);
         async move { if nth < 3 { status(503) } else { status(200) } }
     })
     .await;
@@ -57,7 +60,7 @@ async fn refused_event_becomes_a_dead_letter_with_its_cause_and_can_be_replayed(
     let mended = Arc::new(AtomicUsize::new(404));
     let answer = Arc::clone(&mended);
     let bench = Bench::start(Retry::Steady, 4, move |_| {
-        let code = answer.load(Ordering::Relaxed);
+        let code = answer.load(Relaxed);
         async move { status(u16::try_from(code).expect("a status")) }
     })
     .await;
@@ -66,7 +69,7 @@ async fn refused_event_becomes_a_dead_letter_with_its_cause_and_can_be_replayed(
     let dead = bench.rows().await;
     assert_eq!(dead[0].deliveries[0].outcome.as_deref(), Some("status 404"));
 
-    mended.store(200, Ordering::Relaxed);
+    mended.store(200, Relaxed);
     let query = DeadQuery { limit: 10, ..DeadQuery::default() };
     assert_eq!(bench.spool.replay_dead(query, "test").await.expect("open"), 1);
     bench.until(|rows| rows[0].deliveries[0].state == DeliveryState::Delivered).await;
@@ -91,9 +94,9 @@ async fn no_more_requests_are_in_flight_than_allowed() {
     let bench = Bench::start(Retry::Steady, 3, move |_| {
         let (now, most) = (Arc::clone(&now), Arc::clone(&most));
         async move {
-            most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            most.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
             tokio::time::sleep(Duration::from_millis(10)).await;
-            now.fetch_sub(1, Ordering::Relaxed);
+            now.fetch_sub(1, Relaxed);
             status(200)
         }
     })
@@ -102,7 +105,7 @@ async fn no_more_requests_are_in_flight_than_allowed() {
         bench.append(&n.to_string()).await;
     }
     bench.all_settled(30).await;
-    assert_eq!(highest.load(Ordering::Relaxed), 3);
+    assert_eq!(highest.load(Relaxed), 3);
     bench.stop().await;
 }
 
@@ -182,7 +185,7 @@ async fn new_settings_hold_for_the_next_attempt() {
 async fn status_tells_of_a_run_of_failures_and_of_its_end() {
     let answers = Arc::new(AtomicUsize::new(0));
     let mut bench = Bench::start(Retry::Steady, 1, move |_| {
-        let nth = answers.fetch_add(1, Ordering::Relaxed);
+        let nth = answers.fetch_add(1, Relaxed);
         async move { if nth < 2 { Err(SendError::Refused) } else { status(200) } }
     })
     .await;
@@ -193,6 +196,132 @@ async fn status_tells_of_a_run_of_failures_and_of_its_end() {
     let well = bench.status.wait_for(|status| status.last_success_at.is_some()).await.expect("running").clone();
     assert_eq!((well.failing_since, well.failures_in_a_row), (None, 0));
     bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn storm_of_refusals_burns_no_event_and_ends_when_the_handler_is_mended() {
+    let code = Arc::new(AtomicUsize::new(401));
+    let answer = Arc::clone(&code);
+    let bench = Bench::start(Retry::Steady, 4, move |_| {
+        let code = answer.load(Relaxed);
+        async move { status(u16::try_from(code).expect("a status")) }
+    })
+    .await;
+    for n in 0..100 {
+        bench.append(&n.to_string()).await;
+    }
+    let mut watched = bench.status.clone();
+    watched.wait_for(|status| status.breaker.is_some_and(|opened| opened.probes >= 3)).await.expect("running");
+    bench.until(|rows| rows.iter().all(|row| row.deliveries[0].state != DeliveryState::Dead)).await;
+    assert!(bench.seen().len() < 40, "{} requests for 100 events", bench.seen().len());
+    code.store(200, Relaxed);
+    bench.all_settled(100).await;
+    assert!(bench.states().await.iter().all(|state| *state == DeliveryState::Delivered));
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_odd_refusal_is_a_dead_letter_and_stops_nobody() {
+    let bench = Bench::start(Retry::Steady, 4, |post: Post| async move {
+        if post.body == "13" { status(404) } else { status(200) }
+    })
+    .await;
+    for n in 0..50 {
+        bench.append(&n.to_string()).await;
+    }
+    bench.all_settled(50).await;
+    let dead = bench.states().await.into_iter().filter(|state| *state == DeliveryState::Dead).count();
+    assert_eq!((dead, bench.seen().len()), (1, 50));
+    assert!(bench.status.borrow().breaker.is_none());
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_breaker_outlives_its_lane() {
+    let bench = Bench::start(Retry::Steady, 4, |_| async { Err(SendError::Refused) }).await;
+    for n in 0..30 {
+        bench.append(&n.to_string()).await;
+    }
+    let mut watched = bench.status.clone();
+    let opened = watched.wait_for(|status| status.breaker.is_some()).await.expect("running").breaker;
+    bench.spool.flush().await.expect("open");
+    let row = bench.spool.read(|view| view.destinations()).await.expect("readable").remove(0);
+    assert_eq!(row.breaker.map(|stored| stored.since), opened.map(|opened| opened.since));
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn paused_destination_keeps_its_events_until_it_is_resumed() {
+    let bench = Bench::start(Retry::Steady, 4, |_| async { status(200) }).await;
+    let mut watched = bench.status.clone();
+    assert!(bench.spool.pause("crm", Pause::On, "test").await.expect("open"));
+    watched.wait_for(|status| status.paused).await.expect("running");
+    bench.append("1").await;
+    bench.spool.flush().await.expect("open");
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!((bench.seen().len(), bench.states().await), (0, vec![DeliveryState::Fresh]));
+    assert!(bench.spool.pause("crm", Pause::Off, "test").await.expect("open"));
+    bench.all_settled(1).await;
+    assert!(!bench.spool.pause("nobody", Pause::On, "test").await.expect("open"));
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_about_one_thing_are_in_flight_one_at_a_time_and_others_flow() {
+    let bench = Bench::start(Retry::Steady, 8, |_| async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        status(200)
+    })
+    .await;
+    for n in 0..40 {
+        bench.append(&about(n % 4, n)).await;
+    }
+    bench.all_settled(40).await;
+    let seen = bench.seen();
+    for thing in 0..4 {
+        let of_thing: Vec<&Post> = seen.iter().filter(|post| post.body.starts_with(prefix(thing).as_bytes())).collect();
+        assert_eq!(of_thing.len(), 10);
+        for pair in of_thing.windows(2) {
+            assert!(pair[1].at >= pair[0].at + Duration::from_millis(10), "two at once about thing {thing}");
+            assert!(pair[1].body > pair[0].body, "out of order");
+        }
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn strict_order_is_never_inverted_whatever_fails() {
+    let bench = Bench::start(Retry::Steady, 4, |post: Post| async move {
+        // Every third request fails, whatever it carries.
+        if post.nth % 3 == 0 { status(503) } else { status(200) }
+    })
+    .await;
+    bench.set_ordering(Ordering::Strict, |post: Post| async move {
+        if post.nth % 3 == 0 { status(503) } else { status(200) }
+    });
+    for n in 0..30 {
+        bench.append(&about(n % 3, n)).await;
+    }
+    bench.all_settled(30).await;
+    let mut delivered: [Vec<Bytes>; 3] = Default::default();
+    for post in bench.seen().into_iter().filter(|post| post.nth % 3 != 0) {
+        let thing = (0..3).find(|thing| post.body.starts_with(prefix(*thing).as_bytes())).expect("a thing");
+        delivered[thing].push(post.body);
+    }
+    for bodies in delivered {
+        assert_eq!(bodies.len(), 10);
+        assert!(bodies.is_sorted(), "{bodies:?}");
+    }
+    bench.stop().await;
+}
+
+fn prefix(thing: usize) -> String {
+    format!(r#"{{"payload":{{"object":{{"uuid":"thing {thing}"}}}}"#)
+}
+
+/// Makes the body of an event about a thing; later ones sort after earlier ones.
+fn about(thing: usize, n: usize) -> String {
+    format!(r#"{},"n":{n:04}}}"#, prefix(thing)).replace(r#""n":0"#, r#""n":1"#)
 }
 
 use crate::config::Retry;
@@ -256,6 +385,15 @@ impl Bench {
         R: Future<Output = Result<Answer, SendError>> + Send + 'static,
     {
         self.settings.send_replace(Arc::new(settings(retry, concurrency, script, Arc::clone(&self.posts))));
+    }
+
+    fn set_ordering<F, R>(&self, ordering: Ordering, script: F)
+    where
+        F: Fn(Post) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<Answer, SendError>> + Send + 'static,
+    {
+        let settings = settings(Retry::Steady, 4, script, Arc::clone(&self.posts));
+        self.settings.send_replace(Arc::new(Settings { ordering, ..settings }));
     }
 
     async fn append(&self, body: &str) {
@@ -350,6 +488,7 @@ where
         retry,
         timeout: config::Destination::STEADY_TIMEOUT,
         concurrency,
+        ordering: Ordering::Object,
         ca_file: None,
     };
     Settings::new(&destination, BoxCloneSyncService::new(handler))

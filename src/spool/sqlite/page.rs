@@ -10,7 +10,7 @@ use super::view::{request_id, timestamp};
 use crate::event::{Digest, Event, EventId};
 use crate::spool::SpoolError;
 use crate::spool::record::DestinationId;
-use crate::spool::store::{Due, Identity};
+use crate::spool::store::{Due, Identity, Waiting};
 
 /// Columns of an event with its body, for [`event`].
 const EVENT: &str = "e.id, e.request_id, e.subscription, e.kind, e.event_ts, e.received_at, b.body";
@@ -72,6 +72,24 @@ pub(super) fn due(
         }
     }
     Ok(page)
+}
+
+pub(super) fn waiting(
+    connection: &Connection,
+    destination: DestinationId,
+    (due, event_id): (Timestamp, EventId),
+    limit: usize,
+) -> Result<Vec<Waiting>, SpoolError> {
+    let sql = format!(
+        "SELECT {EVENT}, d.due FROM deliveries d
+         JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
+         WHERE d.destination = ?1 AND d.state = 1 AND (d.due, d.event) > (?2, ?3) ORDER BY d.due, d.event LIMIT ?4"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map((destination.0, due.as_millisecond(), event_id.0, limit), |row| {
+        Ok(Waiting { event: Arc::new(event(row)?), due: timestamp(row.get(7)?) })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn next_due(

@@ -61,7 +61,11 @@ CREATE TABLE destinations (
   name TEXT NOT NULL UNIQUE,
   pending INTEGER NOT NULL DEFAULT 0,
   dead INTEGER NOT NULL DEFAULT 0,
-  delivered INTEGER NOT NULL DEFAULT 0
+  delivered INTEGER NOT NULL DEFAULT 0,
+  paused_at INTEGER,
+  breaker_since INTEGER,
+  breaker_probe_at INTEGER,
+  breaker_probes INTEGER
 );
 CREATE TABLE subscriptions (name TEXT PRIMARY KEY, alive_at INTEGER, last_event_at INTEGER) WITHOUT ROWID;
 CREATE TABLE gaps (

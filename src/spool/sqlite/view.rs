@@ -13,9 +13,9 @@ use crate::event::{Digest, Event, EventId, RequestId};
 use crate::spool::SpoolError;
 use crate::spool::record::{
     AttemptRow, DeadQuery, DeadRow, DeliveryRow, DeliveryState, DestinationId, DestinationRow, EventDetail, EventQuery,
-    EventRow, GapRow, SubscriptionRow,
+    EventRow, GapRow, Opened, SubscriptionRow,
 };
-use crate::spool::store::{Due, Pages, View};
+use crate::spool::store::{Due, Pages, View, Waiting};
 
 /// Is the reading half: one connection that cannot write.
 pub(super) struct SqliteView {
@@ -99,7 +99,8 @@ impl View for SqliteView {
             "SELECT n.id, n.name, n.pending, n.dead, n.delivered,
                (SELECT e.received_at FROM events e WHERE e.id = min(
                  coalesce((SELECT min(event) FROM deliveries WHERE destination = n.id AND state = 0 AND due = 0), 1 << 62),
-                 coalesce((SELECT min(event) FROM deliveries WHERE destination = n.id AND state = 1), 1 << 62)))
+                 coalesce((SELECT min(event) FROM deliveries WHERE destination = n.id AND state = 1), 1 << 62))),
+               n.paused_at, n.breaker_since, n.breaker_probe_at, n.breaker_probes
              FROM destinations n ORDER BY n.id",
         )?;
         let rows = statement.query_map([], |row| {
@@ -110,6 +111,8 @@ impl View for SqliteView {
                 dead: row.get(3)?,
                 delivered: row.get(4)?,
                 oldest_pending_at: row.get::<_, Option<i64>>(5)?.map(timestamp),
+                paused_at: row.get::<_, Option<i64>>(6)?.map(timestamp),
+                breaker: opened(row, 7)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -150,6 +153,15 @@ impl Pages for SqliteView {
         except: &[EventId],
     ) -> Result<Vec<Due>, SpoolError> {
         page::due(&self.connection, destination, now, limit, bytes, except)
+    }
+
+    fn waiting(
+        &mut self,
+        destination: DestinationId,
+        after: (Timestamp, EventId),
+        limit: usize,
+    ) -> Result<Vec<Waiting>, SpoolError> {
+        page::waiting(&self.connection, destination, after, limit)
     }
 
     fn next_due(&mut self, destination: DestinationId, except: &[EventId]) -> Result<Option<Timestamp>, SpoolError> {
@@ -318,6 +330,17 @@ fn state(code: i64) -> rusqlite::Result<DeliveryState> {
         3 => Ok(DeliveryState::Dead),
         _ => Err(rusqlite::Error::IntegralValueOutOfRange(1, code)),
     }
+}
+
+/// Reads the three columns of a breaker.
+pub(super) fn opened(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Opened>> {
+    let since: Option<i64> = row.get(first)?;
+    let (probe_at, probes): (Option<i64>, Option<u32>) = (row.get(first + 1)?, row.get(first + 2)?);
+    Ok(since.map(|since| Opened {
+        since: timestamp(since),
+        probe_at: timestamp(probe_at.unwrap_or(since)),
+        probes: probes.unwrap_or(0),
+    }))
 }
 
 /// Reads a time that this program wrote; one out of range was written by somebody else and shows as 1970.

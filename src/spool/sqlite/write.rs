@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::meta;
-use super::view::dead_where;
+use super::view::{dead_where, opened};
 use crate::event::EventId;
 use crate::spool::SpoolError;
-use crate::spool::record::{DeadQuery, DestinationId};
+use crate::spool::record::{DeadQuery, DestinationId, Pause};
 use crate::spool::settlement::{Outcome, Settlement};
-use crate::spool::store::{Batch, LedgerEntry, NewEvent};
+use crate::spool::store::{Batch, LedgerEntry, NewEvent, Registered};
 
 /// How the counters of a destination change with a batch.
 #[derive(Default)]
@@ -148,6 +148,19 @@ fn ledger(connection: &Connection, entry: &LedgerEntry) -> Result<(), SpoolError
                 .execute(params![subscription, at.as_millisecond()])?;
             alive(connection, subscription, *at)?;
         }
+        LedgerEntry::Breaker { destination, opened } => {
+            connection
+                .prepare_cached(
+                    "UPDATE destinations SET breaker_since = ?2, breaker_probe_at = ?3, breaker_probes = ?4
+                     WHERE id = ?1",
+                )?
+                .execute(params![
+                    destination.0,
+                    opened.map(|opened| opened.since.as_millisecond()),
+                    opened.map(|opened| opened.probe_at.as_millisecond()),
+                    opened.map(|opened| opened.probes)
+                ])?;
+        }
     }
     Ok(())
 }
@@ -187,18 +200,60 @@ pub(super) fn begin(connection: &Connection, subscriptions: &[Arc<str>], now: Ti
     Ok(())
 }
 
-pub(super) fn register(connection: &Connection, names: &[Arc<str>]) -> Result<Vec<DestinationId>, SpoolError> {
-    let mut ids = Vec::with_capacity(names.len());
+pub(super) fn register(connection: &Connection, names: &[Arc<str>]) -> Result<Vec<Registered>, SpoolError> {
+    let mut registered = Vec::with_capacity(names.len());
     for name in names {
         connection
             .prepare_cached("INSERT INTO destinations (name) VALUES (?1) ON CONFLICT DO NOTHING")?
             .execute([name])?;
-        let id = connection
-            .prepare_cached("SELECT id FROM destinations WHERE name = ?1")?
-            .query_row([name], |row| row.get(0))?;
-        ids.push(DestinationId(id));
+        let found = connection
+            .prepare_cached(
+                "SELECT id, paused_at, breaker_since, breaker_probe_at, breaker_probes FROM destinations WHERE name = ?1",
+            )?
+            .query_row([name], |row| {
+                let paused_at: Option<i64> = row.get(1)?;
+                Ok(Registered {
+                    id: DestinationId(row.get(0)?),
+                    pause: if paused_at.is_some() { Pause::On } else { Pause::Off },
+                    breaker: opened(row, 2)?,
+                })
+            })?;
+        registered.push(found);
     }
-    Ok(ids)
+    Ok(registered)
+}
+
+pub(super) fn pause(
+    connection: &Connection,
+    name: &str,
+    pause: Pause,
+    who: &str,
+    now: Timestamp,
+) -> Result<Option<DestinationId>, SpoolError> {
+    let now = now.as_millisecond();
+    let (paused_at, action) = match pause {
+        Pause::On => (Some(now), "pause"),
+        Pause::Off => (None, "resume"),
+    };
+    // A second pause keeps the time of the first.
+    let id = connection
+        .prepare_cached(
+            "UPDATE destinations SET paused_at = CASE WHEN ?2 IS NULL THEN NULL ELSE coalesce(paused_at, ?2) END
+             WHERE name = ?1 RETURNING id",
+        )?
+        .query_row(params![name, paused_at], |row| row.get(0))
+        .optional()?;
+    if id.is_some() {
+        audit(connection, now, who, action, &format!("destination {name}"))?;
+    }
+    Ok(id.map(DestinationId))
+}
+
+fn audit(connection: &Connection, at: i64, who: &str, action: &str, detail: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![at, who, action, detail])?;
+    Ok(())
 }
 
 pub(super) fn replay_dead(
@@ -231,9 +286,7 @@ pub(super) fn replay_dead(
     let replayed: Vec<_> = changes.iter().map(|(id, change)| (*id, change.pending.unsigned_abs())).collect();
     let total: u64 = replayed.iter().map(|(_, count)| count).sum();
     let detail = format!("{total} dead letters made due: {query}");
-    connection
-        .prepare_cached("INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, 'replay_dead', ?3)")?
-        .execute(params![now, who, detail])?;
+    audit(connection, now, who, "replay_dead", &detail)?;
     Ok(replayed)
 }
 

@@ -436,6 +436,7 @@ fn destination(url: &str) -> Destination {
         retry: Retry::Steady,
         timeout: Destination::STEADY_TIMEOUT,
         concurrency: Destination::CONCURRENCY,
+        ordering: crate::config::Ordering::Object,
         ca_file: None,
     }
 }

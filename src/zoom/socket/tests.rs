@@ -456,6 +456,8 @@ impl Stored {
             Command::Settle(..)
             | Command::Route { .. }
             | Command::ReplayDead { .. }
+            | Command::Breaker { .. }
+            | Command::Pause { .. }
             | Command::Flush { .. }
             | Command::Close => panic!("a socket asks for no such thing"),
         }

@@ -1,0 +1,252 @@
+//! The breaker: a storm of failures makes events wait instead of wearing out their attempts.
+//!
+//! ```text
+//! Closed ──18 of the last 20 failed──▶ Open ──delay over──▶ one probe ──succeeds──▶ Closed
+//!                                       ▲                       │
+//!                                       └──────── fails, delay doubles
+//! ```
+//!
+//! Any failure counts, refusals too: after a secret was rotated a handler answers 401 to everything, and the
+//! backlog must not become dead letters for it. One odd 404 among successes never opens the breaker, and
+//! a destination that sees little traffic never does: there the schedule of retries is gentle enough.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::event::EventId;
+use crate::spool::record::Opened;
+
+/// Results that are looked at.
+const WINDOW: usize = 20;
+/// So many failures among them open the breaker.
+const FAILURES: usize = 18;
+/// Results older than this say nothing of now.
+const FRESH: SignedDuration = SignedDuration::from_secs(60);
+/// The first delay before a probe; each failure doubles it.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+/// The longest delay before a probe: how long a handler that is back may wait for its events.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// How far a delay may move either way.
+const JITTER: f64 = 0.2;
+
+/// Is what an attempt says of the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It works.
+    Well,
+    /// It does not.
+    Failed,
+    /// It refused this event, which is a dead letter now.
+    Refused(EventId),
+}
+
+/// Watches the attempts of one destination.
+#[derive(Debug)]
+pub struct Breaker {
+    results: VecDeque<(Timestamp, Sign)>,
+    opened: Option<Opened>,
+    probing: bool,
+}
+
+/// Says what a result changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// The breaker has opened; these events were refused on the way to it and deserve another chance.
+    Opened(Vec<EventId>),
+    /// A probe failed, and the next one waits longer.
+    Postponed,
+    /// A probe succeeded.
+    Closed,
+}
+
+impl Breaker {
+    /// Begins closed, or where the process before this one left it.
+    pub fn new(opened: Option<Opened>) -> Self {
+        Self { results: VecDeque::with_capacity(WINDOW), opened, probing: false }
+    }
+
+    /// Returns since when it is open, and when the next probe may be sent.
+    pub fn opened(&self) -> Option<Opened> {
+        self.opened
+    }
+
+    /// Tells whether a probe is in flight.
+    pub fn is_probing(&self) -> bool {
+        self.probing
+    }
+
+    /// Tells whether an attempt may start now; while the breaker is open that attempt is the probe.
+    pub fn allows(&self, now: Timestamp) -> bool {
+        match self.opened {
+            None => true,
+            Some(opened) => !self.probing && now >= opened.probe_at,
+        }
+    }
+
+    /// Takes note that an attempt starts, and tells whether it is a probe.
+    pub fn start(&mut self) -> bool {
+        self.probing = self.opened.is_some();
+        self.probing
+    }
+
+    /// Takes note of a result. `jitter` is at least 0 and less than 1.
+    pub fn result(&mut self, sign: Sign, was_probe: bool, now: Timestamp, jitter: f64) -> Change {
+        match (&mut self.opened, was_probe) {
+            (Some(_), true) if sign == Sign::Well => {
+                *self = Self::new(None);
+                Change::Closed
+            }
+            (Some(opened), true) => {
+                opened.probes = opened.probes.saturating_add(1);
+                opened.probe_at = later(now, delay(opened.probes, jitter));
+                self.probing = false;
+                Change::Postponed
+            }
+            // What was in flight when it opened says nothing new.
+            (Some(_), false) => Change::None,
+            (None, _) => self.note(sign, now, jitter),
+        }
+    }
+
+    fn note(&mut self, sign: Sign, now: Timestamp, jitter: f64) -> Change {
+        while self.results.len() >= WINDOW
+            || self.results.front().is_some_and(|(at, _)| now.duration_since(*at) > FRESH)
+        {
+            self.results.pop_front();
+        }
+        self.results.push_back((now, sign));
+        let failures = self.results.iter().filter(|(_, sign)| *sign != Sign::Well).count();
+        if self.results.len() < WINDOW || failures < FAILURES {
+            return Change::None;
+        }
+        let refused = self.results.drain(..).filter_map(|(_, sign)| match sign {
+            Sign::Refused(event) => Some(event),
+            Sign::Well | Sign::Failed => None,
+        });
+        let refused = refused.collect();
+        self.opened = Some(Opened { since: now, probe_at: later(now, delay(0, jitter)), probes: 0 });
+        Change::Opened(refused)
+    }
+}
+
+fn delay(probes: u32, jitter: f64) -> Duration {
+    let doubled = FIRST_DELAY.saturating_mul(1_u32.checked_shl(probes).unwrap_or(u32::MAX)).min(LONGEST_DELAY);
+    doubled.mul_f64(1.0 + JITTER * (2.0 * jitter - 1.0))
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn storm_of_any_failure_opens_it_and_hands_back_what_was_refused() {
+        let mut breaker = Breaker::new(None);
+        for n in 0..19 {
+            let sign = if n % 2 == 0 { Sign::Failed } else { Sign::Refused(EventId(n)) };
+            assert_eq!(breaker.result(sign, false, at(0), 0.5), Change::None);
+        }
+        let odd: Vec<EventId> = (0..19).filter(|n| n % 2 == 1).map(EventId).collect();
+        assert_eq!(breaker.result(Sign::Failed, false, at(0), 0.5), Change::Opened(odd));
+        assert!(!breaker.allows(at(0)) && breaker.allows(at(1)));
+    }
+
+    #[test]
+    fn odd_failures_among_successes_never_open_it() {
+        let mut breaker = Breaker::new(None);
+        for n in 0..10_000 {
+            let sign = if n % 6 == 0 { Sign::Well } else { Sign::Refused(EventId(n)) };
+            assert_eq!(breaker.result(sign, false, at(0), 0.5), Change::None);
+        }
+    }
+
+    #[test]
+    fn failures_that_are_far_apart_never_open_it() {
+        let mut breaker = Breaker::new(None);
+        for n in 0..1000 {
+            assert_eq!(breaker.result(Sign::Failed, false, at(n * 10), 0.5), Change::None);
+        }
+    }
+
+    #[test]
+    fn probes_go_out_one_at_a_time_and_ever_more_slowly() {
+        let mut breaker = open();
+        let mut now = at(0);
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            let due = breaker.opened().expect("open").probe_at;
+            waits.push(due.duration_since(now).as_secs());
+            now = due;
+            assert!(breaker.allows(now));
+            assert!(breaker.start(), "a probe");
+            assert!(!breaker.allows(now), "one at a time");
+            assert_eq!(breaker.result(Sign::Failed, true, now, 0.5), Change::Postponed);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn probe_that_succeeds_closes_it() {
+        let mut breaker = open();
+        breaker.start();
+        assert_eq!(breaker.result(Sign::Well, true, at(1), 0.5), Change::Closed);
+        assert!(breaker.allows(at(1)) && breaker.opened().is_none());
+        assert!(!breaker.start(), "no probe any more");
+    }
+
+    #[test]
+    fn what_was_in_flight_when_it_opened_changes_nothing() {
+        let mut breaker = open();
+        let before = breaker.opened();
+        assert_eq!(breaker.result(Sign::Well, false, at(0), 0.5), Change::None);
+        assert_eq!(breaker.opened(), before);
+    }
+
+    #[test]
+    fn open_breaker_outlives_the_process() {
+        let opened = open().opened();
+        let breaker = Breaker::new(opened);
+        assert!(!breaker.allows(at(0)) && breaker.allows(at(1)));
+    }
+
+    proptest! {
+        #[test]
+        fn it_always_lets_something_through_in_time(signs in prop::collection::vec(0..3_u8, 1..300), jitter in 0.0..1.0_f64) {
+            let mut breaker = Breaker::new(None);
+            let mut now = at(0);
+            for (n, sign) in (0..).zip(signs) {
+                // However it fares, an attempt is allowed again within the longest delay and its jitter.
+                if !breaker.allows(now) {
+                    now = later(now, LONGEST_DELAY.mul_f64(1.0 + JITTER));
+                }
+                prop_assert!(breaker.allows(now));
+                let probe = breaker.start();
+                let sign = [Sign::Well, Sign::Failed, Sign::Refused(EventId(n))][usize::from(sign)];
+                let change = breaker.result(sign, probe, now, jitter);
+                prop_assert_eq!(probe && sign == Sign::Well, change == Change::Closed);
+            }
+        }
+    }
+
+    fn open() -> Breaker {
+        let mut breaker = Breaker::new(None);
+        for _ in 0..WINDOW {
+            breaker.result(Sign::Failed, false, at(0), 0.5);
+        }
+        assert!(breaker.opened().is_some());
+        breaker
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("within range")
+    }
+}

@@ -1,0 +1,125 @@
+//! The retries of a lane: on the disk until they are due, and never in memory twice.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::oneshot;
+
+use crate::event::EventId;
+use crate::spool::SpoolError;
+use crate::spool::feed::{DuePage, Feed};
+use crate::spool::store::Due;
+
+/// Due retries that are read at once: a few turns of the default number of slots.
+const PAGE: usize = 64;
+/// How long a lane waits after due retries could not be read.
+const READ_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// Is something that the lane waits for beside its attempts.
+type Underway<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Knows when to look for due retries, and which of them the lane has already.
+pub(super) struct Retries {
+    /// In memory, in flight, or reported and not yet durable: not to be read again.
+    busy: HashSet<EventId>,
+    /// Reports that must be durable before the disk is read for what they concern.
+    unconfirmed: FuturesUnordered<Underway<Confirmed>>,
+    reading: Option<Underway<Result<DuePage, SpoolError>>>,
+    /// When to look next; `None` while none wait.
+    look_at: Option<Timestamp>,
+}
+
+/// Is a report that has become durable.
+struct Confirmed {
+    event: EventId,
+    /// When the delivery is due again, if it is.
+    due: Option<Timestamp>,
+}
+
+impl Retries {
+    /// Begins with a look, which finds out whether any wait.
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { busy: HashSet::new(), unconfirmed: FuturesUnordered::new(), reading: None, look_at: Some(now) }
+    }
+
+    /// Returns when to look next, unless a look is under way.
+    pub(super) fn look_at(&self) -> Option<Timestamp> {
+        self.look_at.filter(|_| self.reading.is_none())
+    }
+
+    /// Looks at this time at the latest.
+    pub(super) fn look_no_later_than(&mut self, at: Timestamp) {
+        self.look_at = Some(self.look_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// Begins to read what is due.
+    pub(super) fn look(&mut self, feed: &Feed, now: Timestamp) {
+        let busy = self.busy.iter().copied().collect();
+        self.look_at = None;
+        self.reading = Some(Box::pin(feed.due(now, PAGE, busy)));
+    }
+
+    /// Waits until something is to be done: returns retries that are due, none when only the time of the next look
+    /// has changed.
+    pub(super) async fn next(&mut self, now: impl Fn() -> Timestamp) -> Vec<Due> {
+        tokio::select! {
+            biased;
+            Some(confirmed) = self.unconfirmed.next(), if !self.unconfirmed.is_empty() => {
+                self.busy.remove(&confirmed.event);
+                if let Some(due) = confirmed.due {
+                    self.look_no_later_than(due);
+                }
+                Vec::new()
+            }
+            page = poll(&mut self.reading), if self.reading.is_some() => {
+                self.reading = None;
+                self.found(page, now())
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Takes note of a report whose durability matters: of a retry, or one that is due again.
+    pub(super) fn reported(&mut self, event: EventId, due: Option<Timestamp>, durable: oneshot::Receiver<()>) {
+        self.busy.insert(event);
+        self.unconfirmed.push(Box::pin(durable.map(move |_| Confirmed { event, due })));
+    }
+
+    fn found(&mut self, page: Result<DuePage, SpoolError>, now: Timestamp) -> Vec<Due> {
+        match page {
+            Ok(DuePage { page, next }) => {
+                self.busy.extend(page.iter().map(|due| due.event.id));
+                // What was settled while the page was read may be due before what the page knew of.
+                self.look_at = next.into_iter().chain(self.look_at).min();
+                page
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "cannot read due retries from the spool, trying again");
+                self.look_no_later_than(now.saturating_add(READ_AGAIN).unwrap_or(Timestamp::MAX));
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// Polls what may not be there; never ready when it is not.
+async fn poll<F: Future + Unpin>(maybe: &mut Option<F>) -> F::Output {
+    match maybe {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The longest sleep before the clock is looked at again: it may have been set, or the machine asleep.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Waits for a time of day, looking at the clock now and then; for ever when there is none.
+pub(super) async fn wait_until(at: Option<Timestamp>, now: Timestamp) {
+    let Some(at) = at else { return std::future::pending().await };
+    let left = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+    tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+}

@@ -1,0 +1,178 @@
+//! Order under random latencies and failures, in made-up time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::Clock;
+use crate::dispatch::key::key;
+use crate::event::Event;
+
+proptest! {
+    #[test]
+    fn object_never_has_two_of_one_thing_in_flight_and_strict_never_inverts(
+        strict: bool,
+        arrivals in prop::collection::vec(0..4_u8, 1..60),
+        choices in prop::collection::vec((any::<u8>(), any::<bool>()), 1..400),
+    ) {
+        let ordering = if strict { Ordering::Strict } else { Ordering::Object };
+        let mut play = Play::new(ordering);
+        let mut arrivals = (1..).zip(arrivals);
+        for (choice, fails) in choices {
+            match choice % 4 {
+                0 => if let Some((id, thing)) = arrivals.next() { play.arrive(id, thing) },
+                1 | 2 => play.start(usize::from(choice)),
+                _ => play.end(usize::from(choice), fails),
+            }
+            prop_assert!(play.in_flight_things().len() == play.in_flight.len(), "two of one thing in flight");
+        }
+        for (id, thing) in arrivals {
+            play.arrive(id, thing);
+        }
+        // Once nothing fails any more, everything is delivered: no thing is forgotten behind another.
+        play.settle();
+        prop_assert_eq!(play.order.len(), 0);
+        prop_assert_eq!(play.order.bytes(), 0);
+        prop_assert!(play.disk.is_empty() && play.order.held.is_empty());
+        if strict {
+            for delivered in play.delivered.values() {
+                prop_assert!(delivered.is_sorted(), "{:?}", delivered);
+            }
+        }
+    }
+}
+
+#[test]
+fn other_things_flow_past_one_that_is_held() {
+    let mut play = Play::new(Ordering::Strict);
+    play.arrive(1, 0);
+    play.start(0);
+    play.end(0, true);
+    play.arrive(2, 0);
+    play.arrive(3, 1);
+    play.start(0);
+    play.end(0, false);
+    assert_eq!(play.delivered.get(&1), Some(&vec![3]));
+    assert_eq!(play.disk.iter().map(|(_, id)| *id).collect::<Vec<_>>(), [1, 2], "the follower waits with its head");
+}
+
+#[test]
+fn events_about_nothing_keep_no_order() {
+    let mut order = Order::new(Ordering::Strict);
+    for id in [1, 2] {
+        assert!(matches!(order.put(item(id, None)), Put::Waits));
+    }
+    assert!(order.take(Kind::First).is_some() && order.take(Kind::First).is_some(), "both at once");
+}
+
+#[test]
+fn head_that_was_found_at_the_start_holds_later_events_back() {
+    let mut order = Order::new(Ordering::Strict);
+    let thing = item(9, Some(0)).key;
+    order.found_waiting(thing, EventId(5), Timestamp::UNIX_EPOCH);
+    order.found_waiting(thing, EventId(4), Timestamp::UNIX_EPOCH);
+    assert!(matches!(order.put(item(9, Some(0))), Put::Held(..)));
+    assert!(matches!(order.put(item(5, Some(0))), Put::Held(..)), "the earliest goes first");
+    assert!(matches!(order.put(item(4, Some(0))), Put::Waits));
+}
+
+/// Plays lane and disk around an order.
+struct Play {
+    order: Order,
+    now: Timestamp,
+    in_flight: Vec<Item>,
+    /// What waits for its retry: when it is due, and its number.
+    disk: BTreeSet<(Timestamp, u64)>,
+    things: BTreeMap<u64, u8>,
+    delivered: BTreeMap<u8, Vec<u64>>,
+}
+
+impl Play {
+    fn new(ordering: Ordering) -> Self {
+        Self {
+            order: Order::new(ordering),
+            now: Timestamp::UNIX_EPOCH,
+            in_flight: Vec::new(),
+            disk: BTreeSet::new(),
+            things: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+        }
+    }
+
+    fn arrive(&mut self, id: u64, thing: u8) {
+        self.things.insert(id, thing);
+        self.put(item(id, Some(thing)));
+    }
+
+    fn put(&mut self, item: Item) {
+        if let Put::Held(item, until) = self.order.put(item) {
+            self.disk.insert((until, item.due.event.id.0));
+        }
+    }
+
+    fn start(&mut self, choice: usize) {
+        let kind = if choice.is_multiple_of(2) { Kind::First } else { Kind::Retry };
+        let other = if kind == Kind::First { Kind::Retry } else { Kind::First };
+        if let Some(item) = self.order.take(kind).or_else(|| self.order.take(other)) {
+            self.in_flight.push(item);
+        }
+    }
+
+    fn end(&mut self, choice: usize, fails: bool) {
+        self.now = self.now.checked_add(jiff::SignedDuration::from_millis(100)).expect("within range");
+        if !self.in_flight.is_empty() {
+            let item = self.in_flight.swap_remove(choice % self.in_flight.len());
+            let id = item.due.event.id;
+            if fails {
+                let due = self.now.checked_add(jiff::SignedDuration::from_millis(250)).expect("within range");
+                self.disk.insert((due, id.0));
+                for follower in self.order.waits_for_retry(item.key, id, due) {
+                    self.disk.insert((due, follower.due.event.id.0));
+                }
+            } else {
+                self.delivered.entry(self.things[&id.0]).or_default().push(id.0);
+                self.order.ended(item.key);
+            }
+        }
+        while let Some(&(due, id)) = self.disk.first().filter(|(due, _)| *due <= self.now) {
+            self.disk.remove(&(due, id));
+            let retry = Item { kind: Kind::Retry, ..item(id, Some(self.things[&id])) };
+            self.put(retry);
+        }
+    }
+
+    fn settle(&mut self) {
+        for turn in 0..10_000 {
+            if self.order.len() == 0 && self.in_flight.is_empty() && self.disk.is_empty() {
+                return;
+            }
+            self.start(turn);
+            self.end(turn, false);
+        }
+    }
+
+    fn in_flight_things(&self) -> BTreeSet<u8> {
+        self.in_flight.iter().map(|item| self.things[&item.due.event.id.0]).collect()
+    }
+}
+
+fn item(id: u64, thing: Option<u8>) -> Item {
+    let body = match thing {
+        Some(thing) => format!(r#"{{"payload":{{"object":{{"uuid":"{thing}"}}}}}}"#),
+        None => "{}".to_owned(),
+    };
+    let event = Event {
+        id: EventId(id),
+        request_id: Clock::system().request_id(),
+        subscription: "main".into(),
+        kind: "meeting.started".into(),
+        event_ts: None,
+        received_at: Timestamp::UNIX_EPOCH,
+        body: Bytes::from(body),
+    };
+    let key = key(&event.body);
+    Item { kind: Kind::First, due: Due { event: Arc::new(event), attempts: 0, since: Timestamp::UNIX_EPOCH }, key }
+}

@@ -13,6 +13,8 @@
 //! GET  /api/v1/events[/{id}]   what was received, and where it stands
 //! GET  /api/v1/dead            what was given up
 //! POST /api/v1/dead/replay     makes it due again
+//! POST /api/v1/destinations/{name}/pause    holds deliveries back
+//! POST /api/v1/destinations/{name}/resume   lets them go on
 //! GET  /api/v1/gaps            when no socket was live
 //! POST /api/v1/reload          reads the configuration again
 //! ```
@@ -24,6 +26,7 @@
 mod auth;
 pub mod board;
 mod dead;
+mod destinations;
 pub(crate) mod document;
 mod events;
 mod gaps;
@@ -116,6 +119,8 @@ fn routes(handles: Arc<Handles>) -> Router {
         .route("/api/v1/events/{id}", get(events::show))
         .route("/api/v1/dead", get(dead::list))
         .route("/api/v1/dead/replay", post(dead::replay))
+        .route("/api/v1/destinations/{name}/pause", post(destinations::pause))
+        .route("/api/v1/destinations/{name}/resume", post(destinations::resume))
         .route("/api/v1/gaps", get(gaps::list))
         .route("/api/v1/reload", post(reload::reload))
         .with_state(handles)

@@ -16,6 +16,7 @@ mod events;
 mod gaps;
 pub mod options;
 mod output;
+mod pause;
 mod probe;
 mod run;
 pub mod simulate;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use self::options::EXIT_CONFIG;
 use self::output::plain;
 use crate::config::problem::Problems;
+use crate::spool::record::Pause;
 
 /// Bridges the WebSocket of a Zoom event subscription to signed webhook requests: durable, at least once, no inbound port
 #[derive(Parser)]
@@ -61,6 +63,10 @@ enum Command {
     /// Look at what was given up, and try it again
     #[command(subcommand)]
     Dead(dead::DeadCommand),
+    /// Hold a destination's deliveries back; its events wait
+    Pause(pause::PauseArgs),
+    /// Let a paused destination's deliveries go on
+    Resume(pause::PauseArgs),
     /// List when no socket was live, so that events were missed
     Gaps(gaps::GapsArgs),
 }
@@ -89,6 +95,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status(args) => status::run(&args).await?,
         Command::Events(command) => events::run(&command)?,
         Command::Dead(command) => dead::run(&command).await?,
+        Command::Pause(args) => pause::run(&args, Pause::On).await?,
+        Command::Resume(args) => pause::run(&args, Pause::Off).await?,
         Command::Gaps(args) => gaps::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -178,6 +186,8 @@ mod tests {
             "dead replay 41 42",
             "dead replay --destination crm --type meeting.* --dry-run",
             "dead replay --all --json",
+            "pause crm",
+            "resume crm --json",
             "gaps --limit 5",
         ];
         for line in lines {

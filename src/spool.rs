@@ -119,11 +119,24 @@ pub fn open_view(path: &Path) -> Result<Box<dyn View>, SpoolError> {
 /// # Errors
 /// When the spool is missing, in use, or cannot be written.
 pub fn replay_dead_at_rest(path: &Path, query: &DeadQuery, who: &str, now: Timestamp) -> Result<u64, SpoolError> {
+    let replayed = at_rest(path)?.replay_dead(query, who, now)?;
+    Ok(replayed.iter().map(|(_, count)| count).sum())
+}
+
+/// Pauses or resumes a destination of a spool that no bridge works on, and tells whether there is one of this name.
+///
+/// # Errors
+/// When the spool is missing, in use, or cannot be written.
+pub fn pause_at_rest(path: &Path, name: &str, pause: Pause, who: &str, now: Timestamp) -> Result<bool, SpoolError> {
+    Ok(at_rest(path)?.pause(name, pause, who, now)?.is_some())
+}
+
+/// Opens a spool that is there.
+fn at_rest(path: &Path) -> Result<sqlite::Sqlite, SpoolError> {
     if !path.exists() {
         return Err(SpoolError::Missing(path.to_owned()));
     }
-    let replayed = sqlite::Sqlite::open(path)?.replay_dead(query, who, now)?;
-    Ok(replayed.iter().map(|(_, count)| count).sum())
+    sqlite::Sqlite::open(path)
 }
 
 /// Is a running spool, as lanes and operators see it.

@@ -95,6 +95,15 @@ pub(crate) struct ReplayRequest {
     pub(crate) dry_run: bool,
 }
 
+/// Says how a destination stands after a pause or a resume.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Paused {
+    /// Its name.
+    pub(crate) destination: String,
+    /// Whether its deliveries are held back.
+    pub(crate) paused: bool,
+}
+
 /// Says what a replay did, or would do.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Replayed {

@@ -104,6 +104,11 @@ pub(crate) fn destination(
             (Level::Degraded, format!("no longer configured, {waiting}; configure it again to have them delivered"))
         }
         None => (Level::Fine, "no longer configured, nothing waiting".to_owned()),
+        Some(status) if status.paused => {
+            let since =
+                row.and_then(|row| row.paused_at).map_or(String::new(), |at| format!(" since {}", since(at, now)));
+            (Level::Degraded, format!("paused{since}, {waiting}; zoomhook resume {name} delivers them"))
+        }
         Some(status) => match failing(status, &waiting, now) {
             Some(text) => (Level::Degraded, text),
             None => (if oldest >= BEHIND { Level::Degraded } else { Level::Fine }, taking(status, &waiting, now)),
@@ -153,7 +158,11 @@ fn failing(status: &lane::Status, waiting: &str, now: Timestamp) -> Option<Strin
     let began = since(status.failing_since?, now);
     let cause = status.last_failure.as_ref().map_or("", |failure| &failure.cause);
     let (whence, advice) = advice(cause);
-    let next = status.next_retry_at.map_or(String::new(), |at| format!("; next try {}", until(at, now)));
+    let next = match (status.breaker, status.next_retry_at) {
+        (Some(opened), _) => format!("; held back, next probe {}", until(opened.probe_at, now)),
+        (None, Some(at)) => format!("; next try {}", until(at, now)),
+        (None, None) => String::new(),
+    };
     Some(format!("failing since {began}: {cause}{whence}, {waiting}{next}. {advice}; nothing is lost"))
 }
 

@@ -209,7 +209,7 @@ where
     }
 
     fn has_room(&self) -> bool {
-        self.order.len() < WINDOW_EVENTS && self.order.bytes() < WINDOW_BYTES
+        self.order.count() < WINDOW_EVENTS && self.order.bytes() < WINDOW_BYTES
     }
 
     /// Returns when the clock is the next thing to look at.

@@ -69,7 +69,7 @@ impl Order {
     }
 
     /// Returns how many events wait in memory.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.ready[0].len() + self.ready[1].len() + self.blocked
     }
 

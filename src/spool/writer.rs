@@ -1,5 +1,7 @@
 //! The writer: one thread that owns the write connection.
 
+mod purge;
+
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::purge::Purge;
 use super::feed::{Feed, Outlet};
 use super::queue::Permit;
 use super::record::{DeadQuery, DestinationId, Opened, Pause};
@@ -29,14 +32,6 @@ const BATCH: usize = 2048;
 const FLUSH: Duration = Duration::from_millis(20);
 /// How long the writer waits after a failed commit, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Events that one step of the purge looks at: some milliseconds of work.
-const PURGE_STEP: usize = 500;
-/// How long the purge pauses between two steps when it has work.
-const PURGE_PAUSE: Duration = Duration::from_millis(20);
-/// How often the purge looks for work when the last step found no more.
-const PURGE_EVERY: Duration = Duration::from_secs(30);
-/// How often events that the purge passed over, for they were not settled then, are looked at again.
-const PURGE_ANEW: Duration = Duration::from_secs(3600);
 /// Newest events whose digests are read at start: enough for twins that follow each other, little to read.
 const REMEMBERED: usize = 16_384;
 /// Types whose destinations are remembered; Zoom has about 650.
@@ -128,15 +123,6 @@ struct Wanted {
     ids: Arc<[DestinationId]>,
 }
 
-/// Is where the purge stands.
-struct Purge {
-    retention: SignedDuration,
-    max_size: u64,
-    cursor: EventId,
-    next_at: Instant,
-    anew_at: Instant,
-}
-
 /// Is what a batch owes to others once it is durable.
 #[derive(Default)]
 struct Promises {
@@ -180,13 +166,7 @@ impl Writer {
             groups: HashMap::new(),
             by_kind: HashMap::new(),
             repeats: Repeats::new(span(settings.repeat_window), now),
-            purge: Purge {
-                retention: span(settings.retention),
-                max_size: settings.max_size,
-                cursor: EventId(0),
-                next_at: instant,
-                anew_at: instant + PURGE_ANEW,
-            },
+            purge: Purge::new(span(settings.retention), settings.max_size, instant),
         })
     }
 
@@ -195,7 +175,7 @@ impl Writer {
     pub fn run(mut self, runtime: &Handle) {
         let mut commands = Vec::with_capacity(BATCH);
         loop {
-            let deadline = self.purge.next_at;
+            let deadline = self.purge.next_at();
             match self.receive(runtime, &mut commands, deadline) {
                 Some(0) => return,
                 Some(_) => {
@@ -206,8 +186,9 @@ impl Writer {
                 }
                 None => {}
             }
-            if self.clock.instant() >= self.purge.next_at {
-                self.purge();
+            let instant = self.clock.instant();
+            if instant >= self.purge.next_at() {
+                self.purge.step(self.store.as_mut(), &self.metrics, self.clock.now(), instant);
             }
         }
     }
@@ -473,38 +454,5 @@ impl Writer {
             route.outlet.pause(pause);
         }
         Ok(true)
-    }
-
-    /// Takes one step of the purge; one that fails is taken again later.
-    fn purge(&mut self) {
-        let (now, instant) = (self.clock.now(), self.clock.instant());
-        if instant >= self.purge.anew_at {
-            self.purge.anew_at = instant + PURGE_ANEW;
-            self.purge.cursor = EventId(0);
-        }
-        let bytes = self.store.bytes().unwrap_or(0);
-        self.metrics.spool_bytes.set(bytes.cast_signed());
-        let too_big = bytes > self.purge.max_size;
-        let cutoff = if too_big { now } else { now.checked_sub(self.purge.retention).unwrap_or(Timestamp::MIN) };
-        let pause = match self.store.purge(self.purge.cursor, cutoff, PURGE_STEP) {
-            Ok(Some(cursor)) => {
-                self.purge.cursor = cursor;
-                PURGE_PAUSE
-            }
-            Ok(None) if too_big => {
-                let (used, most) = (bytes >> 20, self.purge.max_size >> 20);
-                tracing::warn!(
-                    "the spool holds {used} MiB, more than its max_size of {most} MiB, in events that are not delivered yet"
-                );
-                self.purge.cursor = EventId(0);
-                PURGE_EVERY
-            }
-            Ok(None) => PURGE_EVERY,
-            Err(error) => {
-                tracing::warn!(error = %error, "delivered events could not be purged, trying again later");
-                PURGE_EVERY
-            }
-        };
-        self.purge.next_at = instant + pause;
     }
 }

@@ -82,6 +82,42 @@ async fn handler_that_is_down_costs_nothing_and_its_neighbour_notices_nothing() 
 }
 
 #[tokio::test]
+async fn storm_of_refusals_burns_nothing_and_is_said_in_words() {
+    let lab = Lab::new(&["crm", "well"]).await;
+    let bridge = lab.live_bridge().await;
+    lab.handler("crm").answer(Answer::Status(401));
+    lab.zoom.push_all(&bodies(0..500)).await;
+    lab.handler("well").has_taken(500).await;
+    bridge.until("/api/v1/status", |_, text| text.contains("held back, next probe")).await;
+    bridge.until("/metrics", |_, text| text.contains("zoomhook_breaker_open{destination=\"crm\"} 1")).await;
+    bridge.until("/api/v1/dead", |_, text| text.contains("\"dead\":[]")).await;
+    lab.handler("crm").answer(Answer::Status(200));
+    lab.handler("crm").has_taken(500).await;
+    bridge.stop().await;
+    lab.assert_nothing_forgotten();
+}
+
+#[tokio::test]
+async fn paused_destination_accumulates_across_a_restart_and_is_resumed_by_one_command() {
+    let lab = Lab::new(&["crm", "well"]).await;
+    let bridge = lab.live_bridge().await;
+    let (code, answer) = bridge.post("/api/v1/destinations/crm/pause", &serde_json::json!({})).await;
+    assert_eq!((code, &answer["paused"]), (200, &true.into()));
+    lab.zoom.push_all(&bodies(0..5)).await;
+    lab.handler("well").has_taken(5).await;
+    bridge.stop().await;
+    let bridge = lab.live_bridge().await;
+    lab.zoom.push_all(&bodies(5..10)).await;
+    lab.handler("well").has_taken(10).await;
+    bridge.until("/api/v1/status", |_, text| text.contains("crm: paused since")).await;
+    assert_eq!(lab.handler("crm").requests(), 0);
+    assert_eq!(bridge.post("/api/v1/destinations/nobody/pause", &serde_json::json!({})).await.0, 404);
+    bridge.post("/api/v1/destinations/crm/resume", &serde_json::json!({})).await;
+    lab.handler("crm").has_taken(10).await;
+    bridge.stop().await;
+}
+
+#[tokio::test]
 async fn refused_events_are_kept_and_go_out_again_by_one_command() {
     let lab = Lab::new(&["crm"]).await;
     let bridge = lab.live_bridge().await;

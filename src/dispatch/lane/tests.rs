@@ -293,18 +293,18 @@ async fn events_about_one_thing_are_in_flight_one_at_a_time_and_others_flow() {
 async fn strict_order_is_never_inverted_whatever_fails() {
     let bench = Bench::start(Retry::Steady, 4, |post: Post| async move {
         // Every third request fails, whatever it carries.
-        if post.nth % 3 == 0 { status(503) } else { status(200) }
+        if post.nth.is_multiple_of(3) { status(503) } else { status(200) }
     })
     .await;
     bench.set_ordering(Ordering::Strict, |post: Post| async move {
-        if post.nth % 3 == 0 { status(503) } else { status(200) }
+        if post.nth.is_multiple_of(3) { status(503) } else { status(200) }
     });
     for n in 0..30 {
         bench.append(&about(n % 3, n)).await;
     }
     bench.all_settled(30).await;
     let mut delivered: [Vec<Bytes>; 3] = Default::default();
-    for post in bench.seen().into_iter().filter(|post| post.nth % 3 != 0) {
+    for post in bench.seen().into_iter().filter(|post| !post.nth.is_multiple_of(3)) {
         let thing = (0..3).find(|thing| post.body.starts_with(prefix(*thing).as_bytes())).expect("a thing");
         delivered[thing].push(post.body);
     }

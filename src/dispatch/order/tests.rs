@@ -34,7 +34,7 @@ proptest! {
         }
         // Once nothing fails any more, everything is delivered: no thing is forgotten behind another.
         play.settle();
-        prop_assert_eq!(play.order.len(), 0);
+        prop_assert_eq!(play.order.count(), 0);
         prop_assert_eq!(play.order.bytes(), 0);
         prop_assert!(play.disk.is_empty() && play.order.held.is_empty());
         if strict {
@@ -146,7 +146,7 @@ impl Play {
 
     fn settle(&mut self) {
         for turn in 0..10_000 {
-            if self.order.len() == 0 && self.in_flight.is_empty() && self.disk.is_empty() {
+            if self.order.count() == 0 && self.in_flight.is_empty() && self.disk.is_empty() {
                 return;
             }
             self.start(turn);

@@ -1,0 +1,82 @@
+//! `pause` and `resume`: holding a destination's deliveries back, and letting them go on.
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde_json::json;
+
+use super::Failure;
+use super::bridge::{Answer, Bridge};
+use super::options::SourceArgs;
+use super::output::{print, print_json};
+use crate::admin::document::Paused;
+use crate::clock::Clock;
+use crate::spool::pause_at_rest;
+use crate::spool::record::Pause;
+
+/// Is the command line of `pause` and of `resume`.
+#[derive(Args, Debug)]
+pub(super) struct PauseArgs {
+    /// The destination
+    #[arg(value_name = "DESTINATION")]
+    name: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Asks the running bridge, or notes it in the spool for the next one.
+///
+/// # Errors
+/// When the configuration is wrong, or neither a bridge nor the spool does what is asked.
+pub(super) async fn run(args: &PauseArgs, pause: Pause) -> Result<(), Failure> {
+    let config = args.source.load()?.config;
+    let name = &args.name;
+    let verb = match pause {
+        Pause::On => "pause",
+        Pause::Off => "resume",
+    };
+    let answer = match Bridge::at(&config.admin)? {
+        Some(bridge) => bridge.post(&format!("/api/v1/destinations/{name}/{verb}"), &json!({})).await?,
+        None => Answer::NobodyThere,
+    };
+    let paused: Paused = match answer {
+        Answer::Document(text) => serde_json::from_str(&text).context("the bridge's answer is not understood")?,
+        Answer::NobodyThere => at_rest(args, pause, &config.spool.path)?,
+    };
+    if args.json {
+        print_json(&paused)?;
+    } else {
+        print(&said(&paused))?;
+    }
+    Ok(())
+}
+
+fn at_rest(args: &PauseArgs, pause: Pause, path: &std::path::Path) -> anyhow::Result<Paused> {
+    if !pause_at_rest(path, &args.name, pause, "the command line", Clock::system().now())? {
+        bail!("the spool has no destination `{}`", args.name);
+    }
+    Ok(Paused { destination: args.name.clone(), paused: pause == Pause::On })
+}
+
+fn said(paused: &Paused) -> String {
+    let Paused { destination, paused } = paused;
+    if *paused {
+        format!("{destination} is paused: events wait for it until zoomhook resume {destination}\n")
+    } else {
+        format!("{destination} is delivered to\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_says_what_happens_to_events() {
+        let paused = |paused| Paused { destination: "crm".to_owned(), paused };
+        assert_eq!(said(&paused(true)), "crm is paused: events wait for it until zoomhook resume crm\n");
+        assert_eq!(said(&paused(false)), "crm is delivered to\n");
+    }
+}

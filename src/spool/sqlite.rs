@@ -214,3 +214,34 @@ fn explain(path: &Path, error: rusqlite::Error) -> SpoolError {
 fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {
     connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frequent_queries_read_what_they_return_and_no_delivered_rows() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let engine = Sqlite::open(&directory.path().join("zoomhook.db")).expect("a spool");
+        let open = "deliveries_open (destination=? AND state=?";
+        let key = "SEARCH d USING PRIMARY KEY (destination=? AND event=?)";
+        for (query, expected, times) in [
+            (page::FRESH, open, 1),
+            (page::DUE, open, 1),
+            (page::NEXT_DUE, open, 1),
+            (view::DESTINATIONS, open, 2),
+            (view::DELIVERIES, key, 1),
+        ] {
+            let plan = plan(&engine.connection, query);
+            assert_eq!(plan.matches(expected).count(), times, "{query}\n{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{query}\n{plan}");
+        }
+    }
+
+    fn plan(connection: &Connection, query: &str) -> String {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).expect("a query");
+        let nothing = vec![rusqlite::types::Null; statement.parameter_count()];
+        let steps = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>(3));
+        steps.expect("a plan").collect::<Result<Vec<_>, _>>().expect("text").join("\n")
+    }
+}

@@ -13,7 +13,28 @@ use crate::spool::record::DestinationId;
 use crate::spool::store::{Due, Identity, Waiting};
 
 /// Columns of an event with its body, for [`event`].
-const EVENT: &str = "e.id, e.request_id, e.subscription, e.kind, e.event_ts, e.received_at, b.body";
+macro_rules! event_columns {
+    () => {
+        "e.id, e.request_id, e.subscription, e.kind, e.event_ts, e.received_at, b.body"
+    };
+}
+
+// `state < 2` says nothing new, but the open index is considered only where its own condition stands in the query.
+pub(super) const FRESH: &str = concat!(
+    "SELECT ",
+    event_columns!(),
+    " FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
+     WHERE d.destination = ?1 AND d.state < 2 AND d.state = 0 AND d.due = 0 AND d.event > ?2 AND d.event <= ?3
+     ORDER BY d.event LIMIT ?4"
+);
+pub(super) const DUE: &str = concat!(
+    "SELECT ",
+    event_columns!(),
+    ", d.attempts, d.since FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
+     WHERE d.destination = ?1 AND d.state < 2 AND d.state = 1 AND d.due <= ?2 ORDER BY d.due, d.event LIMIT ?3"
+);
+pub(super) const NEXT_DUE: &str = "SELECT event, due FROM deliveries
+     WHERE destination = ?1 AND state < 2 AND state = 1 ORDER BY due, event LIMIT ?2";
 
 pub(super) fn fresh(
     connection: &Connection,
@@ -23,12 +44,7 @@ pub(super) fn fresh(
     limit: usize,
     bytes: usize,
 ) -> Result<Vec<Arc<Event>>, SpoolError> {
-    let sql = format!(
-        "SELECT {EVENT} FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
-         WHERE d.destination = ?1 AND d.state = 0 AND d.due = 0 AND d.event > ?2 AND d.event <= ?3
-         ORDER BY d.event LIMIT ?4"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(FRESH)?;
     let mut rows = statement.query((destination.0, after.0, until.0, limit))?;
     let mut page = Vec::new();
     let mut weight = 0;
@@ -51,12 +67,7 @@ pub(super) fn due(
     bytes: usize,
     except: &[EventId],
 ) -> Result<Vec<Due>, SpoolError> {
-    let sql = format!(
-        "SELECT {EVENT}, d.attempts, d.since FROM deliveries d
-         JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
-         WHERE d.destination = ?1 AND d.state = 1 AND d.due <= ?2 ORDER BY d.due, d.event LIMIT ?3"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(DUE)?;
     let mut rows = statement.query((destination.0, now.as_millisecond(), limit + except.len()))?;
     let mut page = Vec::new();
     let mut weight = 0;
@@ -97,9 +108,7 @@ pub(super) fn next_due(
     destination: DestinationId,
     except: &[EventId],
 ) -> Result<Option<Timestamp>, SpoolError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT event, due FROM deliveries WHERE destination = ?1 AND state = 1 ORDER BY due, event LIMIT ?2",
-    )?;
+    let mut statement = connection.prepare_cached(NEXT_DUE)?;
     let mut rows = statement.query((destination.0, except.len() + 1))?;
     while let Some(row) = rows.next()? {
         if !except.contains(&EventId(row.get(0)?)) {

@@ -95,14 +95,7 @@ impl View for SqliteView {
     }
 
     fn destinations(&mut self) -> Result<Vec<DestinationRow>, SpoolError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT n.id, n.name, n.pending, n.dead, n.delivered,
-               (SELECT e.received_at FROM events e WHERE e.id = min(
-                 coalesce((SELECT min(event) FROM deliveries WHERE destination = n.id AND state = 0 AND due = 0), 1 << 62),
-                 coalesce((SELECT min(event) FROM deliveries WHERE destination = n.id AND state = 1), 1 << 62))),
-               n.paused_at, n.breaker_since, n.breaker_probe_at, n.breaker_probes
-             FROM destinations n ORDER BY n.id",
-        )?;
+        let mut statement = self.connection.prepare_cached(DESTINATIONS)?;
         let rows = statement.query_map([], |row| {
             Ok(DestinationRow {
                 id: DestinationId(row.get(0)?),
@@ -169,6 +162,21 @@ impl Pages for SqliteView {
     }
 }
 
+/// The oldest waiting event of each destination is looked up in the open index alone: delivered rows are the great
+/// majority, and this is asked at every scrape.
+pub(super) const DESTINATIONS: &str = "SELECT n.id, n.name, n.pending, n.dead, n.delivered,
+       (SELECT e.received_at FROM events e WHERE e.id = min(
+         coalesce((SELECT min(event) FROM deliveries INDEXED BY deliveries_open
+           WHERE destination = n.id AND state < 2 AND state = 0 AND due = 0), 1 << 62),
+         coalesce((SELECT min(event) FROM deliveries INDEXED BY deliveries_open
+           WHERE destination = n.id AND state < 2 AND state = 1), 1 << 62))),
+       n.paused_at, n.breaker_since, n.breaker_probe_at, n.breaker_probes
+     FROM destinations n ORDER BY n.id";
+
+/// `CROSS JOIN` keeps the order: without it every delivery of every event is read to find those of one.
+pub(super) const DELIVERIES: &str = "SELECT n.name, d.state, d.attempts, d.due, d.settled_at, d.outcome
+     FROM destinations n CROSS JOIN deliveries d ON d.destination = n.id AND d.event = ?1 ORDER BY n.id";
+
 /// Columns of [`event_row`].
 const EVENT_ROW: &str = "e.id, e.kind, e.subscription, e.request_id, e.digest, e.event_ts, e.received_at, e.size,
     (SELECT count(*) FROM repeats r WHERE r.event = e.id), e.parked";
@@ -190,10 +198,7 @@ fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
 }
 
 fn deliveries(connection: &Connection, id: EventId) -> Result<Vec<DeliveryRow>, SpoolError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT n.name, d.state, d.attempts, d.due, d.settled_at, d.outcome FROM destinations n
-         JOIN deliveries d ON d.destination = n.id AND d.event = ?1 ORDER BY n.id",
-    )?;
+    let mut statement = connection.prepare_cached(DELIVERIES)?;
     let rows = statement.query_map([id.0], |row| {
         Ok(DeliveryRow {
             destination: row.get(0)?,
@@ -273,7 +278,8 @@ fn event_where(query: &EventQuery) -> (String, Vec<Value>) {
     if query.parked {
         condition.terms.push("e.parked IS NOT NULL".to_owned());
     }
-    let delivery = "EXISTS (SELECT 1 FROM destinations n JOIN deliveries d ON d.destination = n.id AND d.event = e.id";
+    let delivery =
+        "EXISTS (SELECT 1 FROM destinations n CROSS JOIN deliveries d ON d.destination = n.id AND d.event = e.id";
     match (&query.destination, query.state) {
         (None, None) => {}
         (Some(name), None) => condition.and(&format!("{delivery} WHERE n.name = ?)"), name.clone()),

@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::reload::{Parts, Prepared};
@@ -43,7 +43,7 @@ use crate::telemetry::metrics::Metrics;
 /// Requests to read the configuration again that may wait: they come from people.
 const RELOADS: usize = 4;
 
-/// How long the spool may take at the end to store what was read, whatever the grace period was.
+/// How long the spool may take at the end to store what was read, whatever is left of the grace period.
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// Reads the configuration again: the new one, or every problem of it.
@@ -140,21 +140,29 @@ impl App {
                 }
             });
         }
-        parts.apply(prepared, &mut tasks, &board).await?;
-        tell_service_manager(&[sd_notify::NotifyState::Ready]);
-
         let mut config = config;
-        let ended = loop {
+        let ended = {
+            let work = async {
+                parts.apply(prepared, &mut tasks, &board).await?;
+                tell_service_manager(&[sd_notify::NotifyState::Ready]);
+                loop {
+                    tokio::select! {
+                        biased;
+                        name = tasks.ended_early() => anyhow::bail!("{name} ended without being asked"),
+                        Some(ReloadRequest { reply }) = reload_requests.recv() => {
+                            let answer = parts.reload(&mut config, &reread, &mut tasks, &board).await;
+                            // Whoever asked may have gone.
+                            let _ = reply.send(answer);
+                        }
+                    }
+                }
+            };
+            // Work waits for the spool, which may take nothing for hours: a stop is heard all the same.
             tokio::select! {
                 biased;
-                () = stop.gently.cancelled() => break Ok(()),
-                _ = &mut writer_ended => break Err(anyhow::anyhow!("the spool's writer ended")),
-                name = tasks.ended_early() => break Err(anyhow::anyhow!("{name} ended without being asked")),
-                Some(ReloadRequest { reply }) = reload_requests.recv() => {
-                    let answer = parts.reload(&mut config, &reread, &mut tasks, &board).await;
-                    // Whoever asked may have gone.
-                    let _ = reply.send(answer);
-                }
+                () = stop.gently.cancelled() => Ok(()),
+                _ = &mut writer_ended => Err(anyhow::anyhow!("the spool's writer ended")),
+                ended = work => ended,
             }
         };
         if let Err(error) = &ended {
@@ -199,11 +207,24 @@ async fn end(
         spool.close().await?;
         writer_ended.await.map_err(anyhow::Error::from)
     };
-    let flush_deadline = deadline.max(Instant::now() + FLUSH);
-    match timeout_at(flush_deadline, flushed).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(anyhow::anyhow!("the spool ended before everything was stored")),
-        Err(_) => Err(anyhow::anyhow!("the spool did not take what was waiting: events read from zoom are lost")),
+    tokio::select! {
+        biased;
+        flushed = flushed => flushed.context("the spool ended before everything was stored"),
+        () = patience(deadline, stop) => {
+            Err(anyhow::anyhow!("the spool did not take what was waiting: events read from zoom are lost"))
+        }
+    }
+}
+
+/// Waits until the spool has had its time: until the deadline, or [`FLUSH`] from now or from a second signal.
+async fn patience(deadline: Instant, stop: &Stop) {
+    let hurried = async {
+        stop.now.cancelled().await;
+        sleep(FLUSH).await;
+    };
+    tokio::select! {
+        () = sleep_until(deadline.max(Instant::now() + FLUSH)) => {}
+        () = hurried => {}
     }
 }
 

@@ -69,9 +69,10 @@ impl Signals {
                 Some(()) = self.terminate.recv() => end(&stop),
                 Some(()) = self.interrupt.recv() => end(&stop),
                 Some(()) = self.hang_up.recv() => {
-                    // The outcome is in the log.
+                    // The outcome is in the log. Where many wait already, one of them reads what this one would;
+                    // waiting for room would leave the other signals unheard.
                     let (reply, _) = oneshot::channel();
-                    let _ = reloads.send(ReloadRequest { reply }).await;
+                    let _ = reloads.try_send(ReloadRequest { reply });
                 }
                 else => return,
             }

@@ -180,7 +180,7 @@ impl Writer {
                 Some(0) => return,
                 Some(_) => {
                     self.gather(runtime, &mut commands);
-                    if self.work(runtime, &mut commands).is_break() {
+                    if self.work(&mut commands).is_break() {
                         return;
                     }
                 }
@@ -214,20 +214,20 @@ impl Writer {
         }
     }
 
-    fn work(&mut self, runtime: &Handle, commands: &mut Vec<Command>) -> ControlFlow<()> {
+    fn work(&mut self, commands: &mut Vec<Command>) -> ControlFlow<()> {
         let mut rest = commands.drain(..);
         while rest.len() > 0 {
             let mut batch = Batch::default();
             let mut promises = Promises::default();
             let barrier = self.take(&mut rest, &mut batch, &mut promises);
-            self.commit(runtime, &batch);
+            self.commit(&batch);
             self.hand_out(&batch, &promises);
             for reply in promises.acknowledge {
                 // Whoever asked may have gone.
                 let _ = reply.send(());
             }
             match barrier {
-                Some(Barrier::Route(routes, reply)) => self.route(runtime, routes, reply),
+                Some(Barrier::Route(routes, reply)) => self.route(routes, reply),
                 Some(Barrier::ReplayDead(query, who, reply)) => {
                     let _ = reply.send(self.replay_dead(&query, &who));
                 }
@@ -330,18 +330,18 @@ impl Writer {
         wanted
     }
 
-    fn commit(&mut self, runtime: &Handle, batch: &Batch) {
+    fn commit(&mut self, batch: &Batch) {
         if batch.is_empty() {
             return;
         }
         let started = self.clock.instant();
-        self.persist(runtime, |store| store.commit(batch));
+        self.persist(|store| store.commit(batch));
         self.metrics.spool_commit_seconds.observe(started.elapsed().as_secs_f64());
         self.metrics.spool_batch.observe(batch.events.len() as f64);
     }
 
     /// Does this until it succeeds: what has been accepted is not given up for a disk that is full.
-    fn persist<T>(&mut self, runtime: &Handle, mut write: impl FnMut(&mut dyn Store) -> Result<T, SpoolError>) -> T {
+    fn persist<T>(&mut self, mut write: impl FnMut(&mut dyn Store) -> Result<T, SpoolError>) -> T {
         let (mut pause, most) = RETRY;
         loop {
             match write(self.store.as_mut()) {
@@ -353,7 +353,8 @@ impl Writer {
                     let reason = error.to_string();
                     tracing::error!(error = %reason, "the spool does not take events, trying again");
                     self.set_health(Health::Failing { since: self.clock.now(), reason: reason.into() });
-                    runtime.block_on(async { tokio::time::sleep(pause).await });
+                    // Not a timer of the runtime, which ends before this thread where the disk never recovers.
+                    std::thread::sleep(pause);
                     pause = most.min(pause * 2);
                 }
             }
@@ -389,7 +390,7 @@ impl Writer {
         }
     }
 
-    fn route(&mut self, runtime: &Handle, routes: Routes, reply: oneshot::Sender<Vec<(Arc<str>, Feed)>>) {
+    fn route(&mut self, routes: Routes, reply: oneshot::Sender<Vec<(Arc<str>, Feed)>>) {
         let now = self.clock.now();
         let new: Vec<Arc<str>> = routes
             .subscriptions
@@ -398,8 +399,8 @@ impl Writer {
             .map(|(name, _)| Arc::clone(name))
             .collect();
         let names: Vec<Arc<str>> = routes.destinations.iter().map(|(name, _)| Arc::clone(name)).collect();
-        self.persist(runtime, |store| store.begin(&new, now));
-        let registered = self.persist(runtime, |store| store.register(&names));
+        self.persist(|store| store.begin(&new, now));
+        let registered = self.persist(|store| store.register(&names));
         self.groups = routes.subscriptions.into_iter().collect();
         let mut known: HashMap<Arc<str>, Route> =
             self.routes.drain(..).map(|route| (Arc::clone(&route.name), route)).collect();

@@ -156,6 +156,13 @@ format = "json"
         open_view(&self.spool()).expect("a spool")
     }
 
+    /// Keeps the spool from being written, as a backup or a curious operator can, until it is dropped.
+    pub(crate) fn hold_spool(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(self.spool()).expect("a spool");
+        connection.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+        connection
+    }
+
     pub(crate) fn rows(&self) -> Vec<EventRow> {
         self.view().events(&EventQuery { limit: usize::MAX, ..EventQuery::default() }).expect("readable")
     }

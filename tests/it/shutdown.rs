@@ -58,6 +58,37 @@ async fn grace_period_ends_a_stop_that_a_handler_would_hold_up() {
 }
 
 #[tokio::test]
+async fn stop_is_heard_while_a_reload_waits_for_a_spool_that_takes_nothing() {
+    let mut lab = Lab::new(&["crm"]).await;
+    lab.more_configuration = "[shutdown]\ngrace = \"200ms\"".to_owned();
+    let bridge = lab.live_bridge().await;
+    let held = lab.hold_spool();
+    // More than the queue of reloads holds.
+    for _ in 0..8 {
+        bridge.signal("HUP");
+    }
+    bridge.logged("the spool does not take events").await;
+    bridge.signal("TERM");
+    let (status, log) = bridge.ended().await;
+    assert!(!status.success() && log.contains("the spool did not take what was waiting"), "{status}\n{log}");
+    drop(held);
+}
+
+#[tokio::test]
+async fn stop_is_heard_before_the_spool_takes_its_first_word() {
+    let mut lab = Lab::new(&["crm"]).await;
+    lab.more_configuration = "[shutdown]\ngrace = \"200ms\"".to_owned();
+    lab.live_bridge().await.stop().await;
+    let held = lab.hold_spool();
+    let bridge = lab.bridge().await;
+    bridge.signal("TERM");
+    bridge.logged("stopping").await;
+    let (status, log) = bridge.ended().await;
+    assert!(!status.success() && !log.contains("panicked"), "{status}\n{log}");
+    drop(held);
+}
+
+#[tokio::test]
 async fn service_manager_is_told_when_the_bridge_is_ready_and_when_it_stops() {
     let lab = Lab::new(&["crm"]).await;
     lab.write_configuration(&["crm"]);

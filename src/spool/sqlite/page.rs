@@ -33,6 +33,13 @@ pub(super) const DUE: &str = concat!(
     ", d.attempts, d.since FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
      WHERE d.destination = ?1 AND d.state < 2 AND d.state = 1 AND d.due <= ?2 ORDER BY d.due, d.event LIMIT ?3"
 );
+pub(super) const WAITING: &str = concat!(
+    "SELECT ",
+    event_columns!(),
+    ", d.due FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
+     WHERE d.destination = ?1 AND d.state < 2 AND d.state = 1 AND (d.due, d.event) > (?2, ?3)
+     ORDER BY d.due, d.event LIMIT ?4"
+);
 pub(super) const NEXT_DUE: &str = "SELECT event, due FROM deliveries
      WHERE destination = ?1 AND state < 2 AND state = 1 ORDER BY due, event LIMIT ?2";
 
@@ -91,12 +98,7 @@ pub(super) fn waiting(
     (due, event_id): (Timestamp, EventId),
     limit: usize,
 ) -> Result<Vec<Waiting>, SpoolError> {
-    let sql = format!(
-        "SELECT {EVENT}, d.due FROM deliveries d
-         JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
-         WHERE d.destination = ?1 AND d.state = 1 AND (d.due, d.event) > (?2, ?3) ORDER BY d.due, d.event LIMIT ?4"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(WAITING)?;
     let rows = statement.query_map((destination.0, due.as_millisecond(), event_id.0, limit), |row| {
         Ok(Waiting { event: Arc::new(event(row)?), due: timestamp(row.get(7)?) })
     })?;

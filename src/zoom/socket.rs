@@ -42,6 +42,9 @@ const TICK: Duration = Duration::from_secs(1);
 const ALIVE_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 /// A spool that takes longer than this for an event is called stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
+/// A socket that is still open so long after a stall was open all through it: without an answer to its heartbeats
+/// it would have been given up by now.
+const PROVEN_AFTER: Duration = Duration::from_secs(90);
 /// How long the spool may take what was read last, once the socket is closed.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -96,6 +99,7 @@ impl Socket {
             dial,
             token: None,
             spool: Spool::Takes,
+            unread: None,
             jitter: self.clock.jitter(),
             started_at: self.clock.now(),
             next_tick: now + TICK,
@@ -117,6 +121,8 @@ struct Shell<S, D> {
     /// The token that was used last.
     token: Option<Secret>,
     spool: Spool,
+    /// The last stall, as long as nothing proves that the socket has outlived it.
+    unread: Option<Unread>,
     /// One throw of the dice for each turn of the loop.
     jitter: f64,
     started_at: Timestamp,
@@ -130,6 +136,15 @@ struct Shell<S, D> {
 enum Spool {
     Takes,
     Stalls { since: Instant },
+}
+
+/// Is a time in which the socket was not read. Had Zoom dropped it meanwhile, that would show only after everything
+/// that lay unread, and look as if it had just happened.
+#[derive(Clone, Copy)]
+struct Unread {
+    /// When the socket was last heard before.
+    since: Timestamp,
+    proven_at: Instant,
 }
 
 impl<S, D, F> Shell<S, D>
@@ -179,7 +194,8 @@ where
                     self.input(Input::Stalled);
                     Reading::Off
                 }
-                (Spool::Stalls { .. }, false) => {
+                (Spool::Stalls { since }, false) => {
+                    self.remember_stall(since);
                     self.spool = Spool::Takes;
                     self.input(Input::Resumed);
                     moved = Poll::Ready(Ok(()));
@@ -191,6 +207,15 @@ where
             moved = Poll::Ready(Ok(()));
         }
         moved
+    }
+
+    fn remember_stall(&mut self, began: Instant) {
+        let now = self.socket.clock.instant();
+        let Some(heard_at) = self.socket.report.last_heard_at() else { return };
+        if now.duration_since(began) >= STALLED_AFTER {
+            let since = self.unread.map_or(heard_at, |unread| unread.since);
+            self.unread = Some(Unread { since, proven_at: now + PROVEN_AFTER });
+        }
     }
 
     fn take(&mut self, news: News) {
@@ -292,11 +317,15 @@ where
             Spool::Stalls { since } => now.duration_since(since) >= STALLED_AFTER,
         };
         self.socket.report.stalled(stalled);
+        if self.spool == Spool::Takes {
+            self.unread = self.unread.filter(|unread| now < unread.proven_at);
+        }
         self.socket.report.tick();
         // The last sign of life is stored, not the present: what comes after it is not known to be heard.
         let heard_at = self.socket.report.live_at();
         let due = |heard_at: Timestamp, alive_at: Timestamp| heard_at.duration_since(alive_at) >= ALIVE_INTERVAL;
         if let Some(at) = heard_at
+            && self.unread.is_none()
             && self.socket.outbox.is_empty()
             && self.alive_at.is_none_or(|alive_at| due(at, alive_at))
         {
@@ -317,10 +346,14 @@ where
                 Action::Close => self.wire.send_close(),
                 Action::Abort => self.wire = Wire::Idle,
                 Action::OpenGap { reason } => {
-                    let at = self.socket.report.last_heard_at().unwrap_or(self.started_at);
+                    let unread = self.unread.take().map(|unread| unread.since);
+                    let at = unread.or(self.socket.report.last_heard_at()).unwrap_or(self.started_at);
                     self.socket.outbox.push(Entry::GapOpened { at, reason });
                 }
-                Action::CloseGap => self.socket.outbox.push(Entry::GapClosed { at: self.socket.clock.now() }),
+                Action::CloseGap => {
+                    self.unread = None;
+                    self.socket.outbox.push(Entry::GapClosed { at: self.socket.clock.now() });
+                }
                 Action::Show { link, reason, next_try } => {
                     let delay = next_try.map(|next| Instant::from_std(next) - self.socket.clock.instant());
                     self.socket.report.show(link, reason, delay, self.socket.clock.now());

@@ -270,6 +270,36 @@ async fn stalled_spool_stops_the_reading_but_not_the_heartbeats() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn gap_of_a_socket_that_was_lost_unread_begins_with_the_stall() {
+    let mut scene = Scene::start();
+    let mut zoom = scene.accept().await;
+    scene.stall(&mut zoom).await;
+    // What lies unread says nothing of the time in which it lay there.
+    zoom.event(STARTED).await;
+    zoom.close(CloseCode::Again).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let reason = "closed by zoom: 1013 Bye".to_owned();
+    assert_eq!(scene.stored_after_the_stall().await, Stored::GapOpened { at_s: 0, reason });
+}
+
+#[tokio::test(start_paused = true)]
+async fn gap_of_a_socket_that_outlived_a_stall_begins_when_it_was_last_heard() {
+    let mut scene = Scene::start();
+    let mut zoom = scene.accept().await;
+    scene.stall(&mut zoom).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    scene.drain();
+    while scene.seconds() < 720 {
+        zoom.heartbeat().await;
+        zoom.send(ALIVE).await;
+    }
+    let heard_at = scene.seconds();
+    zoom.close(CloseCode::Again).await;
+    let reason = "closed by zoom: 1013 Bye".to_owned();
+    assert_eq!(scene.stored_after_the_stall().await, Stored::GapOpened { at_s: heard_at, reason });
+}
+
+#[tokio::test(start_paused = true)]
 async fn stop_closes_the_socket_and_keeps_what_zoom_sends_last() {
     let mut scene = Scene::start();
     let mut zoom = scene.accept().await;
@@ -380,6 +410,25 @@ impl Scene {
             let stored = self.stored().await;
             if !matches!(stored, Stored::Alive { .. }) {
                 return stored;
+            }
+        }
+    }
+
+    /// Sends one event more than the queue of the spool takes, and waits until it is noticed.
+    async fn stall(&mut self, zoom: &mut Zoom) {
+        let body = format!(r#"{{"event":"big","payload":"{}"}}"#, "x".repeat(3 << 20));
+        for _ in 0..6 {
+            zoom.event(&body).await;
+        }
+        self.status(|status| status.stalled).await;
+    }
+
+    /// Takes the events, and returns the first word to the ledger after them.
+    async fn stored_after_the_stall(&mut self) -> Stored {
+        loop {
+            match self.stored_but_alive().await {
+                Stored::Event { .. } | Stored::GapClosed => {}
+                other @ (Stored::Alive { .. } | Stored::GapOpened { .. }) => return other,
             }
         }
     }

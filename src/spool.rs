@@ -83,6 +83,9 @@ pub enum SpoolError {
     /// The engine failed: the disk is full or broken, or the file is damaged.
     #[error("the spool failed: {0}")]
     Engine(#[from] rusqlite::Error),
+    /// The file was taken away under the running process: put it back, or restart.
+    #[error("the spool {} was removed or replaced while in use: put it back, or restart zoomhook", .0.display())]
+    Removed(PathBuf),
     /// The writer has ended.
     #[error(transparent)]
     Closed(#[from] Closed),

@@ -12,7 +12,7 @@ mod write;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +42,9 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Is the writing half.
 pub(super) struct Sqlite {
     connection: Connection,
+    path: PathBuf,
+    /// Device and number of the file that is open.
+    inode: (u64, u64),
     /// Keeps a second bridge out for as long as it is open.
     _lock: File,
 }
@@ -56,7 +59,16 @@ impl Sqlite {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)?;
         set_up(&connection).map_err(|error| explain(path, error))?;
         schema::migrate(&connection, path)?;
-        Ok(Self { connection, _lock: lock })
+        let inode = inode(path).map_err(failed)?;
+        Ok(Self { connection, path: path.to_owned(), inode, _lock: lock })
+    }
+
+    /// Refuses to write into a file that nobody can open any more: what it takes would be gone with the process.
+    fn check_in_place(&self) -> Result<(), SpoolError> {
+        match inode(&self.path) {
+            Ok(inode) if inode == self.inode => Ok(()),
+            Ok(_) | Err(_) => Err(SpoolError::Removed(self.path.clone())),
+        }
     }
 }
 
@@ -84,6 +96,7 @@ impl Store for Sqlite {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), SpoolError> {
+        self.check_in_place()?;
         let transaction = self.connection.transaction()?;
         write::batch(&transaction, batch)?;
         Ok(transaction.commit()?)
@@ -153,6 +166,10 @@ fn make_directory(path: &Path) -> io::Result<()> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 fn lock(path: &Path) -> Result<File, SpoolError> {
@@ -236,6 +253,21 @@ mod tests {
             assert_eq!(plan.matches(expected).count(), times, "{query}\n{plan}");
             assert!(!plan.contains("TEMP B-TREE"), "{query}\n{plan}");
         }
+    }
+
+    #[test]
+    fn file_that_was_taken_away_takes_nothing_more() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (path, aside) = (directory.path().join("zoomhook.db"), directory.path().join("aside.db"));
+        let mut engine = Sqlite::open(&path).expect("a spool");
+        engine.commit(&Batch::default()).expect("in place");
+        std::fs::rename(&path, &aside).expect("moved");
+        let error = engine.commit(&Batch::default()).expect_err("a file that is gone").to_string();
+        assert!(error.contains("was removed or replaced"), "{error}");
+        std::fs::copy(&aside, &path).expect("copied");
+        assert!(matches!(engine.commit(&Batch::default()), Err(SpoolError::Removed(_))), "another file of that name");
+        std::fs::rename(&aside, &path).expect("moved back");
+        engine.commit(&Batch::default()).expect("in place again");
     }
 
     fn plan(connection: &Connection, query: &str) -> String {

@@ -246,6 +246,7 @@ mod tests {
             (page::FRESH, open, 1),
             (page::DUE, open, 1),
             (page::NEXT_DUE, open, 1),
+            (page::WAITING, open, 1),
             (view::DESTINATIONS, open, 2),
             (view::DELIVERIES, key, 1),
         ] {

@@ -9,6 +9,7 @@
 //! request id, and a timestamp and signature of its own; nothing is remembered from one attempt to
 //! the next, so when to try again is not decided here.
 
+pub mod canonical;
 pub mod client;
 pub mod request;
 pub mod signature;

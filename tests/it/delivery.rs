@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zoomhook::spool::record::DeliveryState;
 
-use crate::lab::{Lab, bodies, bytes};
+use crate::lab::{Lab, bodies, bytes, corpus};
 use crate::receiver::Answer;
 
 #[tokio::test]
@@ -154,15 +154,4 @@ async fn slow_handler_does_not_grow_the_memory_of_the_bridge() {
     let peak = bridge.peak_bytes();
     assert!(peak < 64 << 20, "{} MiB", peak >> 20);
     bridge.kill().await;
-}
-
-fn corpus() -> Vec<String> {
-    let mut bodies = Vec::new();
-    for family in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/events")).expect("the corpus") {
-        for file in std::fs::read_dir(family.expect("a folder").path()).expect("a folder") {
-            let path = file.expect("a file").path();
-            bodies.push(std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
-        }
-    }
-    bodies
 }

@@ -198,6 +198,18 @@ pub(crate) fn bodies(numbers: std::ops::Range<usize>) -> Vec<String> {
     numbers.map(body).collect()
 }
 
+/// Returns every body of `fixtures/events`.
+pub(crate) fn corpus() -> Vec<String> {
+    let mut bodies = Vec::new();
+    for family in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/events")).expect("the corpus") {
+        for file in std::fs::read_dir(family.expect("a folder").path()).expect("a folder") {
+            let path = file.expect("a file").path();
+            bodies.push(std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+        }
+    }
+    bodies
+}
+
 /// Is a running bridge; all that it writes is kept.
 pub(crate) struct Bridge {
     child: Child,

@@ -5,9 +5,11 @@
 
 mod admin;
 mod architecture;
+mod canonical;
 mod command_line;
 mod delivery;
 mod lab;
+mod node;
 mod receiver;
 mod reconnect;
 mod recovery;

@@ -133,6 +133,8 @@ pub struct Destination {
     pub secret_token: Secret,
     /// Which events it wants.
     pub filter: EventFilter,
+    /// In which form bodies are posted.
+    pub body: BodyForm,
     /// When failed attempts are repeated.
     pub retry: Retry,
     /// How long one attempt may take, connection and answer included.
@@ -146,6 +148,9 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// Default of `body`: what handlers accept that verify over the bytes, and those that verify over
+    /// `JSON.stringify(req.body)`, as Zoom's published sample does.
+    pub const BODY: BodyForm = BodyForm::JavaScript;
     /// Default of `timeout` with the `steady` policy and with explicit lists.
     pub const STEADY_TIMEOUT: Duration = Duration::from_secs(10);
     /// Default of `timeout` with the `zoom` policy: Zoom itself gives a handler three seconds.
@@ -161,6 +166,7 @@ impl fmt::Debug for Destination {
             .field("url", &address::masked(&self.url))
             .field("secret_token", &self.secret_token)
             .field("filter", &self.filter)
+            .field("body", &self.body)
             .field("retry", &self.retry)
             .field("timeout", &self.timeout)
             .field("concurrency", &self.concurrency)
@@ -184,6 +190,20 @@ pub enum Ordering {
 impl Ordering {
     /// Is how a configuration writes them.
     pub const WORDS: &[(&str, Self)] = &[("object", Self::Object), ("strict", Self::Strict), ("none", Self::None)];
+}
+
+/// Says in which form bodies are posted to a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyForm {
+    /// Zoom's bytes, whatever they are.
+    Verbatim,
+    /// Zoom's bytes where JavaScript would write the same; else what it would write, unless a number changes by that.
+    JavaScript,
+}
+
+impl BodyForm {
+    /// Is how a configuration writes them.
+    pub const WORDS: &[(&str, Self)] = &[("verbatim", Self::Verbatim), ("javascript", Self::JavaScript)];
 }
 
 /// Says when failed attempts are repeated.

@@ -5,9 +5,10 @@
 //!                                          tower stack around reqwest: concurrency limit, timeout, one POST
 //! ```
 //!
-//! Everything but `client` is pure. An attempt carries the stored body byte for byte, the event's own
-//! request id, and a timestamp and signature of its own; nothing is remembered from one attempt to
-//! the next, so when to try again is not decided here.
+//! Everything but `client` is pure. An attempt carries the stored body byte for byte, or the form of it
+//! that [`canonical`] gives, the same on every attempt; the event's own request id; and a timestamp and
+//! signature of its own. Nothing is remembered from one attempt to the next, so when to try again is not
+//! decided here.
 
 pub mod canonical;
 pub mod client;

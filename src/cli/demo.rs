@@ -111,6 +111,7 @@ fn config(simulator: &Simulator, handler: &Handler, folder: &Path) -> Config {
             url: handler.url(),
             secret_token: handler.secret().clone(),
             filter: EventFilter::all(),
+            body: Destination::BODY,
             retry: Retry::Steady,
             timeout: Destination::STEADY_TIMEOUT,
             concurrency: Destination::CONCURRENCY,

@@ -11,7 +11,7 @@ use super::check::OFF;
 use super::filter::Pattern;
 use super::quantity::{format_duration, format_size};
 use super::secret::Secret;
-use super::{Config, Destination, Grant, Log, LogFormat, Ordering, Retry, Subscription};
+use super::{BodyForm, Config, Destination, Grant, Log, LogFormat, Ordering, Retry, Subscription};
 
 /// Is the effective configuration in the shape of the file; its TOML form loads again.
 #[derive(Serialize)]
@@ -46,6 +46,7 @@ struct ShownDestination<'a> {
     secret_token: &'static str,
     events: Vec<String>,
     exclude: Vec<String>,
+    body: &'static str,
     retry: ShownRetry,
     timeout: String,
     concurrency: usize,
@@ -141,7 +142,8 @@ fn subscription(subscription: &Subscription) -> ShownSubscription<'_> {
 }
 
 fn destination(destination: &Destination) -> ShownDestination<'_> {
-    let Destination { name, url, secret_token, filter, retry, timeout, concurrency, ordering, ca_file } = destination;
+    let Destination { name, url, secret_token, filter, body, retry, timeout, concurrency, ordering, ca_file } =
+        destination;
     let patterns = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect();
     ShownDestination {
         name,
@@ -149,6 +151,7 @@ fn destination(destination: &Destination) -> ShownDestination<'_> {
         secret_token: mask(secret_token),
         events: patterns(&filter.include),
         exclude: patterns(&filter.exclude),
+        body: word(BodyForm::WORDS, *body),
         retry: match retry {
             Retry::Steady => ShownRetry::Preset("steady"),
             Retry::Zoom => ShownRetry::Preset("zoom"),

@@ -150,6 +150,7 @@ fn environment_alone_is_a_whole_configuration() {
         url: Url::parse("http://localhost:3000/webhook").expect("a URL"),
         secret_token: Secret::new("canary-token"),
         filter: EventFilter::all(),
+        body: Destination::BODY,
         retry: Retry::Steady,
         timeout: Destination::STEADY_TIMEOUT,
         concurrency: Destination::CONCURRENCY,

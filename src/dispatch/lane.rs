@@ -19,6 +19,7 @@ use tower::Service;
 use self::attempt::{Finished, Purpose, attempt, failure};
 use self::retries::{Retries, wait_until};
 use self::voice::Voice;
+use super::body::Herald;
 use super::breaker::{Breaker, Change, Sign};
 use super::key::key;
 use super::order::{Item, Order, Put};
@@ -26,7 +27,7 @@ use super::retry::{Policy, next};
 use super::schedule::{Kind, Slots};
 use super::status::Status;
 use crate::clock::Clock;
-use crate::config::{self, Ordering};
+use crate::config::{self, BodyForm, Ordering};
 use crate::event::EventId;
 use crate::spool::feed::{Feed, Item as Fed};
 use crate::spool::record::{DeadQuery, Pause};
@@ -48,6 +49,7 @@ pub struct Settings<S> {
     policy: Policy,
     rules: StatusRules,
     signer: Signer,
+    body: BodyForm,
     concurrency: usize,
     ordering: Ordering,
     client: S,
@@ -60,6 +62,7 @@ impl<S> Settings<S> {
             policy: Policy::from(&destination.retry),
             rules: StatusRules::from(&destination.retry),
             signer: Signer::new(&destination.secret_token),
+            body: destination.body,
             concurrency: destination.concurrency,
             ordering: destination.ordering,
             client,
@@ -76,6 +79,7 @@ pub struct Lane<S> {
     settings: watch::Receiver<Arc<Settings<S>>>,
     current: Arc<Settings<S>>,
     voice: Voice,
+    bodies: Herald,
     slots: Slots,
     order: Order,
     breaker: Breaker,
@@ -106,6 +110,7 @@ where
             voice.pause(pause);
         }
         let lane = Self {
+            bodies: Herald::new(metrics, &name),
             slots: Slots::new(current.concurrency),
             order: Order::new(current.ordering),
             retries: Retries::new(clock.now()),
@@ -267,8 +272,11 @@ where
     }
 
     async fn finish(&mut self, finished: Finished<S>) -> Result<(), Closed> {
-        let Finished { item, purpose, result, started_at, elapsed, settings } = finished;
+        let Finished { item, purpose, rewritten, result, started_at, elapsed, settings } = finished;
         self.slots.end(item.kind);
+        if let (Some(rewritten), 0) = (rewritten, item.due.attempts) {
+            self.bodies.tell(&self.name, &item.due.event, rewritten);
+        }
         let (now, jitter) = (self.clock.now(), self.clock.jitter());
         let event = item.due.event.id;
         let attempt = item.due.attempts.saturating_add(1);

@@ -77,6 +77,9 @@ pub struct Metrics {
     pub spool_bytes: Gauge,
     /// Attempts by outcome: `delivered`, `retry`, `refused`.
     pub attempts: Family<ByDestinationOutcome, Counter>,
+    /// Events whose body JavaScript would write differently, by what was posted: `canonical`, the form that it would
+    /// write; `unsafe`, Zoom's bytes, because a number would change or JavaScript cannot read them.
+    pub bodies_not_fixed_point: Family<ByDestinationOutcome, Counter>,
     /// Time of an attempt.
     pub attempt_seconds: Seconds,
     /// Events that wait for a destination, retries included.
@@ -115,6 +118,7 @@ impl Metrics {
             spool_writable: Gauge::default(),
             spool_bytes: Gauge::default(),
             attempts: Family::default(),
+            bodies_not_fixed_point: Family::default(),
             attempt_seconds: Family::new_with_constructor(seconds),
             deliveries_pending: Family::default(),
             deliveries_dead: Family::default(),
@@ -144,6 +148,8 @@ impl Metrics {
         r.register("spool_writable", "1 while the spool takes events", self.spool_writable.clone());
         r.register("spool_bytes", "Bytes of the spool in use", self.spool_bytes.clone());
         r.register("attempts", "Delivery attempts by outcome", self.attempts.clone());
+        let bodies = self.bodies_not_fixed_point.clone();
+        r.register("bodies_not_fixed_point", "Events whose body JavaScript would write differently", bodies);
         r.register("attempt_seconds", "Time of a delivery attempt", self.attempt_seconds.clone());
         r.register("deliveries_pending", "Events that wait for a destination", self.deliveries_pending.clone());
         r.register("breaker_open", "1 while the breaker is open", self.breaker_open.clone());

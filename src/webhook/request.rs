@@ -1,4 +1,4 @@
-//! The request of one attempt: Zoom's headers, and the stored body byte for byte.
+//! The request of one attempt: Zoom's headers, and a body.
 //!
 //! Names and values are as captured from Zoom's own deliveries. Not set here: `host` and
 //! `content-length`, which the client writes from the URL and the body.
@@ -35,9 +35,10 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Makes an attempt to deliver `event`, with timestamp and signature of `now`.
-    pub fn new(event: &Event, signer: &Signer, now: Timestamp) -> Self {
-        Self::signed(event.body.clone(), event.request_id, signer, now)
+    /// Makes an attempt to deliver `event` as `body`, its own or [another form](super::canonical) of it, with timestamp
+    /// and signature of `now`.
+    pub fn new(event: &Event, body: Bytes, signer: &Signer, now: Timestamp) -> Self {
+        Self::signed(body, event.request_id, signer, now)
     }
 
     /// Makes an attempt to send any body under any request id.
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn headers_are_those_captured_from_zoom() {
-        let outgoing = Outgoing::new(&event(), &signer(), at(1_785_368_934));
+        let outgoing = Outgoing::new(&event(), event().body, &signer(), at(1_785_368_934));
         let headers: Vec<_> =
             outgoing.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
         assert_eq!(
@@ -103,8 +104,8 @@ mod tests {
     #[test]
     fn attempts_differ_in_timestamp_and_signature_only() {
         let (first, second) = (
-            Outgoing::new(&event(), &signer(), at(1_785_368_934)),
-            Outgoing::new(&event(), &signer(), at(1_785_368_939)),
+            Outgoing::new(&event(), event().body, &signer(), at(1_785_368_934)),
+            Outgoing::new(&event(), event().body, &signer(), at(1_785_368_939)),
         );
         assert_eq!(first.body, second.body);
         let different: Vec<_> = first
@@ -119,12 +120,12 @@ mod tests {
     #[test]
     fn body_is_shared_not_copied() {
         let event = event();
-        assert_eq!(Outgoing::new(&event, &signer(), at(0)).body.as_ptr(), event.body.as_ptr());
+        assert_eq!(Outgoing::new(&event, event.body.clone(), &signer(), at(0)).body.as_ptr(), event.body.as_ptr());
     }
 
     #[test]
     fn debug_shows_neither_payload_nor_signature() {
-        let shown = format!("{:?}", Outgoing::new(&event(), &signer(), at(1_785_368_934)));
+        let shown = format!("{:?}", Outgoing::new(&event(), event().body, &signer(), at(1_785_368_934)));
         assert!(!shown.contains("Standup") && !shown.contains("v0="), "{shown}");
     }
 

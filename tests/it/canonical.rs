@@ -5,6 +5,7 @@ mod documents;
 use zoomhook::webhook::canonical::{DEEPEST, Form, Unsafe};
 
 use self::documents::Documents;
+use crate::lab::{Lab, corpus};
 use crate::node::{Answer, Node};
 
 const DOCUMENTS: u64 = 25_000;
@@ -30,4 +31,38 @@ fn forms_agree_with_a_real_javascript_engine() {
         seen[kind] += 1;
     }
     assert!(seen.iter().all(|count| *count >= 1000), "too few of a kind: {seen:?}");
+}
+
+#[tokio::test]
+async fn whole_corpus_is_posted_in_a_form_that_verifies_over_the_bytes_and_over_what_javascript_makes_of_them() {
+    let Some(node) = Node::start() else { return };
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.live_bridge().await;
+    let corpus = corpus();
+    lab.zoom.push_all(&corpus).await;
+    let handler = lab.handler("crm");
+    // It has checked each signature over the bytes that came.
+    handler.has_taken(corpus.len()).await;
+    let posted: Vec<Vec<u8>> = handler.taken().into_keys().map(Vec::from).collect();
+    let [mut changed, mut kept] = [0, 0];
+    for (body, answer) in posted.iter().zip(node.ask(&posted)) {
+        match answer {
+            Answer::Same(result) => {
+                assert!(&result == body, "refused over JSON.stringify: {}", String::from_utf8_lossy(body));
+                changed += usize::from(!corpus.iter().any(|given| given.as_bytes() == body));
+            }
+            Answer::Changed(_) | Answer::Fails => {
+                assert!(corpus.iter().any(|given| given.as_bytes() == body), "neither Zoom's bytes nor JavaScript's");
+                kept += 1;
+            }
+        }
+    }
+    assert!(changed >= 15 && kept >= 3, "{changed} changed, {kept} kept");
+    let count = |outcome, count| {
+        format!("zoomhook_bodies_not_fixed_point_total{{destination=\"crm\",outcome=\"{outcome}\"}} {count}\n")
+    };
+    bridge.until("/metrics", |_, text| text.contains(&count("canonical", changed))).await;
+    bridge.until("/metrics", |_, text| text.contains(&count("unsafe", kept))).await;
+    let log = bridge.stop().await;
+    assert_eq!(log.matches("posted as it came").count(), 1, "all of them are of one type");
 }

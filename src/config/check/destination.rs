@@ -8,7 +8,7 @@ use crate::config::address::Protocol;
 use crate::config::cursor::Cursor;
 use crate::config::entry::Entry;
 use crate::config::filter::{EventFilter, Pattern};
-use crate::config::{Destination, Ordering, Retry};
+use crate::config::{BodyForm, Destination, Ordering, Retry};
 
 /// The shortest time in which a handler can be expected to answer, and to be asked again.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -33,6 +33,7 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
     let url = cursor.require("url", "the URL of the handler").and_then(|entry| super::url(entry, Protocol::Http));
     let secret_token = cursor.require("secret_token", "the secret token that signs requests").and_then(Entry::secret);
     let filter = filter(&mut cursor);
+    let body = cursor.take("body").and_then(|entry| entry.choice(BodyForm::WORDS));
     let retry = match cursor.take("retry") {
         None => Some(Retry::Steady),
         Some(entry) => retry(entry),
@@ -61,6 +62,7 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
         url: url?,
         secret_token: secret_token?,
         filter: filter?,
+        body: body.unwrap_or(Destination::BODY),
         retry,
         timeout: timeout.unwrap_or(default_timeout),
         concurrency: concurrency.unwrap_or(Destination::CONCURRENCY),

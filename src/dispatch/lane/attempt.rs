@@ -10,6 +10,7 @@ use tower::{Service, ServiceExt as _};
 
 use super::Settings;
 use crate::clock::Clock;
+use crate::dispatch::body;
 use crate::dispatch::order::Item;
 use crate::spool::settlement::FailedAttempt;
 use crate::webhook::request::Outgoing;
@@ -28,6 +29,8 @@ pub(super) enum Purpose {
 pub(super) struct Finished<S> {
     pub(super) item: Item,
     pub(super) purpose: Purpose,
+    /// How the body was posted, if JavaScript would write it differently.
+    pub(super) rewritten: Option<body::Change>,
     pub(super) result: Result<Answer, SendError>,
     pub(super) started_at: Timestamp,
     pub(super) elapsed: Duration,
@@ -42,10 +45,15 @@ where
 {
     let started_at = clock.now();
     let started = clock.instant();
-    let outgoing = Outgoing::new(&item.due.event, &settings.signer, started_at);
-    let sent = AssertUnwindSafe(settings.client.clone().oneshot(outgoing)).catch_unwind().await;
+    let mut rewritten = None;
+    let attempt = async {
+        let posted;
+        (posted, rewritten) = body::posted(&item.due.event.body, settings.body);
+        settings.client.clone().oneshot(Outgoing::new(&item.due.event, posted, &settings.signer, started_at)).await
+    };
+    let sent = AssertUnwindSafe(attempt).catch_unwind().await;
     let result = sent.unwrap_or_else(|_| Err(SendError::Own("the attempt panicked".to_owned())));
-    Finished { item, purpose, result, started_at, elapsed: started.elapsed(), settings }
+    Finished { item, purpose, rewritten, result, started_at, elapsed: started.elapsed(), settings }
 }
 
 /// Returns what is kept of an attempt that failed.

@@ -485,6 +485,7 @@ where
         url: "http://127.0.0.1:1/".parse().expect("a url"),
         secret_token: Secret::new("bridge-test-secret"),
         filter: EventFilter::all(),
+        body: config::Destination::BODY,
         retry,
         timeout: config::Destination::STEADY_TIMEOUT,
         concurrency,

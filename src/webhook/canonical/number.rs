@@ -1,5 +1,6 @@
 //! Numbers: `Number::toString` of ECMAScript, and whether what it writes has the value that it was given.
 
+use std::fmt;
 use std::io::Write as _;
 
 use smallvec::SmallVec;
@@ -35,6 +36,9 @@ pub(super) fn is_plain(literal: &[u8]) -> bool {
 }
 
 /// Writes a number as JavaScript does; `None` when that has another value, or is `null`.
+///
+/// ECMAScript asks for the fewest digits that name the double, of those for the nearest to it, and of two that are as
+/// near for the even one. Rust finds how many, but rounds a tie up; with the number of digits given it rounds to even.
 pub(super) fn spell(literal: &[u8]) -> Option<Text> {
     let literal = str::from_utf8(literal).ok()?;
     let Some(given) = Decimal::of(literal) else { return Some(Text::from_slice(b"0")) };
@@ -42,13 +46,17 @@ pub(super) fn spell(literal: &[u8]) -> Option<Text> {
     if !double.is_finite() {
         return None;
     }
-    // Rust, too, writes the fewest digits that name the double, and of those the nearest to it.
-    let mut buffer = [0; 32];
+    let fewest = Decimal::of(formatted(&mut [0; 32], format_args!("{double:e}")))?.digits.len();
+    let written = Decimal::of(formatted(&mut [0; 32], format_args!("{double:.*e}", fewest - 1)))?;
+    (written == given).then(|| written.layout())
+}
+
+/// Formats a double in scientific notation without allocating.
+fn formatted<'a>(buffer: &'a mut [u8; 32], number: fmt::Arguments<'_>) -> &'a str {
     let mut rest = &mut buffer[..];
-    write!(rest, "{double:e}").expect("at most 17 digits, two signs, a point and an exponent of three");
+    rest.write_fmt(number).expect("17 digits, two signs, a point and an exponent of three digits fit");
     let length = 32 - rest.len();
-    let shortest = Decimal::of(str::from_utf8(&buffer[..length]).ok()?)?;
-    (shortest == given).then(|| shortest.layout())
+    str::from_utf8(&buffer[..length]).expect("they are ASCII")
 }
 
 /// Is an exact decimal other than zero: `0.digits` times ten to the power of `point`.

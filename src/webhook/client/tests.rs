@@ -70,7 +70,7 @@ async fn every_event_body_arrives_byte_for_byte_and_signed() {
             received_at: Timestamp::UNIX_EPOCH,
             body: body.clone().into(),
         };
-        client.clone().oneshot(Outgoing::new(&event, &signer(), now())).await.expect("an answer");
+        client.clone().oneshot(Outgoing::new(&event, event.body.clone(), &signer(), now())).await.expect("an answer");
         let request = handler.requests.recv().await.expect("a request").bytes;
         assert!(split(&request).1 == body, "{}", path.display());
         let signature = header(&request, SIGNATURE);
@@ -433,6 +433,7 @@ fn destination(url: &str) -> Destination {
         url: url.parse().expect("a URL"),
         secret_token: Secret::new("bridge-test-secret"),
         filter: EventFilter::all(),
+        body: Destination::BODY,
         retry: Retry::Steady,
         timeout: Destination::STEADY_TIMEOUT,
         concurrency: Destination::CONCURRENCY,

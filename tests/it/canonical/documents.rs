@@ -63,7 +63,10 @@ const PIECES: [&str; 33] = [
 ];
 const PLAIN: usize = 13;
 
-const NUMBERS: [&str; 24] = [
+const NUMBERS: [&str; 27] = [
+    "1966708224415498.2",
+    "1966708224415498.25",
+    "1966708224415498.3",
     "0",
     "-0",
     "-0.0",

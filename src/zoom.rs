@@ -14,7 +14,7 @@
 //! - Nothing that Zoom sends is dropped: what cannot be understood is stored and parked.
 //! - The token stands in the URL of the socket, so that no error of a library is shown as it comes.
 
-pub(crate) mod message;
+pub mod message;
 pub(crate) mod reconnect;
 pub(crate) mod session;
 pub mod socket;

@@ -15,11 +15,14 @@ use serde_json::value::RawValue;
 
 /// Is what a frame says.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Message {
+pub enum Message {
     /// `build_connection` with success: Zoom takes the socket.
     Accepted,
     /// `build_connection` without success, and Zoom's words for it.
-    Refused { words: Box<str> },
+    Refused {
+        /// Its `content`.
+        words: Box<str>,
+    },
     /// A heartbeat was answered.
     HeartbeatAnswered,
     /// A heartbeat was answered with `"success":false`.
@@ -32,15 +35,15 @@ pub(crate) enum Message {
 
 /// Is the body of an event and what could be read in it.
 #[derive(PartialEq)]
-pub(crate) struct Content {
+pub struct Content {
     /// The `event` field; empty when there is none.
-    pub(crate) kind: Box<str>,
+    pub kind: Box<str>,
     /// The `event_ts` field, in milliseconds since 1970.
-    pub(crate) event_ts: Option<i64>,
+    pub event_ts: Option<i64>,
     /// The webhook body as Zoom wrote it; when parked, as much as could be unwrapped.
-    pub(crate) body: Bytes,
+    pub body: Bytes,
     /// Why this cannot be delivered, when it cannot.
-    pub(crate) parked: Option<&'static str>,
+    pub parked: Option<&'static str>,
 }
 
 // Payloads must not reach a log by way of `{:?}`.
@@ -55,7 +58,7 @@ impl fmt::Debug for Content {
 }
 
 /// Reads one frame; total, whatever the bytes are.
-pub(crate) fn parse(frame: &[u8]) -> Message {
+pub fn parse(frame: &[u8]) -> Message {
     let parked = |why| Message::Event(Content::parked(frame, why));
     let Ok(text) = str::from_utf8(frame) else { return parked("frame is not text") };
     let Ok([module, success, content]) = lift(text, ["module", "success", "content"]) else {

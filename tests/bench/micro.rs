@@ -1,0 +1,74 @@
+//! What each event costs before it is sent: `cargo bench --bench micro`.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use zoomhook::config::secret::Secret;
+use zoomhook::event::Digest;
+use zoomhook::webhook::canonical::Form;
+use zoomhook::webhook::signature::Signer;
+use zoomhook::zoom::message;
+
+/// A body as events are in the median, and one of 1.5 kB with escapes, decimals and texts that are not ASCII.
+const SMALL: &str = include_str!("../../fixtures/events/meeting/meeting.started.json");
+
+fn large() -> String {
+    let participant = r#"{"user_id":"16778240","user_name":"Jörg Müller — 週次 🚀","participant_uuid":"55555AAAiAAAAAiAiAiiAii","email":"joerg@example.com","registrant_id":"abcdefghij0-klmnopq23456","note":"a \"quoted\" word\nand a line","join_time":"2026-07-30T09:00:00Z","score":0.25,"ids":[1,2,3],"flags":{"host":true,"muted":false,"role":null}}"#;
+    format!(
+        r#"{{"event":"meeting.participant_data","payload":{{"account_id":"AAAAAABBBBBB","object":{{"id":"86084701483","uuid":"de+IDqR9/NA/J1==","participants":[{}]}}}},"event_ts":1785369357392}}"#,
+        [participant; 4].join(",")
+    )
+}
+
+fn bodies() -> [(&'static str, String); 2] {
+    let large = large();
+    assert!((1400..1700).contains(&large.len()), "{} bytes", large.len());
+    [("small", SMALL.to_owned()), ("1.5 kB", large)]
+}
+
+fn canonical(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("canonical");
+    for (name, body) in bodies() {
+        assert_eq!(Form::of(body.as_bytes()), Form::Fixed);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(BenchmarkId::new("fixed", name), |bencher| {
+            bencher.iter(|| Form::of(black_box(body.as_bytes())));
+        });
+        let spaced = body.replace("\":", "\": ");
+        group.bench_function(BenchmarkId::new("rewritten", name), |bencher| {
+            bencher.iter(|| Form::of(black_box(spaced.as_bytes())));
+        });
+    }
+}
+
+fn frame(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("frame");
+    for (name, body) in bodies() {
+        let content = serde_json::to_string(&body).expect("a string");
+        let frame = format!(r#"{{"module":"message","content":{content},"header":{{}}}}"#);
+        group.throughput(Throughput::Bytes(frame.len() as u64));
+        group.bench_function(name, |bencher| bencher.iter(|| message::parse(black_box(frame.as_bytes()))));
+    }
+}
+
+fn digest(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("digest");
+    for (name, body) in bodies() {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |bencher| bencher.iter(|| Digest::of(black_box(body.as_bytes()))));
+    }
+}
+
+fn signature(criterion: &mut Criterion) {
+    let signer = Signer::new(&Secret::new("bridge-test-secret"));
+    let mut group = criterion.benchmark_group("signature");
+    for (name, body) in bodies() {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| signer.sign(black_box("1785368934"), black_box(body.as_bytes())));
+        });
+    }
+}
+
+criterion_group!(micro, canonical, frame, digest, signature);
+criterion_main!(micro);

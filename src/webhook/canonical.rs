@@ -13,8 +13,8 @@
 //! (which becomes `null`) and `0.1000000000000000055` (which becomes `0.1`) are changes, and `5.0` and `-0` are none.
 //! That holds for a number in a member that a later one of the same key hides, too.
 //!
-//! One pass, without recursion. Nothing is allocated for a body that is a fixed point, unless it is nested deeper or
-//! has more keys than any of Zoom's.
+//! One pass, without recursion. A fixed point is recognised without allocating, as long as it is nested at most 32 deep
+//! and the objects that are open at one time have at most 64 keys.
 
 mod members;
 mod number;
@@ -104,13 +104,13 @@ enum Open {
     },
 }
 
-/// Says what comes after the end of a value, or within a container.
+/// Says what is to be read next.
 enum Next {
     /// A value.
     Value,
-    /// Nothing: the container ends as well.
-    Closed,
-    /// Nothing: the document ends.
+    /// What follows a value that has ended.
+    AfterValue,
+    /// Nothing.
     End,
 }
 
@@ -118,7 +118,7 @@ impl Reader<'_> {
     fn read(mut self) -> Result<Form, Unsafe> {
         loop {
             let mut next = self.value()?;
-            while let Next::Closed = next {
+            while let Next::AfterValue = next {
                 next = self.after_value()?;
             }
             if let Next::End = next {
@@ -152,7 +152,7 @@ impl Reader<'_> {
             b'-' | b'0'..=b'9' => self.number()?,
             _ => return Err(Unsafe::NotJson),
         }
-        Ok(Next::Closed)
+        Ok(Next::AfterValue)
     }
 
     /// Reads what follows a value: a comma, the end of the container around it, or of the document.
@@ -195,7 +195,7 @@ impl Reader<'_> {
     fn leave(&mut self) -> Next {
         self.open.pop();
         self.keep(1);
-        Next::Closed
+        Next::AfterValue
     }
 
     fn key(&mut self) -> Result<(), Unsafe> {

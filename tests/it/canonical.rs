@@ -65,4 +65,9 @@ async fn whole_corpus_is_posted_in_a_form_that_verifies_over_the_bytes_and_over_
     bridge.until("/metrics", |_, text| text.contains(&count("unsafe", kept))).await;
     let log = bridge.stop().await;
     assert_eq!(log.matches("posted as it came").count(), 1, "all of them are of one type");
+    let mut view = lab.view();
+    for row in lab.rows() {
+        let stored = view.event(row.id).expect("readable").expect("stored").body;
+        assert!(corpus.iter().any(|given| given.as_bytes() == stored), "the spool keeps what Zoom wrote");
+    }
 }

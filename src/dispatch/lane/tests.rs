@@ -56,6 +56,17 @@ async fn failed_event_comes_again_with_the_same_body_and_request_id_when_it_is_d
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_attempt_carries_the_same_form_of_the_body() {
+    let answer = |post: Post| async move { if post.nth < 3 { status(503) } else { status(200) } };
+    let bench = Bench::start(Retry::Steady, 4, answer).await;
+    bench.append("{\"a\": 5.0}").await;
+    bench.all_settled(1).await;
+    let bodies: Vec<_> = bench.seen().into_iter().map(|post| post.body).collect();
+    assert_eq!(bodies, ["{\"a\":5}"; 3]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn refused_event_becomes_a_dead_letter_with_its_cause_and_can_be_replayed() {
     let mended = Arc::new(AtomicUsize::new(404));
     let answer = Arc::clone(&mended);

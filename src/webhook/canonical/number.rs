@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::ops::RangeInclusive;
 
 use smallvec::SmallVec;
 
-/// Up to so many digits make an integer that a double holds and JavaScript writes in full.
-const ALWAYS_EXACT: usize = 15;
+/// No two decimals of up to so many digits are the same double (`DBL_DIG` of C): the shortest one that JavaScript
+/// finds for the double is the one that was given.
+const ALWAYS_KEPT: usize = 15;
+/// Where that holds: between the powers of ten at which doubles lose digits and at which they end.
+const NORMAL: RangeInclusive<i64> = -300..=300;
 
 /// Is a short text; 26 characters are the most that JavaScript writes for a number.
 type Text = SmallVec<[u8; 32]>;
@@ -32,7 +36,7 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
 /// Tells whether a number is one of those that need no second look: a short integer.
 pub(super) fn is_plain(literal: &[u8]) -> bool {
     let digits = literal.strip_prefix(b"-").unwrap_or(literal);
-    literal != b"-0" && digits.len() <= ALWAYS_EXACT && digits.iter().all(u8::is_ascii_digit)
+    literal != b"-0" && digits.len() <= ALWAYS_KEPT && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Writes a number as JavaScript does; `None` when that has another value, or is `null`.
@@ -42,6 +46,9 @@ pub(super) fn is_plain(literal: &[u8]) -> bool {
 pub(super) fn spell(literal: &[u8]) -> Option<Text> {
     let literal = str::from_utf8(literal).ok()?;
     let Some(given) = Decimal::of(literal) else { return Some(Text::from_slice(b"0")) };
+    if given.digits.len() <= ALWAYS_KEPT && NORMAL.contains(&given.point) {
+        return Some(given.layout());
+    }
     let double: f64 = literal.parse().ok()?;
     if !double.is_finite() {
         return None;

@@ -1,11 +1,13 @@
 //! TLS towards Zoom and towards handlers: rustls, the system's roots, and extra certificates on request.
 
+use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 /// Says why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +61,52 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     Ok(())
 }
 
+/// Says in words why a peer's certificate was not accepted, when that is what an error comes from.
+pub(crate) fn distrust(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut cause = Some(error);
+    while let Some(link) = cause {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = link.downcast_ref() {
+            return words(reason);
+        }
+        // An I/O error hides what it was made of from the chain of sources.
+        let inside = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| link.source());
+    }
+    None
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest are of no use to an operator, and more will come")]
+fn words(reason: &CertificateError) -> Option<&'static str> {
+    match reason {
+        CertificateError::UnknownIssuer => {
+            Some("its certificate is of an authority that this machine does not know; name its file in ca_file")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            Some("its certificate has expired, or the clock of this machine is wrong")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Some("its certificate is not valid yet, or the clock of this machine is wrong")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Some("its certificate is for another name")
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn certificate_that_is_not_accepted_is_explained_from_within_io_errors() {
+        let wrapped = |reason| io::Error::other(io::Error::other(rustls::Error::InvalidCertificate(reason)));
+        let words = distrust(&wrapped(CertificateError::UnknownIssuer)).unwrap_or_default();
+        assert!(words.contains("certificate") && words.contains("ca_file"), "{words}");
+        assert_eq!(distrust(&wrapped(CertificateError::NotValidForName)), Some("its certificate is for another name"));
+        assert_eq!(distrust(&wrapped(CertificateError::BadSignature)), None);
+        assert_eq!(distrust(&io::Error::other("reset")), None);
+    }
 
     #[test]
     fn missing_ca_file_is_named() {

@@ -24,6 +24,7 @@ use super::session::Fault;
 use super::{throttled_until, time_until, wire};
 use crate::clock::Clock;
 use crate::config::secret::Secret;
+use crate::tls;
 
 /// A name can have several addresses, of which the first may lead nowhere: a broken IPv6 route is common.
 const ADDRESS_DEADLINE: Duration = Duration::from_secs(4);
@@ -100,7 +101,10 @@ async fn encrypt(target: &Target, tcp: TcpStream) -> Result<TlsStream<TcpStream>
     let name = target.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let name = ServerName::try_from(name).map_err(|_| hiccup(format!("{host} is no name for tls")))?;
     let connector = TlsConnector::from(Arc::clone(&target.tls));
-    connector.connect(name, tcp).await.map_err(|error| hiccup(format!("no tls with {host}: {error}")))
+    connector.connect(name, tcp).await.map_err(|error| match tls::distrust(&error) {
+        Some(words) => hiccup(format!("no tls with {host}: {words}")),
+        None => hiccup(format!("no tls with {host}: {error}")),
+    })
 }
 
 /// Says what an upgrade that failed means.

@@ -198,6 +198,8 @@ impl Endpoint {
         let host = self.host();
         let reason = if error.is_timeout() {
             format!("no token from {host} within {} s", TIMEOUT.as_secs())
+        } else if let Some(words) = tls::distrust(error) {
+            format!("no token from {host}: {words}")
         } else {
             // The innermost cause is what helps, and the outermost text would show the URL.
             let mut cause = error.source();

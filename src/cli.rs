@@ -91,7 +91,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Check(args) => return Ok(check::run(&args, out, err).await?),
         Command::Config(args) => return Ok(config::run(&args, out, err)?),
         Command::Demo(args) => demo::run(args, interrupted()?).await?,
-        Command::Simulate(args) => simulate::run(args, interrupted()?).await?,
+        Command::Simulate(args) => return Ok(simulate::run(args, interrupted()?).await?),
         Command::Status(args) => status::run(&args).await?,
         Command::Events(command) => events::run(&command)?,
         Command::Dead(command) => dead::run(&command).await?,

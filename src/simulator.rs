@@ -3,13 +3,16 @@
 //! ```text
 //! POST /oauth/token ──token──▶ tokens ◀──is it good?──┐
 //! GET /ws ──────────socket──▶ 101, first frame ───────┴──seat──▶ hub ◀──push── traffic, tests, /_control/events
-//! POST /_control/... ───────▶ faults (watched by every socket)
+//! POST /_control/..., drills ▶ faults (watched by every socket), rate, drops
 //! ```
 //!
 //! It behaves as captured from Zoom: the upgrade always succeeds and the first frame decides; a newer socket of a
 //! subscription evicts the older one; what happens while no socket is live is never sent. [`Faults`] make it misbehave
-//! and can be changed while it runs. Everything that clients do is kept in a log that tests can wait for.
+//! and can be changed while it runs, by hand or by the timed steps of a [`drill`]. Everything that clients do is kept in
+//! a log that tests can wait for.
 
+pub mod certificate;
+pub mod drill;
 pub mod fault;
 pub mod handler;
 pub mod log;
@@ -17,6 +20,8 @@ pub mod traffic;
 
 mod control;
 mod dice;
+mod door;
+mod flow;
 mod frame;
 mod hub;
 mod journal;
@@ -28,10 +33,12 @@ mod token;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -39,9 +46,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use self::fault::{Cut, Faults};
+use self::certificate::{CertificateError, Identity};
+use self::door::Rooms;
+use self::fault::{Cut, Faults, FlowFault};
+use self::flow::Flow;
 use self::hub::{Batch, Hub};
-use self::log::{Counts, Entry, Happening, Log};
+use self::log::{Account, Counts, Entry, Happening, Log};
 use self::token::Tokens;
 use self::traffic::Traffic;
 use crate::clock::Clock;
@@ -68,6 +78,18 @@ pub struct Options {
     pub traffic: Option<Traffic>,
     /// Faults that are on from the start.
     pub faults: Faults,
+    /// What clients speak.
+    pub transport: Transport,
+}
+
+/// Says whether connections are encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// `http` and `ws`.
+    #[default]
+    Plain,
+    /// `https` and `wss`, with a certificate of an authority that is made at the start.
+    Tls,
 }
 
 impl Default for Options {
@@ -83,6 +105,7 @@ impl Default for Options {
             seed: 1,
             traffic: None,
             faults: Faults::default(),
+            transport: Transport::Plain,
         }
     }
 }
@@ -101,6 +124,9 @@ pub enum BindError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// There is no certificate to show.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 /// Is a handle on one simulator; clones are handles on the same one.
@@ -114,7 +140,14 @@ struct Inner {
     clock: Clock,
     tokens: Mutex<Tokens>,
     hub: Hub,
+    identity: Option<Identity>,
+    flow: Flow,
     faults: watch::Sender<Faults>,
+    rate: watch::Sender<f64>,
+    /// Whether any client has come, whatever was made of it.
+    knocked: watch::Sender<bool>,
+    /// Refusals in turn so far.
+    refusals: AtomicUsize,
     log: Log,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -124,16 +157,25 @@ impl Simulator {
     /// Opens the port. Connections wait until [`Simulator::run`] accepts them.
     ///
     /// # Errors
-    /// When the address is not loopback or cannot be listened on.
+    /// When the address is not loopback or cannot be listened on, or no certificate can be made.
     pub async fn bind(options: Options) -> Result<Self, BindError> {
         let (listener, addr) = listen(options.listen).await?;
+        let identity = match options.transport {
+            Transport::Plain => None,
+            Transport::Tls => Some(Identity::make()?),
+        };
         let clock = Clock::system();
         Ok(Self(Arc::new(Inner {
             listener,
             addr,
             tokens: Mutex::new(Tokens::new(options.seed)),
             hub: Hub::default(),
+            identity,
+            flow: Flow::default(),
             faults: watch::Sender::new(options.faults.clone()),
+            rate: watch::Sender::new(options.traffic.as_ref().map_or(0.0, |traffic| traffic.rate)),
+            knocked: watch::Sender::new(false),
+            refusals: AtomicUsize::new(0),
             log: Log::new(clock.clone()),
             clock,
             options,
@@ -146,25 +188,31 @@ impl Simulator {
     pub async fn run(&self, token: CancellationToken) {
         let stop = self.0.stop.clone();
         let _stopped_when_dropped = stop.clone().drop_guard();
-        let router = Router::new()
+        let zoom = Router::new()
             .route("/oauth/token", post(token::answer))
             .route("/ws", get(socket::upgrade))
-            .merge(control::router())
-            .with_state(self.clone());
+            .layer(from_fn_with_state(self.clone(), door::knock));
+        let rooms = Rooms {
+            all: zoom.merge(control::router()).with_state(self.clone()),
+            control: control::router().fallback(control::plain_text).with_state(self.clone()),
+        };
+        let enter = |tcp| door::enter(self.clone(), rooms.clone(), tcp);
         let traffic = async {
-            if let Some(traffic) = self.0.options.traffic {
+            if let Some(traffic) = self.0.options.traffic.clone() {
                 traffic::pump(self, traffic, self.0.options.seed).await;
             }
             std::future::pending::<()>().await;
         };
         tokio::select! {
             () = token.cancelled() => {}
-            () = server::serve(&self.0.listener, &router, &stop) => {}
+            () = server::serve(&self.0.listener, enter, &stop) => {}
+            () = flow::run(self) => {}
             () = traffic => {}
         }
         stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.0.log.missed(self.0.flow.give_up());
     }
 
     /// Returns the address that it listens on.
@@ -177,14 +225,27 @@ impl Simulator {
         &self.0.options
     }
 
+    /// Returns the certificate that clients must trust, in PEM form, when connections are encrypted.
+    pub fn authority(&self) -> Option<&str> {
+        self.0.identity.as_ref().map(|identity| identity.authority.as_str())
+    }
+
     /// Returns the URL of the token endpoint.
     pub fn token_url(&self) -> Url {
-        self.url("http", "/oauth/token")
+        let scheme = match self.0.options.transport {
+            Transport::Plain => "http",
+            Transport::Tls => "https",
+        };
+        self.url(scheme, "/oauth/token")
     }
 
     /// Returns the URL of a subscription's socket, without a token, as Zoom's Marketplace shows it.
     pub fn ws_url(&self, subscription: &str) -> Url {
-        let mut url = self.url("ws", "/ws");
+        let scheme = match self.0.options.transport {
+            Transport::Plain => "ws",
+            Transport::Tls => "wss",
+        };
+        let mut url = self.url(scheme, "/ws");
         url.query_pairs_mut().append_pair("subscriptionId", subscription);
         url
     }
@@ -196,7 +257,7 @@ impl Simulator {
 
     /// Sends an event to the live sockets of every subscription and says how many took it.
     ///
-    /// Waits while a client reads more slowly than events come.
+    /// Waits while a client reads more slowly than events come. A fault that holds events back makes it none.
     pub async fn push(&self, body: &str) -> usize {
         self.send(None, &[body]).await
     }
@@ -211,7 +272,24 @@ impl Simulator {
         self.send(None, bodies).await
     }
 
+    /// Sends events, or holds them back when a fault says so.
     async fn send<T: AsRef<str>>(&self, subscription: Option<&str>, bodies: &[T]) -> usize {
+        let flow = self.0.faults.borrow().flow;
+        match flow {
+            None => return self.deliver(subscription, bodies).await,
+            Some(FlowFault::Withheld) => self.0.log.missed(bodies.len() as u64),
+            Some(fault) => {
+                self.0.flow.hold(fault, subscription, bodies, self.0.clock.instant());
+                // The fault may have gone since it was read, and with it what would let these go.
+                if self.0.faults.borrow().flow != flow {
+                    self.0.flow.release(self.0.clock.instant());
+                }
+            }
+        }
+        0
+    }
+
+    async fn deliver<T: AsRef<str>>(&self, subscription: Option<&str>, bodies: &[T]) -> usize {
         let mut messages = Vec::with_capacity(bodies.len());
         let frames = self.0.faults.borrow().frames.clone();
         bodies.iter().for_each(|body| frame::event(body.as_ref(), &frames, &mut messages));
@@ -228,16 +306,28 @@ impl Simulator {
         self.0.faults.borrow().clone()
     }
 
-    /// Replaces the faults, for live sockets too.
+    /// Replaces the faults, for live sockets too. Events that a fault held back go out when that one goes.
     pub fn set_faults(&self, faults: Faults) {
-        let on = faults.texts();
-        self.0.faults.send_replace(faults);
+        let (on, flow) = (faults.texts(), faults.flow);
+        if self.0.faults.send_replace(faults).flow != flow {
+            self.0.flow.release(self.0.clock.instant());
+        }
         self.0.log.write(Happening::Faults { on });
+    }
+
+    /// Changes the rate of the events that come by themselves, if any do; 0 makes them pause.
+    pub fn set_rate(&self, rate: f64) {
+        self.0.rate.send_replace(rate);
     }
 
     /// Ends every live socket and says how many there were.
     pub fn drop_sockets(&self, cut: Cut) -> usize {
-        self.0.hub.end_all(cut)
+        self.0.hub.end(None, cut)
+    }
+
+    /// Ends the live sockets of one subscription and says how many there were.
+    pub fn drop_sockets_of(&self, subscription: &str, cut: Cut) -> usize {
+        self.0.hub.end(Some(subscription), cut)
     }
 
     /// Returns the entries of the log from number `from` on, as far as they are kept, and the number of the next one.
@@ -250,6 +340,11 @@ impl Simulator {
         self.0.log.beyond(from).await;
     }
 
+    /// Returns what clients did since the start, added up.
+    pub fn account(&self) -> Account {
+        self.0.log.account()
+    }
+
     /// Returns what was counted since the start.
     pub fn counts(&self) -> Counts {
         *self.0.log.counts().borrow()
@@ -259,6 +354,12 @@ impl Simulator {
     pub async fn wait_for(&self, reached: impl FnMut(&Counts) -> bool) -> Counts {
         let mut counts = self.0.log.counts();
         *counts.wait_for(reached).await.expect("the sender is in self")
+    }
+
+    /// Waits until the first client comes.
+    async fn knocked(&self) {
+        let mut knocked = self.0.knocked.subscribe();
+        knocked.wait_for(|knocked| *knocked).await.expect("the sender is in self");
     }
 
     fn tokens(&self) -> MutexGuard<'_, Tokens> {

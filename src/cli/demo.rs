@@ -3,7 +3,7 @@
 mod screen;
 mod stage;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -19,6 +19,7 @@ use crate::config::filter::EventFilter;
 use crate::config::{Admin, Config, Destination, Grant, Log, LogFormat, Ordering, Retry, Spool, Subscription};
 use crate::simulator::handler::{self, Handler};
 use crate::simulator::{self, Simulator};
+use crate::spool::open_view;
 
 /// Shows the bridge at work: a simulated Zoom, zoomhook and a sample handler, all on this machine.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -26,7 +27,7 @@ pub struct Args {
     /// Events per second.
     #[arg(long, value_name = "N", default_value = "1", value_parser = rate)]
     rate: f64,
-    /// Ends by itself after so many seconds; otherwise Ctrl-C ends it.
+    /// Ends by itself after so many seconds, with the faults earlier where these are few; otherwise Ctrl-C ends it.
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
 }
@@ -46,7 +47,7 @@ pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
     let simulator = Simulator::bind(simulator::Options { seed, ..Default::default() }).await?;
     let handler = Handler::bind(handler::Options::default()).await?;
     let folder = Folder::create(&clock)?;
-    let app = App::bind(config(&simulator, &handler, folder.path())).await.context("cannot start the bridge")?;
+    let app = App::bind(config(&simulator, &handler, folder.spool())).await.context("cannot start the bridge")?;
 
     let (bridge_stop, others_stop) = (CancellationToken::new(), CancellationToken::new());
     let mut others = JoinSet::new();
@@ -63,11 +64,13 @@ pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
     let mut bridge = tokio::spawn(app.run(reread, stop));
 
     let mut screen = Screen::new(clock.instant());
-    screen.banner(&simulator, &handler, folder.path())?;
-    let mut stage = Stage::new(simulator, handler, clock, seed);
+    screen.banner(&simulator, &handler, &folder.spool())?;
+    let spool = open_view(&folder.spool()).context("cannot read the spool")?;
+    let length = args.seconds.map(Duration::from_secs);
+    let mut stage = Stage::new(simulator, handler, clock, seed, spool, length);
     let over = async {
-        match args.seconds {
-            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+        match length {
+            Some(length) => tokio::time::sleep(length).await,
             None => std::future::pending().await,
         }
     };
@@ -90,7 +93,7 @@ pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
 }
 
 /// Is what an operator would write, for this machine alone.
-fn config(simulator: &Simulator, handler: &Handler, folder: &Path) -> Config {
+fn config(simulator: &Simulator, handler: &Handler, spool: PathBuf) -> Config {
     let zoom = simulator.options();
     let id = &zoom.subscriptions[0];
     Config {
@@ -119,7 +122,7 @@ fn config(simulator: &Simulator, handler: &Handler, folder: &Path) -> Config {
             ca_file: None,
         }],
         spool: Spool {
-            path: folder.join("zoomhook.db"),
+            path: spool,
             retention: Spool::RETENTION,
             max_size: Spool::MAX_SIZE,
             repeat_window: Spool::REPEAT_WINDOW,
@@ -140,8 +143,8 @@ impl Folder {
         Ok(Self(path))
     }
 
-    fn path(&self) -> &Path {
-        &self.0
+    fn spool(&self) -> PathBuf {
+        self.0.join("zoomhook.db")
     }
 }
 

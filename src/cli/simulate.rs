@@ -1,22 +1,32 @@
 //! `zoomhook simulate`: a Zoom to practise on, alone.
 
+mod drill;
+
+use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use self::drill::Form;
 use crate::clock::Clock;
+use crate::config::filter::{NotAPattern, Pattern};
 use crate::config::secret::Secret;
+use crate::simulator::drill::Drill;
 use crate::simulator::fault::Faults;
 use crate::simulator::fault::text::{BadFault, NAMES, duration};
 use crate::simulator::log::{Counts, Entry, Happening, Reason};
-use crate::simulator::traffic::Traffic;
-use crate::simulator::{Options, Simulator};
+use crate::simulator::traffic::meetings::TYPES;
+use crate::simulator::traffic::{self, Source, Traffic};
+use crate::simulator::{Options, Simulator, Transport};
 
 /// How often the number of events is told.
 const SUMMARY: Duration = Duration::from_secs(5);
@@ -34,6 +44,15 @@ pub struct Args {
     /// Ends sending after this many events.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
+    /// Sends these types alone, of the life cycles of meetings: names or patterns such as `meeting.*`, with commas.
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = kind)]
+    events: Vec<Pattern>,
+    /// Sends the lines of this file instead: each is the body of one event, byte for byte. Ends with the last line.
+    #[arg(long, value_name = "FILE", conflicts_with = "events")]
+    file: Option<PathBuf>,
+    /// Begins again after the last line of the file.
+    #[arg(long, requires = "file")]
+    again: bool,
     /// Makes tokens and events repeatable.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -61,6 +80,15 @@ pub struct Args {
     /// Switches a fault on; may be given again.
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = fault)]
     fault: Vec<String>,
+    /// Plays the timed steps of this file, prints what clients did, and exits with 1 unless that is as expected.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "count", "events", "file", "token_life", "drop_every", "refuse", "fault"])]
+    drill: Option<PathBuf>,
+    /// Speaks https and wss, with a certificate of its own authority, made at the start.
+    #[arg(long, requires = "tls_ca_out")]
+    tls: bool,
+    /// Writes the certificate of that authority, which clients must trust, to this file.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    tls_ca_out: Option<PathBuf>,
     /// Prints one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -76,6 +104,7 @@ fn fault_help() -> String {
         "\nWhile it runs:\n  \
          curl -H content-type:application/json -d '[\"token-hang\"]' http://127.0.0.1:8787/_control/faults\n  \
          curl -H content-type:application/json -d '{\"as\":\"reset\"}' http://127.0.0.1:8787/_control/drop\n  \
+         curl -H content-type:application/json -d '{\"rate\":50}' http://127.0.0.1:8787/_control/rate\n  \
          curl --data-binary @event.json http://127.0.0.1:8787/_control/events\n  \
          curl http://127.0.0.1:8787/_control/log",
     );
@@ -85,6 +114,14 @@ fn fault_help() -> String {
 fn rate(text: &str) -> Result<f64, &'static str> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
     rate.ok_or("expected a number of events per second, such as 50 or 0.2")
+}
+
+fn kind(text: &str) -> Result<Pattern, String> {
+    let pattern: Pattern = text.parse().map_err(|error: NotAPattern| error.to_string())?;
+    if TYPES.iter().any(|kind| pattern.matches(kind)) {
+        return Ok(pattern);
+    }
+    Err(format!("meetings bring no such event: expected one of {}", TYPES.join(", ")))
 }
 
 fn span(text: &str) -> Result<Duration, &'static str> {
@@ -97,7 +134,7 @@ fn fault(text: &str) -> Result<String, BadFault> {
 }
 
 impl Args {
-    fn options(&self) -> anyhow::Result<Options> {
+    fn options(&self, drill: Option<&Drill>) -> anyhow::Result<Options> {
         let mut faults = Faults::default();
         for text in &self.fault {
             faults.set(text)?;
@@ -106,7 +143,8 @@ impl Args {
             faults.set(&format!("open-refused={wording}"))?;
         }
         faults.drop_every = self.drop_every.or(faults.drop_every);
-        Ok(Options {
+        let traffic = Traffic { rate: self.rate, count: self.count, source: self.source()? };
+        let mut options = Options {
             listen: self.listen,
             account_id: self.account_id.clone(),
             client_id: self.client_id.clone(),
@@ -114,24 +152,49 @@ impl Args {
             subscriptions: self.subscription_id.iter().map(|id| Arc::from(id.as_str())).collect(),
             token_life: self.token_life,
             seed: self.seed.unwrap_or_else(|| Clock::system().request_id().uuid().as_u128() as u64),
-            traffic: (self.rate > 0.0).then_some(Traffic { rate: self.rate, count: self.count }),
+            traffic: Some(traffic),
             faults,
-        })
+            transport: if self.tls { Transport::Tls } else { Transport::Plain },
+        };
+        if let Some(drill) = drill {
+            drill.prepare(&mut options);
+        }
+        Ok(options)
+    }
+
+    fn source(&self) -> anyhow::Result<Source> {
+        let Some(path) = &self.file else {
+            let all = if self.events.is_empty() { vec![Pattern::All] } else { self.events.clone() };
+            return Ok(Source::Meetings(all.into()));
+        };
+        let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let lines = traffic::lines(&text).with_context(|| format!("cannot send {}", path.display()))?;
+        Ok(if self.again { Source::Repeated(lines) } else { Source::Once(lines) })
+    }
+
+    fn form(&self) -> Form {
+        if self.json { Form::Json } else { Form::Text }
     }
 }
 
-/// Runs the simulator until `token` is cancelled.
+/// Runs the simulator until `token` is cancelled, or a drill to its end. A drill that does not pass makes the exit code.
 ///
 /// # Errors
-/// When the port cannot be opened or standard output cannot be written.
-pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
-    let simulator = Simulator::bind(args.options()?).await?;
+/// When a file cannot be read or written, the port cannot be opened, or standard output cannot be written.
+pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<ExitCode> {
+    let drill = args.drill.as_deref().map(drill::read).transpose()?;
+    let simulator = Simulator::bind(args.options(drill.as_ref())?).await?;
+    if let (Some(path), Some(authority)) = (&args.tls_ca_out, simulator.authority()) {
+        fs::write(path, authority).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let mut out = io::stdout();
     if args.json {
-        let (token_url, ws_url) = (simulator.token_url(), simulator.ws_url(&args.subscription_id[0]));
-        writeln!(out, "{}", json!({"what": "listening", "token_url": token_url.as_str(), "ws_url": ws_url.as_str()}))?;
+        writeln!(out, "{}", listening(&args, &simulator))?;
     } else {
         writeln!(out, "{}", greeting(&args, &simulator))?;
+    }
+    if let Some(drill) = drill {
+        return play(&drill, &args, &simulator, token).await;
     }
     tokio::select! {
         () = simulator.run(token) => {}
@@ -141,22 +204,75 @@ pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
     if !args.json {
         writeln!(out, "stopped: {} events sent, {} missed, {} sockets", counts.sent, counts.missed, counts.accepted)?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Plays a drill and tells everything as it happens.
+async fn play(drill: &Drill, args: &Args, simulator: &Simulator, token: CancellationToken) -> anyhow::Result<ExitCode> {
+    let (form, mut out) = (args.form(), io::stdout());
+    drill::announce(drill, form, &mut out)?;
+    let (mut told, mut log) = (Ok(()), io::stdout());
+    let played = drill.play(simulator, &token, |step| {
+        if told.is_ok() {
+            told = drill::step(step, form, &mut io::stdout());
+        }
+    });
+    let report = tokio::select! {
+        report = played => report,
+        () = simulator.run(CancellationToken::new()) => anyhow::bail!("the simulator ended by itself"),
+        told = tell(simulator, args, &mut log) => {
+            told?;
+            anyhow::bail!("standard output is gone")
+        }
+    };
+    told?;
+    Ok(drill::report(drill, &report, form, &mut out)?)
+}
+
+/// Is the first line of the JSON form.
+fn listening(args: &Args, simulator: &Simulator) -> serde_json::Value {
+    let ids = &simulator.options().subscriptions;
+    json!({
+        "what": "listening",
+        "token_url": simulator.token_url().as_str(),
+        "ws_url": simulator.ws_url(&ids[0]).as_str(),
+        "control_url": control_url(simulator),
+        "ca_file": args.tls_ca_out,
+    })
+}
+
+/// The control endpoints speak plain text whatever the rest does.
+fn control_url(simulator: &Simulator) -> String {
+    format!("http://{}/_control", simulator.addr())
 }
 
 fn greeting(args: &Args, simulator: &Simulator) -> String {
-    let lines = [
+    let subscriptions = &simulator.options().subscriptions;
+    let mut lines = vec![
         format!("A Zoom to practise on listens on {}. In another terminal:", simulator.addr()),
         String::new(),
         format!("  export ZOOM_TOKEN_URL='{}'", simulator.token_url()),
-        format!("  export ZOOM_SUBSCRIPTION_ID='{}'", simulator.ws_url(&args.subscription_id[0])),
+        format!("  export ZOOM_SUBSCRIPTION_ID='{}'", simulator.ws_url(&subscriptions[0])),
         format!("  export ZOOM_ACCOUNT_ID='{}'", args.account_id),
         format!("  export ZOOM_CLIENT_ID='{}'", args.client_id),
         format!("  export ZOOM_CLIENT_SECRET='{}'", args.client_secret),
         "  export ZOOM_WEBHOOK_SECRET_TOKEN='demo-secret-token'".to_owned(),
-        "  zoomhook run --to http://localhost:3000/webhook".to_owned(),
-        String::new(),
     ];
+    match &args.tls_ca_out {
+        None => lines.push("  zoomhook run --to http://localhost:3000/webhook".to_owned()),
+        Some(path) => lines.extend([
+            String::new(),
+            "Its certificate is known to this machine alone. In the [[subscription]] of a configuration file:"
+                .to_owned(),
+            String::new(),
+            format!("  ca_file = {}", toml::Value::from(path.display().to_string())),
+        ]),
+    }
+    if subscriptions.len() > 1 {
+        lines.push(String::new());
+        lines.extend(subscriptions[1..].iter().map(|id| format!("Another subscription: {}", simulator.ws_url(id))));
+    }
+    lines.push(String::new());
     lines.join("\n")
 }
 
@@ -203,10 +319,12 @@ fn summary(counts: &Counts, now: Timestamp, as_json: bool) -> String {
 fn line(entry: &Entry) -> Option<String> {
     let (what, more) = match &entry.what {
         Happening::Token { parameters, grant, status: 200 } => ("token", format!("given for {grant} by {parameters}")),
-        Happening::Token { grant, status: 0, .. } => ("token", format!("request for {grant:?} left hanging")),
+        Happening::Token { grant, status: 0, .. } => ("token", format!("request for {grant:?} without an answer")),
         Happening::Token { grant, status, .. } => ("token", format!("request for {grant:?} answered with {status}")),
         Happening::Refused { subscription, answer } => ("refused", format!("{subscription}: {answer}")),
         Happening::Held { subscription } => ("held", format!("{subscription} waits for a first frame")),
+        Happening::Silent => ("silent", "a connection gets no word".to_owned()),
+        Happening::NoTls { reason } => ("no tls", reason.to_string()),
         Happening::Accepted { socket, subscription } => ("connected", format!("socket {socket} of {subscription}")),
         Happening::Heartbeat { socket, after_ms } => {
             tracing::debug!(socket, after_ms, "heartbeat");
@@ -249,9 +367,9 @@ mod tests {
     #[test]
     fn flags_become_options() {
         let args = parse(&["--refuse", "--drop-every", "30s", "--fault", "ping=5s", "--rate", "0"]).unwrap();
-        let options = args.options().unwrap();
+        let options = args.options(None).unwrap();
         assert_eq!(options.faults.texts(), ["open-refused=Invalid Token", "ping=5s", "drop-every=30s"]);
-        assert_eq!((options.traffic, options.listen.port()), (None, 8787));
+        assert_eq!((options.traffic, options.listen.port()), (Some(Traffic::meetings(0.0)), 8787));
     }
 
     #[test]
@@ -260,6 +378,8 @@ mod tests {
             (["--rate", "fast"], "expected a number of events per second"),
             (["--fault", "toke"], "no fault is called `toke`"),
             (["--drop-every", "30"], "expected a duration"),
+            (["--events", "phone.*"], "meetings bring no such event: expected one of meeting.started,"),
+            (["--again", "--tls"], "--file"),
         ] {
             let error = parse(&args).unwrap_err().to_string();
             assert!(error.contains(inside), "{error}");
@@ -275,7 +395,7 @@ mod tests {
     #[tokio::test]
     async fn greeting_can_be_copied_into_a_shell() {
         let args = parse(&["--listen", "127.0.0.1:0", "--subscription-id", "abc"]).unwrap();
-        let simulator = Simulator::bind(args.options().unwrap()).await.unwrap();
+        let simulator = Simulator::bind(args.options(None).unwrap()).await.unwrap();
         let port = simulator.addr().port();
         let text = greeting(&args, &simulator);
         let expected = format!("export ZOOM_SUBSCRIPTION_ID='ws://127.0.0.1:{port}/ws?subscriptionId=abc'\n");

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 pub struct Faults {
     /// What the token endpoint does instead of answering well.
     pub token: Option<TokenFault>,
-    /// What the upgrade request meets instead of 101.
+    /// A new token cancels the ones before it.
+    pub token_single: bool,
+    /// What a connection or its upgrade request meets instead of 101.
     pub connect: Option<ConnectFault>,
     /// What happens after 101 instead of a prompt success.
     pub opening: Option<OpeningFault>,
@@ -24,6 +26,12 @@ pub struct Faults {
     pub heartbeat: Option<HeartbeatFault>,
     /// Who is evicted when a second socket of a subscription is accepted.
     pub evict: Evict,
+    /// How that one is closed.
+    pub evict_as: Cut,
+    /// Another client takes the subscription so long after a socket was accepted.
+    pub rival: Option<Duration>,
+    /// When and in which order events come.
+    pub flow: Option<FlowFault>,
     /// How frames of events look.
     pub frames: FrameFaults,
     /// Pings the client this often.
@@ -34,7 +42,7 @@ pub struct Faults {
     pub close_at_expiry: bool,
     /// Ends each socket when it has lived so long.
     pub drop_every: Option<Duration>,
-    /// How sockets are ended by the three faults above.
+    /// How sockets are ended by the three faults before.
     pub drop_as: Cut,
 }
 
@@ -55,6 +63,8 @@ pub enum TokenFault {
     Empty,
     /// Answers with a token and its type, no more.
     Bare,
+    /// Answers 400 and these words.
+    Refused(String),
     /// Refuses one grant: `account_credentials` or `client_credentials`.
     RefuseGrant(String),
 }
@@ -70,9 +80,11 @@ pub enum RetryForm {
     Iso,
 }
 
-/// Is a fault of the upgrade request.
+/// Is a fault of the connection or of the upgrade request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConnectFault {
+    /// Every connection is accepted and nothing is said on it; the control endpoints alone still answer.
+    Silent,
     /// Answers with this status instead of 101.
     Status(u16),
     /// Never answers.
@@ -88,8 +100,12 @@ pub enum OpeningFault {
     Late(Duration),
     /// Refuses, in these words.
     Refused(String),
+    /// Refuses, each time in other words: those that Zoom has used, and some that it has not.
+    RefusedInTurn,
     /// Sends an event before it accepts.
     EventFirst,
+    /// Accepts in a frame without content and header.
+    Bare,
 }
 
 /// Is a fault of heartbeats.
@@ -115,6 +131,19 @@ pub enum Evict {
     Nobody,
 }
 
+/// Is a fault in the flow of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowFault {
+    /// Each event comes late.
+    Late(Duration),
+    /// Events gather and come all at once, this often.
+    Burst(Duration),
+    /// So many events gather and come all at once, the newest first.
+    Reversed(usize),
+    /// No event comes, while heartbeats are answered.
+    Withheld,
+}
+
 /// Says how frames of events look; any of these may be combined.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FrameFaults {
@@ -122,12 +151,18 @@ pub struct FrameFaults {
     pub object: bool,
     /// `header` has values.
     pub header: bool,
+    /// The frame has fields that no document names.
+    pub fields: bool,
+    /// The fields of the frame stand in another order.
+    pub reordered: bool,
     /// Each frame comes in fragments, which cut characters in two.
     pub fragmented: bool,
     /// Each frame is a binary one.
     pub binary: bool,
     /// A frame that is no JSON precedes each event.
     pub garbage: bool,
+    /// A frame whose content is no JSON precedes each event.
+    pub text: bool,
     /// A frame of an unknown module precedes each event.
     pub unknown: bool,
     /// Each event comes twice.
@@ -142,6 +177,8 @@ pub struct FrameFaults {
 pub enum Cut {
     /// A close frame with this code.
     Close(u16),
+    /// The end of the TCP stream, without a close frame.
+    Fin,
     /// A TCP reset.
     Reset,
     /// Nothing more is sent or answered, and nobody is told.

@@ -10,6 +10,8 @@ use super::fault::FrameFaults;
 
 /// A frame that is no JSON.
 const GARBAGE: &str = "<<< not json >>>";
+/// A frame whose content is no JSON.
+const TEXT: &str = r#"{"module":"message","content":"the service will be down from 02:00 to 02:15","header":{}}"#;
 /// A frame of a module that no document names.
 const UNKNOWN: &str = r#"{"module":"weather","success":true,"content":{"sky":["blue",1]},"header":{},"extra":null}"#;
 /// The pieces of a fragmented frame: few enough to be cheap, more than two so that one is in the middle.
@@ -18,6 +20,11 @@ const FRAGMENTS: usize = 3;
 /// Is the first frame of an accepted socket.
 pub(super) fn accepted() -> Message {
     Message::text(r#"{"module":"build_connection","success":true,"content":"build connection success","header":{}}"#)
+}
+
+/// Is the first frame of an accepted socket that says no more than that.
+pub(super) fn accepted_barely() -> Message {
+    Message::text(r#"{"success":true,"module":"build_connection"}"#)
 }
 
 /// Is the first frame of a refused socket.
@@ -48,10 +55,18 @@ pub(super) fn event(body: &str, faults: &FrameFaults, messages: &mut Vec<Message
     let body = padded.as_deref().unwrap_or(body);
     let content = if faults.object { body.to_owned() } else { quoted(body) };
     let header = if faults.header { r#"{"x-zm-sequence":17,"retry":false,"region":"us02"}"# } else { "{}" };
-    let text = format!(r#"{{"module":"message","content":{content},"header":{header}}}"#);
+    let more = if faults.fields { r#","version":2,"trace":{"id":null,"hops":[]}"# } else { "" };
+    let text = if faults.reordered {
+        format!(r#"{{"header":{header},"content":{content}{more},"module":"message"}}"#)
+    } else {
+        format!(r#"{{"module":"message","content":{content},"header":{header}{more}}}"#)
+    };
 
     if faults.garbage {
         messages.push(Message::text(GARBAGE));
+    }
+    if faults.text {
+        messages.push(Message::text(TEXT));
     }
     if faults.unknown {
         messages.push(Message::text(UNKNOWN));

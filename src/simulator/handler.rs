@@ -25,6 +25,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::task::yield_now;
 use tokio::time::sleep;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -143,7 +144,8 @@ impl Handler {
     pub async fn run(&self, token: CancellationToken) {
         let router = Router::new().route("/webhook", post(receive));
         let router = router.layer(DefaultBodyLimit::max(BODY)).with_state(self.clone());
-        server::serve(&self.0.listener, &router, &token).await;
+        let enter = |tcp| server::http(Either::Left(tcp), router.clone());
+        server::serve(&self.0.listener, enter, &token).await;
     }
 
     /// Returns the URL that takes deliveries.

@@ -53,7 +53,7 @@ pub(super) struct Seat {
 
 impl Hub {
     /// Seats a new socket and ends whoever must go for it, which may be the new one itself.
-    pub(super) fn enter(&self, subscription: Arc<str>, evict: Evict) -> Seat {
+    pub(super) fn enter(&self, subscription: Arc<str>, evict: Evict, cut: Cut) -> Seat {
         let (sender, batches) = mpsc::channel(QUEUE);
         let (end_sender, end) = watch::channel(None);
         let mut sockets = self.lock();
@@ -64,10 +64,10 @@ impl Hub {
         match evict {
             Evict::Older => {
                 let gone = sockets.live.extract_if(.., |live| live.subscription == subscription);
-                gone.for_each(|live| live.end(Cut::Close(1000), Reason::Evicted));
+                gone.for_each(|live| live.end(cut, Reason::Evicted));
                 sockets.live.push(new);
             }
-            Evict::Newer if taken => new.end(Cut::Close(1000), Reason::Evicted),
+            Evict::Newer if taken => new.end(cut, Reason::Evicted),
             Evict::Newer | Evict::Nobody => sockets.live.push(new),
         }
         Seat { number, subscription, batches, end }
@@ -92,11 +92,11 @@ impl Hub {
         taken
     }
 
-    /// Ends every socket and says how many there were.
-    pub(super) fn end_all(&self, cut: Cut) -> usize {
-        let ended = std::mem::take(&mut self.lock().live);
-        ended.iter().for_each(|live| live.end(cut, Reason::Dropped));
-        ended.len()
+    /// Ends the sockets of one subscription, or of all, and says how many there were.
+    pub(super) fn end(&self, subscription: Option<&str>, cut: Cut) -> usize {
+        let mut sockets = self.lock();
+        let chosen = sockets.live.extract_if(.., |live| subscription.is_none_or(|name| *live.subscription == *name));
+        chosen.map(|live| live.end(cut, Reason::Dropped)).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, Sockets> {

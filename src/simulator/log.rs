@@ -1,11 +1,14 @@
 //! What clients did and what the simulator did to them.
 
-use std::sync::Arc;
+mod account;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
+pub use self::account::{Account, Requests, Usage};
 use super::journal::Journal;
 use crate::clock::Clock;
 
@@ -32,7 +35,7 @@ pub enum Happening {
         parameters: &'static str,
         /// The grant that was asked for.
         grant: Box<str>,
-        /// The status of the answer; 0 while it is left hanging.
+        /// The status of the answer; 0 where there was none.
         status: u16,
     },
     /// A socket was refused, before or after the upgrade.
@@ -46,6 +49,13 @@ pub enum Happening {
     Held {
         /// The subscription that was asked for.
         subscription: Box<str>,
+    },
+    /// A connection was accepted, and nothing was said on it.
+    Silent,
+    /// A connection came to no TLS: often the client does not trust the certificate.
+    NoTls {
+        /// What went wrong.
+        reason: Box<str>,
     },
     /// A socket was accepted.
     Accepted {
@@ -117,7 +127,7 @@ pub struct Counts {
     pub accepted: u64,
     /// Sockets that were refused, before or after the upgrade.
     pub refused: u64,
-    /// Sockets that were upgraded and left without a first frame.
+    /// Connections that were left without an answer, and sockets without a first frame.
     pub held: u64,
     /// Accepted sockets that ended.
     pub closed: u64,
@@ -140,15 +150,18 @@ impl Counts {
 pub(super) struct Log {
     clock: Clock,
     entries: Journal<Entry>,
+    account: Mutex<Account>,
     counts: watch::Sender<Counts>,
 }
 
 impl Log {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, entries: Journal::new(CAPACITY), counts: watch::Sender::new(Counts::default()) }
+        let account = Mutex::default();
+        Self { clock, entries: Journal::new(CAPACITY), account, counts: watch::Sender::new(Counts::default()) }
     }
 
     pub(super) fn write(&self, what: Happening) {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner).enter(&what);
         // The entry first: who was woken by a count finds the entry that belongs to it.
         self.entries.write(Entry { at: self.clock.now(), what: what.clone() });
         self.counts.send_modify(|counts| match what {
@@ -157,11 +170,11 @@ impl Log {
                 counts.tokens += u64::from(status == 200);
             }
             Happening::Refused { .. } => counts.refused += 1,
-            Happening::Held { .. } => counts.held += 1,
+            Happening::Held { .. } | Happening::Silent => counts.held += 1,
             Happening::Accepted { .. } => counts.accepted += 1,
             Happening::Heartbeat { .. } => counts.heartbeats += 1,
             Happening::Closed { .. } => counts.closed += 1,
-            Happening::Unexpected { .. } | Happening::Faults { .. } => {}
+            Happening::NoTls { .. } | Happening::Unexpected { .. } | Happening::Faults { .. } => {}
         });
     }
 
@@ -179,6 +192,10 @@ impl Log {
 
     pub(super) async fn beyond(&self, seen: u64) {
         self.entries.beyond(seen).await;
+    }
+
+    pub(super) fn account(&self) -> Account {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn counts(&self) -> watch::Receiver<Counts> {

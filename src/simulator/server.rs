@@ -3,6 +3,7 @@
 //! axum's own loop would do but for one thing: a handler that misbehaves must be able to hang up without an answer.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,6 +17,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -26,6 +29,9 @@ const CONNECTIONS: usize = 4096;
 pub(super) const BODY: usize = 16 << 20;
 /// How long the loop rests when nothing can be accepted, as without free file descriptors.
 const REST: Duration = Duration::from_millis(100);
+
+/// Is a connection, encrypted or not.
+pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// Marks a response that is never written: the connection is closed instead.
 #[derive(Clone, Copy)]
@@ -43,8 +49,11 @@ impl IntoResponse for HangUp {
     }
 }
 
-/// Serves `router` until `stop`; then connections are cut.
-pub(super) async fn serve(listener: &TcpListener, router: &Router, stop: &CancellationToken) {
+/// Hands every connection to `enter` until `stop`; then connections are cut.
+pub(super) async fn serve<F>(listener: &TcpListener, enter: impl Fn(TcpStream) -> F, stop: &CancellationToken)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -52,7 +61,11 @@ pub(super) async fn serve(listener: &TcpListener, router: &Router, stop: &Cancel
             () = stop.cancelled() => return,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, router.clone()))),
+                Ok((stream, _)) => {
+                    // Without it a small frame waits for the acknowledgement of the one before.
+                    let _ = stream.set_nodelay(true);
+                    connections.spawn(enter(stream));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(REST).await;
@@ -62,10 +75,8 @@ pub(super) async fn serve(listener: &TcpListener, router: &Router, stop: &Cancel
     }
 }
 
-/// Serves one connection to its end, which is also reached when it is upgraded.
-async fn connection(stream: TcpStream, router: Router) {
-    // Without it a small frame waits for the acknowledgement of the one before.
-    let _ = stream.set_nodelay(true);
+/// Serves the requests of one connection to its end, which is also reached when it is upgraded.
+pub(super) async fn http(stream: Stream, router: Router) {
     let service = service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
         async move {

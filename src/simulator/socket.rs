@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,6 +12,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -18,15 +20,19 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_util::either::Either;
 
 use super::Simulator;
 use super::fault::{ConnectFault, Cut, Faults, HeartbeatFault, OpeningFault};
 use super::frame;
 use super::hub::{Batch, Seat};
 use super::log::{Happening, Reason};
+use super::server::Stream;
 
 /// Closes of Zoom say this, as captured.
 const BYE: &str = "Bye";
+/// What a refusal says, in turn: the wordings that were captured from Zoom, and an invented one.
+const WORDINGS: [&str; 4] = ["Invalid Token", "Token is invalid", "token is empty", "The moon is in the wrong house"];
 /// How long a closing handshake may take.
 const CLOSING: Duration = Duration::from_secs(2);
 /// Characters of a subscription id that are kept in the log: more than a real one has.
@@ -37,7 +43,7 @@ const SOCKETS: usize = 1024;
 const EARLY_EVENT: &str =
     r#"{"event":"meeting.started","payload":{"account_id":"EARLY","object":{"id":"1"}},"event_ts":1}"#;
 
-type WebSocket = WebSocketStream<TcpStream>;
+type WebSocket = WebSocketStream<Stream>;
 
 #[derive(Deserialize)]
 pub(super) struct Asked {
@@ -54,6 +60,8 @@ pub(super) async fn upgrade(
     mut request: Request<Body>,
 ) -> Response {
     match zoom.faults().connect {
+        // It was decided about before the request came here.
+        None | Some(ConnectFault::Silent) => {}
         Some(ConnectFault::Hang) => {
             zoom.0.log.write(Happening::Held { subscription: shown(&asked.subscription) });
             return pending().await;
@@ -63,11 +71,10 @@ pub(super) async fn upgrade(
             zoom.refuse(&asked.subscription, &format!("status {}", status.as_u16()));
             return status.into_response();
         }
-        None if zoom.0.tasks.len() >= SOCKETS => {
-            zoom.refuse(&asked.subscription, "too many sockets");
-            return StatusCode::SERVICE_UNAVAILABLE.into_response();
-        }
-        None => {}
+    }
+    if zoom.0.tasks.len() >= SOCKETS {
+        zoom.refuse(&asked.subscription, "too many sockets");
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     let upgraded = hyper::upgrade::on(&mut request);
     let response = match create_response(&request.map(|_| ())) {
@@ -77,7 +84,7 @@ pub(super) async fn upgrade(
     let tasks = zoom.0.tasks.clone();
     tasks.spawn(async move {
         let Ok(upgraded) = upgraded.await else { return };
-        let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("every connection is a TCP stream");
+        let parts = upgraded.downcast::<TokioIo<Stream>>().expect("every connection is served as this type");
         let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
         let socket = WebSocket::from_partially_read(stream, read, Role::Server, None).await;
         zoom.open(asked, socket).await;
@@ -96,8 +103,13 @@ impl Simulator {
 
     /// Decides about a socket that was upgraded.
     async fn open(&self, asked: Asked, mut socket: WebSocket) {
+        let mut first = frame::accepted();
         let early = match self.faults().opening {
             None => Ok(()),
+            Some(OpeningFault::Bare) => {
+                first = frame::accepted_barely();
+                Ok(())
+            }
             Some(OpeningFault::Silent) => {
                 self.0.log.write(Happening::Held { subscription: shown(&asked.subscription) });
                 return self.hold(socket).await;
@@ -110,6 +122,10 @@ impl Simulator {
                 Ok(())
             }
             Some(OpeningFault::Refused(wording)) => return self.close_refused(&asked, socket, &wording).await,
+            Some(OpeningFault::RefusedInTurn) => {
+                let turn = self.0.refusals.fetch_add(1, Ordering::Relaxed);
+                return self.close_refused(&asked, socket, WORDINGS[turn % WORDINGS.len()]).await;
+            }
             Some(OpeningFault::EventFirst) => {
                 let mut messages = Vec::new();
                 frame::event(EARLY_EVENT, &self.faults().frames, &mut messages);
@@ -120,7 +136,7 @@ impl Simulator {
             return;
         }
         match self.judge(&asked) {
-            Ok((subscription, expires)) => self.live(subscription, expires, socket).await,
+            Ok((subscription, expires)) => self.live(subscription, expires, first, socket).await,
             Err(wording) => self.close_refused(&asked, socket, wording).await,
         }
     }
@@ -151,13 +167,14 @@ impl Simulator {
     }
 
     /// Lives with an accepted socket to its end.
-    async fn live(&self, subscription: Arc<str>, expires: Instant, mut socket: WebSocket) {
+    async fn live(&self, subscription: Arc<str>, expires: Instant, first: Message, mut socket: WebSocket) {
+        let Faults { evict, evict_as, .. } = self.faults();
         // Seated before the first frame is out, so that whoever has read it can be sent events.
-        let mut seat = self.0.hub.enter(subscription, self.faults().evict);
+        let mut seat = self.0.hub.enter(subscription, evict, evict_as);
         let (number, subscription) = (seat.number, Arc::clone(&seat.subscription));
         self.0.log.write(Happening::Accepted { socket: number, subscription: Arc::clone(&subscription) });
         let mut talk = Talk::new(self, number, expires);
-        let (cut, reason) = match write(&mut socket, vec![frame::accepted()]).await {
+        let (cut, reason) = match write(&mut socket, vec![first]).await {
             Ok(()) => talk.run(&mut socket, &mut seat).await,
             Err(_) => (None, Reason::Lost),
         };
@@ -171,7 +188,8 @@ impl Simulator {
         match cut {
             None => {}
             Some(Cut::Close(code)) => close(&mut socket, code).await,
-            Some(Cut::Reset) => drop(socket.get_ref().set_zero_linger()),
+            Some(Cut::Fin) => end(socket.get_mut()).await,
+            Some(Cut::Reset) => drop(tcp(socket.get_ref()).set_zero_linger()),
             Some(Cut::Silent) => self.0.stop.cancelled().await,
         }
     }
@@ -229,6 +247,7 @@ impl<'a> Talk<'a> {
                 () = wait => match due {
                     Due::Ping => self.ping(socket).await,
                     Due::Answer => self.answer(socket).await,
+                    Due::End(Reason::Evicted) => return (Some(self.faults.borrow().evict_as), Reason::Evicted),
                     Due::End(reason) => return (Some(self.faults.borrow().drop_as), reason),
                 },
                 message = socket.next() => match message {
@@ -260,6 +279,7 @@ impl<'a> Talk<'a> {
             (self.owed, Due::Answer),
             (faults.ping.map(|every| self.pinged + every), Due::Ping),
             (faults.drop_every.map(|life| self.opened + life), Due::End(Reason::Dropped)),
+            (faults.rival.map(|life| self.opened + life), Due::End(Reason::Evicted)),
             (faults.idle_close.map(|idle| self.heard + idle), Due::End(Reason::Idle)),
             (faults.close_at_expiry.then_some(self.expires), Due::End(Reason::TokenExpired)),
         ];
@@ -335,6 +355,23 @@ async fn write(socket: &mut WebSocket, messages: Vec<Message>) -> Result<(), Err
         socket.feed(message).await?;
     }
     socket.flush().await
+}
+
+/// Ends the stream without a close frame, and waits for the client to do the same.
+async fn end(stream: &mut Stream) {
+    let ending = async {
+        if stream.shutdown().await.is_ok() {
+            let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
+        }
+    };
+    let _ = timeout(CLOSING, ending).await;
+}
+
+fn tcp(stream: &Stream) -> &TcpStream {
+    match stream {
+        Either::Left(tcp) => tcp,
+        Either::Right(tls) => tls.get_ref().0,
+    }
 }
 
 /// Closes in good form: the client's close frame is awaited, so that what was sent before is not lost to a reset.

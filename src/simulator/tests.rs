@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fault::*;
 use super::log::Reason;
+use super::traffic::Source;
 use super::*;
 
 const BODY: &str = r#"{"event":"meeting.started","payload":{"object":{"topic":"Überblick 🚀"}},"event_ts":1}"#;
@@ -23,6 +24,7 @@ const SUBSCRIPTION: &str = "demo-subscription";
 mod control;
 mod handler;
 mod socket;
+mod tls;
 mod token;
 
 /// Runs a simulator for one test.

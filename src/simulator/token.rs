@@ -39,6 +39,11 @@ impl Tokens {
         Self { dice: Dice::new(seed), given: VecDeque::new() }
     }
 
+    /// Cancels every token that was given out.
+    fn cancel(&mut self) {
+        self.given.clear();
+    }
+
     fn give(&mut self, expires: Instant) -> String {
         if self.given.len() == REMEMBERED {
             self.given.pop_front();
@@ -77,7 +82,9 @@ pub(super) async fn answer(
         return pending().await;
     }
     if let Some(TokenFault::Slow(late)) = fault {
+        let mut waiting = Waiting { zoom: &zoom, given_up: Some(asked.happening(0)) };
         sleep(late).await;
+        waiting.given_up = None;
     }
     let response = match refusal(&asked, &headers, &zoom.0.options, fault.as_ref()) {
         Some(refusal) => refusal,
@@ -85,6 +92,20 @@ pub(super) async fn answer(
     };
     zoom.0.log.write(asked.happening(response.status().as_u16()));
     response
+}
+
+/// Writes down a request whose client did not wait for the answer.
+struct Waiting<'a> {
+    zoom: &'a Simulator,
+    given_up: Option<Happening>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(given_up) = self.given_up.take() {
+            self.zoom.0.log.write(given_up);
+        }
+    }
 }
 
 impl Asked {
@@ -120,6 +141,9 @@ fn refusal(asked: &Asked, headers: &HeaderMap, options: &Options, fault: Option<
         return Some(refuse(StatusCode::BAD_REQUEST, "Invalid client_id or client_secret", "invalid_client"));
     }
     let unsupported = || Some(refuse(StatusCode::BAD_REQUEST, "unsupported grant type", "unsupported_grant_type"));
+    if let Some(TokenFault::Refused(wording)) = fault {
+        return Some(refuse(StatusCode::BAD_REQUEST, wording, "invalid_request"));
+    }
     if fault.is_some_and(|fault| *fault == TokenFault::RefuseGrant(asked.grant.clone())) {
         return unsupported();
     }
@@ -142,7 +166,9 @@ impl Simulator {
     /// Answers a request that deserves a token: with one, or as the fault says.
     fn give(&self, fault: Option<TokenFault>) -> Response {
         match fault {
-            None | Some(TokenFault::Slow(_) | TokenFault::Hang | TokenFault::RefuseGrant(_)) => {
+            // The refusals and the silence were decided before.
+            None
+            | Some(TokenFault::Slow(_) | TokenFault::Hang | TokenFault::Refused(_) | TokenFault::RefuseGrant(_)) => {
                 let mut answer = self.token();
                 answer["expires_in"] = json!(self.0.options.token_life.as_secs());
                 answer["scope"] = json!("marketplace:write:websocket_connection");
@@ -164,7 +190,12 @@ impl Simulator {
 
     fn token(&self) -> Value {
         let expires = self.0.clock.instant() + self.0.options.token_life;
-        let token = self.tokens().give(expires);
+        let single = self.0.faults.borrow().token_single;
+        let mut tokens = self.tokens();
+        if single {
+            tokens.cancel();
+        }
+        let token = tokens.give(expires);
         json!({"access_token": token, "token_type": "bearer"})
     }
 }

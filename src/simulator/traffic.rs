@@ -1,18 +1,18 @@
-//! Events at a rate: life cycles of meetings, with the shapes and both key orders of real bodies.
-//!
-//! [`Meetings`] makes the bodies and is pure: the same seed and times give the same bytes. the pump sends them on time.
+//! Events that come by themselves: where their bodies come from, and how fast.
 
-use std::fmt::Write as _;
+pub mod meetings;
+
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::meetings::Meetings;
 use super::Simulator;
-use super::dice::Dice;
+use crate::config::filter::Pattern;
 
-/// Meetings that go on at once: a few, so that their events interleave and each still ends soon.
-const AT_ONCE: usize = 4;
 /// Events of one batch: at the highest rates a tick of the pump brings some dozens, after a pause more.
 const BATCH: u64 = 256;
 /// The shortest tick, which is also the finest that tokio's timer knows.
@@ -20,353 +20,165 @@ const TICK: Duration = Duration::from_millis(1);
 /// The longest tick: a first event is not later than this after the socket, whatever the rate.
 const LONGEST_TICK: Duration = Duration::from_secs(1);
 
-const ACCOUNT: &str = "Sim0Account0Demo0Zoom1";
-const TOPICS: [&str; 10] = [
-    "Stand-up",
-    "Ward round 4B",
-    "Quarterly review",
-    "Onboarding",
-    "Überblick — 週次 🚀",
-    "Board: risk & audit",
-    "Case conference",
-    "Treasury daily",
-    "Réunion d'équipe",
-    "1:1",
-];
-const NAMES: [&str; 14] = [
-    "Ana Oliveira",
-    "Ben Carter",
-    "Chidi Okafor",
-    "Dana Levi",
-    "Émile Durand",
-    "Fatima Zahra",
-    "Grace Kim",
-    "Håkon Berg",
-    "田中 美咲",
-    "José García",
-    "Priya Nair",
-    "Олена Коваль",
-    "ليلى حداد",
-    "Sam 🎧",
-];
-const REASONS: [&str; 3] = [
-    "left the meeting.<br>Reason: Host ended the meeting.",
-    "left the meeting.<br>Reason: left the meeting.",
-    "got disconnected from the meeting.<br>Reason: Network connection error.",
-];
-
-/// Says how many events come.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Says which events come, and how many.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Traffic {
-    /// Events per second, more than 0. They begin with the first accepted socket.
+    /// Events per second, at least 0. They begin with the first accepted socket; the rate can be changed while they
+    /// come.
     pub rate: f64,
     /// Ends after this many.
     pub count: Option<u64>,
+    /// What they say.
+    pub source: Source,
 }
 
-/// Makes the bodies of events, one after the other.
-pub struct Meetings {
-    dice: Dice,
-    meetings: Vec<Meeting>,
-}
-
-struct Meeting {
-    id: u64,
-    uuid: String,
-    host: String,
-    topic: &'static str,
-    kind: u64,
-    minutes: u64,
-    started: Option<Timestamp>,
-    ended: Option<Timestamp>,
-    recorded: bool,
-    to_join: u64,
-    joined: u64,
-    present: Vec<Participant>,
-}
-
-struct Participant {
-    user_id: u64,
-    uuid: String,
-    id: String,
-    name: &'static str,
-}
-
-impl Meetings {
-    /// Begins a sequence that the seed determines.
-    pub fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
-        let meetings = (0..AT_ONCE).map(|_| Meeting::plan(&mut dice)).collect();
-        Self { dice, meetings }
-    }
-
-    /// Makes the next event, which happens `now`.
-    pub fn next(&mut self, now: Timestamp) -> String {
-        let index = self.dice.between(0, AT_ONCE as u64) as usize;
-        let meeting = &mut self.meetings[index];
-        let body = meeting.step(now, &mut self.dice);
-        if meeting.is_over() {
-            *meeting = Meeting::plan(&mut self.dice);
-        }
-        body
+impl Traffic {
+    /// Makes life cycles of meetings, at this rate and without end.
+    pub fn meetings(rate: f64) -> Self {
+        Self { rate, count: None, source: Source::Meetings([Pattern::All].into()) }
     }
 }
 
-impl Meeting {
-    fn plan(dice: &mut Dice) -> Self {
-        Self {
-            id: dice.between(80_000_000_000, 89_999_999_999),
-            uuid: uuid(dice),
-            host: dice.text(22),
-            topic: dice.pick(&TOPICS),
-            kind: dice.pick(&[2, 2, 8, 1]),
-            minutes: dice.pick(&[15, 30, 45, 60]),
-            started: None,
-            ended: None,
-            recorded: dice.between(0, 2) == 0,
-            to_join: dice.between(2, 7),
-            joined: 0,
-            present: Vec::new(),
-        }
-    }
+/// Is where bodies come from.
+#[derive(Clone, PartialEq)]
+pub enum Source {
+    /// Life cycles of meetings; of these, the events of the types that one of the patterns matches.
+    Meetings(Arc<[Pattern]>),
+    /// These bodies, byte for byte, once.
+    Once(Arc<[Box<str>]>),
+    /// These bodies, byte for byte, again and again.
+    Repeated(Arc<[Box<str>]>),
+}
 
-    fn is_over(&self) -> bool {
-        self.ended.is_some() && !self.recorded
-    }
-
-    /// Goes one step further: started, people come and go, ended, and the recording if there is one.
-    fn step(&mut self, now: Timestamp, dice: &mut Dice) -> String {
-        if self.started.is_none() {
-            self.started = Some(now);
-            return self.of_meeting("meeting.started", now);
+impl Source {
+    /// Makes the bodies, one after the other: each call is given the time at which its event happens.
+    fn bodies(self, seed: u64) -> Box<dyn FnMut(Timestamp) -> Option<String> + Send> {
+        match self {
+            Self::Meetings(wanted) => {
+                let mut meetings = Meetings::new(seed);
+                Box::new(move |now| meetings.next_of(&wanted, now))
+            }
+            Self::Once(lines) => {
+                let mut next = 0..lines.len();
+                Box::new(move |_| next.next().map(|index| lines[index].to_string()))
+            }
+            Self::Repeated(lines) => {
+                let mut next = (0..lines.len()).cycle();
+                Box::new(move |_| next.next().map(|index| lines[index].to_string()))
+            }
         }
-        if self.ended.is_some() {
-            self.recorded = false;
-            return self.recording(now, dice);
-        }
-        let comes = self.joined < self.to_join && (self.present.is_empty() || dice.between(0, 3) > 0);
-        if comes {
-            self.joined += 1;
-            let participant = Participant {
-                user_id: 16_778_240 + 1024 * self.joined,
-                uuid: uuid(dice),
-                id: dice.text(22),
-                name: dice.pick(&NAMES),
-            };
-            let body = self.of_participant("meeting.participant_joined", &participant, now, None);
-            self.present.push(participant);
-            return body;
-        }
-        if self.present.is_empty() {
-            self.ended = Some(now);
-            return self.of_meeting("meeting.ended", now);
-        }
-        let leaver = self.present.swap_remove(dice.between(0, self.present.len() as u64) as usize);
-        self.of_participant("meeting.participant_left", &leaver, now, Some(dice.pick(&REASONS)))
-    }
-
-    fn of_meeting(&self, event: &str, now: Timestamp) -> String {
-        let mut body = format!(
-            r#"{{"event":"{event}","payload":{{"account_id":"{ACCOUNT}","object":{{"id":"{}","uuid":"{}","host_id":"{}","topic":"{}","type":{},"#,
-            self.id, self.uuid, self.host, self.topic, self.kind,
-        );
-        let started = iso(self.started.unwrap_or(now));
-        append(&mut body, format_args!(r#""start_time":"{started}","timezone":"UTC","duration":{}"#, self.minutes));
-        if let Some(ended) = self.ended {
-            append(&mut body, format_args!(r#","end_time":"{}""#, iso(ended)));
-        }
-        append(&mut body, format_args!(r#"}}}},"event_ts":{}}}"#, now.as_millisecond()));
-        body
-    }
-
-    fn of_participant(&self, event: &str, who: &Participant, now: Timestamp, leave: Option<&str>) -> String {
-        let started = iso(self.started.unwrap_or(now));
-        let mut body = format!(
-            r#"{{"payload":{{"account_id":"{ACCOUNT}","object":{{"uuid":"{}","participant":{{"public_ip":"192.0.2.{}","user_id":"{}","user_name":"{}","participant_uuid":"{}","id":"{}","email":"p{}@example.com","#,
-            self.uuid,
-            who.user_id / 1024 % 250,
-            who.user_id,
-            who.name,
-            who.uuid,
-            who.id,
-            who.user_id,
-        );
-        let time = iso(now);
-        match leave {
-            None => append(&mut body, format_args!(r#""join_time":"{time}""#)),
-            Some(reason) => append(&mut body, format_args!(r#""leave_time":"{time}","leave_reason":"{reason}""#)),
-        }
-        append(
-            &mut body,
-            format_args!(
-                r#"}},"id":"{}","type":{},"topic":"{}","host_id":"{}","duration":{},"start_time":"{started}","timezone":"UTC"}}}},"event_ts":{},"event":"{event}"}}"#,
-                self.id,
-                self.kind,
-                self.topic,
-                self.host,
-                self.minutes,
-                now.as_millisecond(),
-            ),
-        );
-        body
-    }
-
-    fn recording(&self, now: Timestamp, dice: &mut Dice) -> String {
-        let (started, ended) = (self.started.unwrap_or(now), self.ended.unwrap_or(now));
-        let mut files = String::new();
-        let mut total = 0;
-        for (kind, extension) in [("shared_screen_with_speaker_view", "MP4"), ("audio_only", "M4A")] {
-            let size = dice.between(1 << 20, 1 << 30);
-            total += size;
-            let separator = if files.is_empty() { "" } else { "," };
-            append(
-                &mut files,
-                format_args!(
-                    r#"{separator}{{"id":"{}","meeting_id":"{}","recording_start":"{}","recording_end":"{}","file_type":"{extension}","file_size":{size},"file_extension":"{extension}","play_url":"https://example.com/rec/play/{}","download_url":"https://example.com/rec/download/{}","status":"completed","recording_type":"{kind}"}}"#,
-                    dice.text(36),
-                    self.uuid,
-                    iso(started),
-                    iso(ended),
-                    dice.text(60),
-                    dice.text(60),
-                ),
-            );
-        }
-        format!(
-            r#"{{"payload":{{"account_id":"{ACCOUNT}","object":{{"uuid":"{}","id":{},"account_id":"{ACCOUNT}","host_id":"{}","topic":"{}","type":{},"start_time":"{}","timezone":"UTC","duration":{},"total_size":{total},"recording_count":2,"share_url":"https://example.com/rec/share/{}","recording_files":[{files}]}}}},"event_ts":{},"event":"recording.completed","download_token":"{}"}}"#,
-            self.uuid,
-            self.id,
-            self.host,
-            self.topic,
-            self.kind,
-            iso(started),
-            self.minutes,
-            dice.text(60),
-            now.as_millisecond(),
-            dice.text(120),
-        )
     }
 }
 
-/// A meeting uuid: base64 of 16 bytes, with the `/` and `+` that real ones have.
-fn uuid(dice: &mut Dice) -> String {
-    let mut text = dice.text(22).replace('-', "+").replace('_', "/");
-    text.push_str("==");
-    text
+impl fmt::Debug for Source {
+    /// Shows no body.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Meetings(wanted) => f.debug_tuple("Meetings").field(wanted).finish(),
+            Self::Once(lines) => f.debug_tuple("Once").field(&lines.len()).finish(),
+            Self::Repeated(lines) => f.debug_tuple("Repeated").field(&lines.len()).finish(),
+        }
+    }
 }
 
-fn iso(time: Timestamp) -> impl std::fmt::Display {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ")
+/// Says that a line of a file of events cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadLines {
+    /// A frame carries text.
+    #[error("line {0} is not UTF-8")]
+    NotText(usize),
+    /// There is no line.
+    #[error("it holds no event: expected one body a line")]
+    Empty,
 }
 
-fn append(text: &mut String, more: std::fmt::Arguments<'_>) {
-    text.write_fmt(more).expect("a string takes any text");
+/// Reads a file of events: each line is one body as it stands, empty lines aside.
+///
+/// # Errors
+/// When a line is not UTF-8, or none holds anything.
+pub fn lines(text: &[u8]) -> Result<Arc<[Box<str>]>, BadLines> {
+    let numbered = text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
+    let lines = numbered.map(|(index, line)| match std::str::from_utf8(line) {
+        Ok(line) => Ok(line.into()),
+        Err(_) => Err(BadLines::NotText(index + 1)),
+    });
+    let lines = lines.collect::<Result<Arc<[Box<str>]>, BadLines>>()?;
+    if lines.is_empty() { Err(BadLines::Empty) } else { Ok(lines) }
 }
 
-/// Sends events at the rate, from the first accepted socket on, until the count is reached.
+/// Sends events at the rate, from the first accepted socket on, until the count is reached or the source is dry.
 pub(super) async fn pump(zoom: &Simulator, traffic: Traffic, seed: u64) {
     zoom.wait_for(|counts| counts.accepted > 0).await;
-    let mut meetings = Meetings::new(seed);
+    let mut bodies = traffic.source.bodies(seed);
+    let mut rates = zoom.0.rate.subscribe();
+    let mut made = 0;
+    loop {
+        let rate = *rates.borrow_and_update();
+        let flow = at_rate(zoom, rate, &mut bodies, traffic.count, &mut made);
+        tokio::select! {
+            Ok(()) = rates.changed() => {}
+            () = flow => return,
+        }
+    }
+}
+
+/// Sends events at one rate; dropped in the middle of it, none is counted that was not handed over.
+async fn at_rate(
+    zoom: &Simulator,
+    rate: f64,
+    bodies: &mut (dyn FnMut(Timestamp) -> Option<String> + Send),
+    count: Option<u64>,
+    made: &mut u64,
+) {
+    if rate <= 0.0 {
+        return std::future::pending().await;
+    }
     let longest = LONGEST_TICK.as_secs_f64();
-    let tick = Duration::from_secs_f64((1.0 / traffic.rate).min(longest)).max(TICK);
+    let tick = Duration::from_secs_f64((1.0 / rate).min(longest)).max(TICK);
     let mut ticks = interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let begun = zoom.0.clock.instant();
-    let mut made = 0;
-    while traffic.count.is_none_or(|count| made < count) {
+    let (begun, before) = (zoom.0.clock.instant(), *made);
+    while count.is_none_or(|count| *made < count) {
         let now = ticks.tick().await;
         // The first one is due at once.
-        let due = ((now - begun).as_secs_f64() * traffic.rate) as u64 + 1;
-        let due = traffic.count.map_or(due, |count| due.min(count));
-        while made < due {
-            let batch = (due - made).min(BATCH);
+        let due = before + ((now - begun).as_secs_f64() * rate) as u64 + 1;
+        let due = count.map_or(due, |count| due.min(count));
+        while *made < due {
             let at = zoom.0.clock.now();
-            let bodies = (0..batch).map(|_| meetings.next(at)).collect::<Vec<_>>();
-            zoom.push_all(&bodies).await;
-            made += batch;
+            let batch: Vec<String> = (*made..due.min(*made + BATCH)).map_while(|_| bodies(at)).collect();
+            if batch.is_empty() {
+                return;
+            }
+            *made += batch.len() as u64;
+            zoom.push_all(&batch).await;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{HashMap, HashSet};
-
-    use serde_json::Value;
-
     use super::*;
 
-    fn bodies(seed: u64, count: usize) -> Vec<String> {
-        let mut meetings = Meetings::new(seed);
-        let begin = Timestamp::from_second(1_785_369_357).unwrap();
-        (0..count).map(|index| meetings.next(begin + Duration::from_millis(index as u64 * 250))).collect()
+    fn taken(source: Source, count: usize) -> Vec<String> {
+        let mut bodies = source.bodies(1);
+        (0..count).map_while(|_| bodies(Timestamp::UNIX_EPOCH)).collect()
     }
 
     #[test]
-    fn same_seed_gives_the_same_bytes() {
-        assert_eq!(bodies(5, 500), bodies(5, 500));
-        assert_ne!(bodies(5, 500), bodies(6, 500));
+    fn lines_are_taken_byte_for_byte() {
+        let read = lines("{\"a\" : 1}\r\n\n  \n{\"b\":\"\\u00e9 ü\"}".as_bytes()).unwrap();
+        assert_eq!(taken(Source::Once(read), 9), ["{\"a\" : 1}\r", "{\"b\":\"\\u00e9 ü\"}"]);
     }
 
     #[test]
-    fn no_body_repeats_another_even_at_one_instant() {
-        let mut meetings = Meetings::new(3);
-        let made: HashSet<String> = (0..20_000).map(|_| meetings.next(Timestamp::UNIX_EPOCH)).collect();
-        assert_eq!(made.len(), 20_000);
+    fn lines_come_again_when_asked_for() {
+        let read = lines(b"a\nb\n").unwrap();
+        assert_eq!(taken(Source::Repeated(read), 5), ["a", "b", "a", "b", "a"]);
     }
 
     #[test]
-    fn every_life_cycle_is_consistent() {
-        let mut cycles: HashMap<String, Vec<Value>> = HashMap::new();
-        for body in bodies(11, 3000) {
-            let value: Value = serde_json::from_str(&body).unwrap();
-            let uuid = value["payload"]["object"]["uuid"].as_str().unwrap().to_owned();
-            cycles.entry(uuid).or_default().push(value);
-        }
-        let mut complete = 0;
-        for events in cycles.values() {
-            complete += usize::from(check(events));
-        }
-        assert!(complete > 100, "{complete}");
-    }
-
-    /// Walks one meeting and says whether it came to its end.
-    fn check(events: &[Value]) -> bool {
-        let mut present = HashSet::new();
-        let mut ended = false;
-        let first = &events[0]["payload"]["object"];
-        assert_eq!(events[0]["event"], "meeting.started");
-        for (index, event) in events.iter().enumerate() {
-            let object = &event["payload"]["object"];
-            let id = object["id"].as_str().map_or_else(|| object["id"].to_string(), str::to_owned);
-            assert_eq!(id, first["id"].as_str().unwrap());
-            for field in ["topic", "host_id", "start_time", "type"] {
-                assert_eq!(object[field], first[field], "{field}");
-            }
-            let who = &object["participant"]["participant_uuid"];
-            match event["event"].as_str().unwrap() {
-                "meeting.started" => assert_eq!(index, 0),
-                "meeting.participant_joined" => assert!(!ended && present.insert(who.clone())),
-                "meeting.participant_left" => assert!(present.remove(who)),
-                "meeting.ended" => {
-                    assert!(present.is_empty() && !ended);
-                    ended = true;
-                }
-                "recording.completed" => assert!(ended && object["id"].is_u64() && event["download_token"].is_string()),
-                other => panic!("{other}"),
-            }
-        }
-        ended
-    }
-
-    #[test]
-    fn bodies_are_compact_json_in_both_key_orders() {
-        let made = bodies(2, 200);
-        for body in &made {
-            let compact: &serde_json::value::RawValue = serde_json::from_str(body).unwrap();
-            assert!(!compact.get().contains("\": ") && !compact.get().contains("\\/"), "{body}");
-        }
-        let first = |start: &str| made.iter().filter(|body| body.starts_with(start)).count();
-        assert!(first(r#"{"event":"#) > 0 && first(r#"{"payload":"#) > 0);
+    fn files_without_a_body_are_refused() {
+        assert_eq!(lines(b"\n \n").unwrap_err().to_string(), "it holds no event: expected one body a line");
+        assert_eq!(lines(b"{}\n\xff\n").unwrap_err().to_string(), "line 2 is not UTF-8");
     }
 }

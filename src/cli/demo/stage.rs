@@ -14,13 +14,16 @@ use crate::event::Digest;
 use crate::simulator::Simulator;
 use crate::simulator::fault::Cut;
 use crate::simulator::handler::{Answer, Delivery, Handler};
-use crate::simulator::log::Happening;
-use crate::simulator::traffic::Meetings;
+use crate::simulator::traffic::meetings::Meetings;
+use crate::spool::View;
+use crate::spool::record::GapRow;
 
 /// When the handler begins to fail: once a newcomer has seen how it is when all is well.
 const HANDLER_FAULT: Duration = Duration::from_secs(12);
 /// When the socket is cut: once the retries are through.
 const SOCKET_FAULT: Duration = Duration::from_secs(20);
+/// Shows both faults and what comes of them; a shorter demo has them earlier.
+const WHOLE: Duration = Duration::from_secs(30);
 /// Events that may be on their way; more are not sent.
 const ON_THE_WAY: usize = 10_000;
 /// How long the end waits for retries: the second one of an event comes after five seconds, and a little.
@@ -56,7 +59,11 @@ pub(super) struct Stage {
     next: Fault,
     seen_deliveries: u64,
     seen_log: u64,
+    /// The spool as an operator's command reads it.
+    spool: Box<dyn View>,
     cut_at: Option<Timestamp>,
+    handler_fault: Duration,
+    socket_fault: Duration,
 }
 
 struct OnTheWay {
@@ -78,7 +85,16 @@ struct Named<'a> {
 }
 
 impl Stage {
-    pub(super) fn new(simulator: Simulator, handler: Handler, clock: Clock, seed: u64) -> Self {
+    /// Prepares a course of this length; without one it never ends.
+    pub(super) fn new(
+        simulator: Simulator,
+        handler: Handler,
+        clock: Clock,
+        seed: u64,
+        spool: Box<dyn View>,
+        length: Option<Duration>,
+    ) -> Self {
+        let scale = length.unwrap_or(WHOLE).min(WHOLE).div_duration_f64(WHOLE);
         Self {
             simulator,
             handler,
@@ -89,7 +105,10 @@ impl Stage {
             next: Fault::Handler,
             seen_deliveries: 0,
             seen_log: 0,
+            spool,
             cut_at: None,
+            handler_fault: HANDLER_FAULT.mul_f64(scale),
+            socket_fault: SOCKET_FAULT.mul_f64(scale),
         }
     }
 
@@ -143,12 +162,12 @@ impl Stage {
     /// Lets the next fault happen when its time has come, and says whether events may go on.
     fn fault(&mut self, elapsed: Duration, screen: &mut Screen) -> io::Result<bool> {
         match self.next {
-            Fault::Handler if elapsed >= HANDLER_FAULT => {
+            Fault::Handler if elapsed >= self.handler_fault => {
                 screen.note("The handler now answers 503 twice. zoomhook keeps the events and tries again.")?;
                 self.handler.answer_next([Answer::Status(503), Answer::Status(503)]);
                 self.next = Fault::Socket;
             }
-            Fault::Socket if elapsed >= SOCKET_FAULT => {
+            Fault::Socket if elapsed >= self.socket_fault => {
                 // What is in the wires of a socket when it is cut is gone: wait until nothing is.
                 if !self.on_the_way.is_empty() {
                     return Ok(false);
@@ -187,19 +206,23 @@ impl Stage {
         for delivery in &deliveries {
             self.arrived(delivery, screen)?;
         }
-        let (entries, seen) = self.simulator.log(self.seen_log);
-        self.seen_log = seen;
-        for entry in entries {
-            if let (Happening::Accepted { .. }, Some(cut_at)) = (entry.what, self.cut_at) {
-                let seconds = entry.at.duration_since(cut_at).as_secs_f64();
-                let missed = self.totals.missed;
-                self.cut_at = None;
-                screen.note(&format!(
-                    "Connected again after {seconds:.1} s. The gap is recorded, so nobody has to guess: {missed} events fell into it."
-                ))?;
-            }
-        }
-        Ok(())
+        self.seen_log = self.simulator.log(self.seen_log).1;
+        self.look_for_the_gap(screen)
+    }
+
+    /// Tells of the gap that the cut has left, as soon as the spool has all of it.
+    fn look_for_the_gap(&mut self, screen: &mut Screen) -> io::Result<()> {
+        let Some(cut_at) = self.cut_at else { return Ok(()) };
+        let gaps = self.spool.gaps(1).map_err(io::Error::other)?;
+        // What is older than the cut is the gap before the first start.
+        let closed = gaps.first().and_then(|gap| gap.closed_at.map(|closed_at| (gap, closed_at)));
+        let Some((gap, closed_at)) = closed.filter(|(_, closed_at)| *closed_at >= cut_at) else { return Ok(()) };
+        self.cut_at = None;
+        let GapRow { id, opened_at, reason, .. } = gap;
+        let seconds = closed_at.duration_since(*opened_at).as_secs_f64();
+        screen.note(&format!(
+            "Connected again. The spool has recorded gap {id}: {seconds:.1} s without a socket ({reason}), so nobody has to guess."
+        ))
     }
 
     fn arrived(&mut self, delivery: &Delivery, screen: &mut Screen) -> io::Result<()> {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{ConnectFault, Cut, Evict, Faults, HeartbeatFault, OpeningFault, RetryForm, TokenFault};
+use super::{ConnectFault, Cut, Evict, Faults, FlowFault, HeartbeatFault, OpeningFault, RetryForm, TokenFault};
 
 /// Every name with the value that it takes and what it does, in the order of a connection's life.
-pub const NAMES: [(&str, &str, &str); 32] = [
+pub const NAMES: [(&str, &str, &str); 46] = [
     ("token-slow", "DURATION", "the token comes late"),
     ("token-hang", "", "the token endpoint never answers"),
     ("token-status", "CODE", "the token endpoint answers with this status"),
@@ -17,23 +17,37 @@ pub const NAMES: [(&str, &str, &str); 32] = [
     ("token-html", "", "the token endpoint answers with a web page"),
     ("token-empty", "", "the token endpoint answers with an empty body"),
     ("token-bare", "", "the token comes without expires_in, scope and api_url"),
+    ("token-refused", "TEXT", "the token endpoint answers 400 in these words"),
     ("token-refuse-grant", "GRANT", "account_credentials or client_credentials is refused"),
+    ("token-single", "", "a new token cancels the ones before it"),
+    ("tcp-silent", "", "connections are accepted and nothing is said on them"),
     ("connect-status", "CODE", "the upgrade is answered with this status"),
     ("connect-hang", "", "the upgrade is never answered"),
     ("open-silent", "", "101, then nothing"),
     ("open-late", "DURATION", "101, then the first frame comes late"),
     ("open-refused", "TEXT", "101, then a refusal in these words"),
+    ("open-refused-in-turn", "", "101, then a refusal, each time in other words"),
     ("open-event-first", "", "an event comes before the first frame"),
+    ("open-bare", "", "the first frame has neither content nor header"),
     ("evict-newer", "", "of two sockets the newer one is closed"),
     ("evict-nobody", "", "two sockets of a subscription live side by side"),
+    ("evict-as", "CUT", "how the evicted one is closed (default 1000)"),
+    ("rival", "DURATION", "another client evicts each socket when it has lived so long"),
     ("heartbeat-ignored", "", "heartbeats get no answer"),
     ("heartbeat-late", "DURATION", "heartbeats are answered late"),
     ("heartbeat-refused", "", "heartbeats are answered success:false"),
+    ("events-late", "DURATION", "events come late"),
+    ("events-burst", "DURATION", "events gather and come all at once, this often"),
+    ("events-reversed", "N", "so many events gather and come all at once, the newest first"),
+    ("events-withheld", "", "heartbeats are answered, and no event comes"),
     ("frame-object", "", "content is an object, not a string"),
     ("frame-header", "", "header has values"),
+    ("frame-fields", "", "frames have unknown fields"),
+    ("frame-reordered", "", "the fields of frames stand in another order"),
     ("frame-fragmented", "", "frames come in fragments"),
     ("frame-binary", "", "frames are binary"),
     ("frame-garbage", "", "a frame that is no JSON precedes each event"),
+    ("frame-text", "", "a frame whose content is no JSON precedes each event"),
     ("frame-unknown", "", "a frame of an unknown module precedes each event"),
     ("frame-repeat", "", "each event comes twice"),
     ("frame-large", "SIZE", "bodies are padded to this size, such as 3MiB"),
@@ -41,13 +55,16 @@ pub const NAMES: [(&str, &str, &str); 32] = [
     ("idle-close", "DURATION", "a socket that says nothing for so long is ended"),
     ("close-at-expiry", "", "a socket is ended when its token expires"),
     ("drop-every", "DURATION", "each socket is ended when it has lived so long"),
-    ("drop-as", "CODE|reset|silent", "how the last three end a socket (default 1000)"),
+    ("drop-as", "CUT", "how the last three end a socket: a close code, fin, reset or silent (default 1000)"),
 ];
 
 /// The largest padding: four times what a client must accept, little enough to build one for each event.
 const MAX_LARGE: usize = 16 << 20;
 
-const CUT: &str = "a close code from 1000 to 4999, `reset` or `silent`";
+/// The most events that gather: enough to be a burst, few enough to hold.
+const MAX_GATHERED: usize = 1000;
+
+const CUT: &str = "a close code from 1000 to 4999, `fin`, `reset` or `silent`";
 
 /// Says why a text is no fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,23 +100,37 @@ impl Faults {
             "token-html" => self.token = Some(value.none(TokenFault::Html)?),
             "token-empty" => self.token = Some(value.none(TokenFault::Empty)?),
             "token-bare" => self.token = Some(value.none(TokenFault::Bare)?),
+            "token-refused" => self.token = Some(TokenFault::Refused(value.text("the wording")?)),
             "token-refuse-grant" => self.token = Some(TokenFault::RefuseGrant(value.text("a grant")?)),
+            "token-single" => self.token_single = value.none(true)?,
+            "tcp-silent" => self.connect = Some(value.none(ConnectFault::Silent)?),
             "connect-status" => self.connect = Some(ConnectFault::Status(value.status()?)),
             "connect-hang" => self.connect = Some(value.none(ConnectFault::Hang)?),
             "open-silent" => self.opening = Some(value.none(OpeningFault::Silent)?),
             "open-late" => self.opening = Some(OpeningFault::Late(value.duration()?)),
             "open-refused" => self.opening = Some(OpeningFault::Refused(value.text("the wording")?)),
+            "open-refused-in-turn" => self.opening = Some(value.none(OpeningFault::RefusedInTurn)?),
             "open-event-first" => self.opening = Some(value.none(OpeningFault::EventFirst)?),
+            "open-bare" => self.opening = Some(value.none(OpeningFault::Bare)?),
             "evict-newer" => self.evict = value.none(Evict::Newer)?,
             "evict-nobody" => self.evict = value.none(Evict::Nobody)?,
+            "evict-as" => self.evict_as = value.cut()?,
+            "rival" => self.rival = Some(value.duration()?),
             "heartbeat-ignored" => self.heartbeat = Some(value.none(HeartbeatFault::Ignored)?),
             "heartbeat-late" => self.heartbeat = Some(HeartbeatFault::Late(value.duration()?)),
             "heartbeat-refused" => self.heartbeat = Some(value.none(HeartbeatFault::Refused)?),
+            "events-late" => self.flow = Some(FlowFault::Late(value.duration()?)),
+            "events-burst" => self.flow = Some(FlowFault::Burst(value.duration()?)),
+            "events-reversed" => self.flow = Some(FlowFault::Reversed(value.gathered()?)),
+            "events-withheld" => self.flow = Some(value.none(FlowFault::Withheld)?),
             "frame-object" => self.frames.object = value.none(true)?,
             "frame-header" => self.frames.header = value.none(true)?,
+            "frame-fields" => self.frames.fields = value.none(true)?,
+            "frame-reordered" => self.frames.reordered = value.none(true)?,
             "frame-fragmented" => self.frames.fragmented = value.none(true)?,
             "frame-binary" => self.frames.binary = value.none(true)?,
             "frame-garbage" => self.frames.garbage = value.none(true)?,
+            "frame-text" => self.frames.text = value.none(true)?,
             "frame-unknown" => self.frames.unknown = value.none(true)?,
             "frame-repeat" => self.frames.repeat = value.none(true)?,
             "frame-large" => self.frames.large = Some(value.size()?),
@@ -107,7 +138,7 @@ impl Faults {
             "idle-close" => self.idle_close = Some(value.duration()?),
             "close-at-expiry" => self.close_at_expiry = value.none(true)?,
             "drop-every" => self.drop_every = Some(value.duration()?),
-            "drop-as" => self.drop_as = value.value.parse().map_err(|_| value.bad(CUT))?,
+            "drop-as" => self.drop_as = value.cut()?,
             _ => return Err(BadFault::Unknown(name.to_owned())),
         }
         Ok(())
@@ -117,9 +148,11 @@ impl Faults {
     pub fn texts(&self) -> Vec<String> {
         let flag = |on: bool, name: &str| on.then(|| name.to_owned());
         let timed = |every: Option<Duration>, name: &str| every.map(|every| format!("{name}={}", Span(every)));
+        let cut = |cut: Cut, name: &str| (cut != Cut::default()).then(|| format!("{name}={cut}"));
         let frames = &self.frames;
         [
             self.token.as_ref().map(ToString::to_string),
+            flag(self.token_single, "token-single"),
             self.connect.as_ref().map(ToString::to_string),
             self.opening.as_ref().map(ToString::to_string),
             match self.evict {
@@ -127,12 +160,18 @@ impl Faults {
                 Evict::Newer => Some("evict-newer".to_owned()),
                 Evict::Nobody => Some("evict-nobody".to_owned()),
             },
+            cut(self.evict_as, "evict-as"),
+            timed(self.rival, "rival"),
             self.heartbeat.as_ref().map(ToString::to_string),
+            self.flow.as_ref().map(ToString::to_string),
             flag(frames.object, "frame-object"),
             flag(frames.header, "frame-header"),
+            flag(frames.fields, "frame-fields"),
+            flag(frames.reordered, "frame-reordered"),
             flag(frames.fragmented, "frame-fragmented"),
             flag(frames.binary, "frame-binary"),
             flag(frames.garbage, "frame-garbage"),
+            flag(frames.text, "frame-text"),
             flag(frames.unknown, "frame-unknown"),
             flag(frames.repeat, "frame-repeat"),
             frames.large.map(|size| format!("frame-large={size}")),
@@ -140,7 +179,7 @@ impl Faults {
             timed(self.idle_close, "idle-close"),
             flag(self.close_at_expiry, "close-at-expiry"),
             timed(self.drop_every, "drop-every"),
-            (self.drop_as != Cut::default()).then(|| format!("drop-as={}", self.drop_as)),
+            cut(self.drop_as, "drop-as"),
         ]
         .into_iter()
         .flatten()
@@ -181,6 +220,7 @@ impl fmt::Display for TokenFault {
             Self::Html => f.write_str("token-html"),
             Self::Empty => f.write_str("token-empty"),
             Self::Bare => f.write_str("token-bare"),
+            Self::Refused(wording) => write!(f, "token-refused={wording}"),
             Self::RefuseGrant(grant) => write!(f, "token-refuse-grant={grant}"),
         }
     }
@@ -189,6 +229,7 @@ impl fmt::Display for TokenFault {
 impl fmt::Display for ConnectFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Silent => f.write_str("tcp-silent"),
             Self::Status(status) => write!(f, "connect-status={status}"),
             Self::Hang => f.write_str("connect-hang"),
         }
@@ -201,7 +242,9 @@ impl fmt::Display for OpeningFault {
             Self::Silent => f.write_str("open-silent"),
             Self::Late(late) => write!(f, "open-late={}", Span(*late)),
             Self::Refused(wording) => write!(f, "open-refused={wording}"),
+            Self::RefusedInTurn => f.write_str("open-refused-in-turn"),
             Self::EventFirst => f.write_str("open-event-first"),
+            Self::Bare => f.write_str("open-bare"),
         }
     }
 }
@@ -216,6 +259,17 @@ impl fmt::Display for HeartbeatFault {
     }
 }
 
+impl fmt::Display for FlowFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late(late) => write!(f, "events-late={}", Span(*late)),
+            Self::Burst(every) => write!(f, "events-burst={}", Span(*every)),
+            Self::Reversed(count) => write!(f, "events-reversed={count}"),
+            Self::Withheld => f.write_str("events-withheld"),
+        }
+    }
+}
+
 /// Says that a text is no way to end a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {CUT}")]
@@ -225,6 +279,7 @@ impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Close(code) => code.fmt(f),
+            Self::Fin => f.write_str("fin"),
             Self::Reset => f.write_str("reset"),
             Self::Silent => f.write_str("silent"),
         }
@@ -236,6 +291,7 @@ impl FromStr for Cut {
 
     fn from_str(text: &str) -> Result<Self, BadCut> {
         match text {
+            "fin" => Ok(Self::Fin),
             "reset" => Ok(Self::Reset),
             "silent" => Ok(Self::Silent),
             _ => {
@@ -299,6 +355,15 @@ impl Value<'_> {
         status.ok_or_else(|| self.bad("an HTTP status from 200 to 599"))
     }
 
+    fn cut(&self) -> Result<Cut, BadFault> {
+        self.value.parse().map_err(|_| self.bad(CUT))
+    }
+
+    fn gathered(&self) -> Result<usize, BadFault> {
+        let count = self.value.parse().ok().filter(|count| (2..=MAX_GATHERED).contains(count));
+        count.ok_or_else(|| self.bad("a number of events from 2 to 1000"))
+    }
+
     fn size(&self) -> Result<usize, BadFault> {
         let (digits, unit) = match self.value {
             text if text.ends_with("MiB") => (text.trim_end_matches("MiB"), 1 << 20),
@@ -342,7 +407,8 @@ mod tests {
             "GRANT" => "account_credentials",
             "TEXT" => "token is bad=very bad",
             "SIZE" => "3145728",
-            "CODE|reset|silent" => "reset",
+            "CUT" => "reset",
+            "N" => "12",
             other => panic!("no sample of {other}"),
         };
         format!("{name}={value}")
@@ -375,7 +441,7 @@ mod tests {
         assert_eq!(error("token-hang=1"), "`token-hang` takes no value, not `1`");
         assert_eq!(
             error("drop-as=99"),
-            "`drop-as` takes a close code from 1000 to 4999, `reset` or `silent`, not `99`"
+            "`drop-as` takes a close code from 1000 to 4999, `fin`, `reset` or `silent`, not `99`"
         );
         assert_eq!(error("connect-status=101"), "`connect-status` takes an HTTP status from 200 to 599, not `101`");
         assert_eq!(error("frame-large=3GiB"), "`frame-large` takes a size up to `16MiB`, such as `3MiB`, not `3GiB`");

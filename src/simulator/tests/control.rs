@@ -28,8 +28,17 @@ async fn events_are_pushed_and_sockets_dropped() {
     assert_eq!((body.as_str(), client.json().await["content"].as_str()), (r#"{"sockets":1}"#, Some(BODY)));
     let (_, _, body) = zoom.http(&format!("POST /_control/drop HTTP/1.1\r\n{JSON}"), r#"{"as":"1012"}"#).await;
     assert_eq!((body.as_str(), client.close().await.0), (r#"{"dropped":1}"#, 1012));
-    let (status, _, body) = zoom.http(&format!("POST /_control/drop HTTP/1.1\r\n{JSON}"), r#"{"as":"gently"}"#).await;
-    assert!(status == 400 && body.contains("`reset` or `silent`"), "{body}");
+    let drop = format!("POST /_control/drop HTTP/1.1\r\n{JSON}");
+    let (_, _, body) = zoom.http(&drop, r#"{"subscription":"other"}"#).await;
+    assert_eq!(body, r#"{"dropped":0}"#);
+    for (wrong, inside) in
+        [(r#"{"as":"gently"}"#, "`reset` or `silent`"), (r#"{"subscriptions":"a"}"#, "unknown field")]
+    {
+        let (status, _, body) = zoom.http(&drop, wrong).await;
+        assert!(status == 400 && body.contains(inside), "{body}");
+    }
+    let (status, _, body) = zoom.http(&format!("POST /_control/rate HTTP/1.1\r\n{JSON}"), r#"{"rate":-1}"#).await;
+    assert!(status == 400 && body.contains("at least 0"), "{body}");
 }
 
 #[tokio::test]
@@ -41,5 +50,6 @@ async fn log_tells_what_happened_and_no_secret() {
     let (_, _, body) = zoom.http("GET /_control/log HTTP/1.1", "").await;
     let log: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((&log["counts"]["accepted"], &log["entries"][1]["subscription"]), (&json!(1), &json!(SUBSCRIPTION)));
+    assert_eq!((&log["requests"]["form"], &log["subscriptions"][SUBSCRIPTION]["sockets"]), (&json!(1), &json!(1)));
     assert!(!body.contains(&token) && !body.contains("demo-secret"), "{body}");
 }

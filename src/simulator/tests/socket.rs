@@ -1,3 +1,5 @@
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+
 use super::*;
 
 #[tokio::test]
@@ -55,6 +57,18 @@ async fn eviction_can_be_turned_round_or_off() {
     let mut third = zoom.connect().await;
     assert_eq!(zoom.push(BODY).await, 2);
     assert_eq!((first.json().await, third.json().await["content"].as_str()), (event_frame(), Some(BODY)));
+}
+
+#[tokio::test]
+async fn evicted_one_ends_as_told_and_a_rival_evicts_too() {
+    let zoom = Zoom::faulty(&["evict-as=1008"]).await;
+    let mut older = zoom.connect().await;
+    let mut newer = zoom.connect().await;
+    assert_eq!(older.close().await.0, 1008);
+    zoom.fault(&["rival=1ms"]);
+    assert_eq!(newer.close().await, bye());
+    zoom.wait_for(|counts| counts.closed == 2).await;
+    assert_eq!(zoom.reasons(), [Reason::Evicted, Reason::Evicted]);
 }
 
 fn event_frame() -> Value {
@@ -152,6 +166,65 @@ async fn first_frame_can_be_late_refused_or_after_an_event() {
 }
 
 #[tokio::test]
+async fn first_frame_can_be_bare() {
+    let zoom = Zoom::faulty(&["open-bare"]).await;
+    let mut client = zoom.upgrade().await;
+    assert_eq!(client.text().await, r#"{"success":true,"module":"build_connection"}"#);
+}
+
+#[tokio::test]
+async fn refusals_can_come_in_every_wording_in_turn() {
+    let zoom = Zoom::faulty(&["open-refused-in-turn"]).await;
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..4 {
+        let mut client = zoom.upgrade().await;
+        let frame = client.json().await;
+        assert_eq!(frame["success"], false);
+        seen.insert(frame["content"].as_str().unwrap().to_owned());
+        assert_eq!(client.close().await, bye());
+    }
+    let captured = ["Invalid Token", "Token is invalid", "token is empty"];
+    assert!(seen.len() == 4 && captured.iter().all(|wording| seen.contains(*wording)), "{seen:?}");
+}
+
+#[tokio::test]
+async fn silent_connections_get_no_word_and_are_still_steered() {
+    let zoom = Zoom::start().await;
+    let token = zoom.token().await;
+    zoom.fault(&["tcp-silent"]);
+    tokio::select! {
+        other = zoom.dial(SUBSCRIPTION, &token) => panic!("{:?}", other.err()),
+        counts = zoom.wait_for(|counts| counts.held == 1) => assert_eq!(counts.refused, 0),
+    }
+    tokio::select! {
+        answer = zoom.ask("grant_type=client_credentials") => panic!("{answer:?}"),
+        counts = zoom.wait_for(|counts| counts.held == 2) => assert_eq!(counts.token_requests, 1),
+    }
+    let (status, ..) = zoom.http("POST /_control/faults HTTP/1.1\r\ncontent-type: application/json", "[]").await;
+    assert_eq!((status, zoom.ask("grant_type=client_credentials").await.0), (200, 200));
+}
+
+#[tokio::test]
+async fn events_are_held_back_and_let_go() {
+    let zoom = Zoom::faulty(&["events-reversed=3"]).await;
+    let mut client = zoom.connect().await;
+    assert_eq!((zoom.push("1").await, zoom.push("2").await, zoom.push("3").await, zoom.push("4").await), (0, 0, 0, 0));
+    for expected in ["3", "2", "1"] {
+        assert_eq!(client.json().await["content"], expected);
+    }
+    // What is left goes when the fault does, and what comes while events are withheld never does.
+    zoom.fault(&["events-withheld"]);
+    assert_eq!(client.json().await["content"], "4");
+    zoom.push("5").await;
+    zoom.fault(&["events-late=1ms"]);
+    zoom.push("6").await;
+    assert_eq!(client.json().await["content"], "6");
+    zoom.fault(&["events-burst=1ms"]);
+    zoom.push_to(SUBSCRIPTION, "7").await;
+    assert_eq!((client.json().await["content"].as_str(), zoom.counts().missed), (Some("7"), 1));
+}
+
+#[tokio::test]
 async fn frames_of_events_take_every_form() {
     let zoom = Zoom::start().await;
     let mut client = zoom.connect().await;
@@ -177,6 +250,14 @@ async fn frames_of_events_take_every_form() {
     assert!(serde_json::from_str::<Value>(&client.text().await).is_err());
     assert_eq!(client.json().await["module"], "weather");
     assert_eq!((client.json().await, client.json().await), (plain.clone(), plain));
+
+    zoom.fault(&["frame-fields", "frame-reordered", "frame-text"]);
+    zoom.push(BODY).await;
+    let text = client.json().await;
+    assert!(text["module"] == "message" && serde_json::from_str::<Value>(text["content"].as_str().unwrap()).is_err());
+    let frame = client.text().await;
+    assert!(frame.starts_with(r#"{"header":{},"content":""#) && frame.ends_with(r#","module":"message"}"#), "{frame}");
+    assert_eq!(serde_json::from_str::<Value>(&frame).unwrap()["version"], 2);
 
     zoom.fault(&["frame-large=3MiB"]);
     zoom.push(BODY).await;
@@ -235,8 +316,15 @@ async fn dropped_sockets_end_as_told() {
     }
 
     let mut client = zoom.connect().await;
+    assert_eq!((zoom.drop_sockets_of("other", Cut::Fin), zoom.drop_sockets_of(SUBSCRIPTION, Cut::Fin)), (0, 1));
+    match client.next().await {
+        Err(WsError::Protocol(error)) => assert_eq!(error, ProtocolError::ResetWithoutClosingHandshake),
+        other => panic!("{other:?}"),
+    }
+
+    let mut client = zoom.connect().await;
     assert_eq!(zoom.drop_sockets(Cut::Silent), 1);
-    zoom.wait_for(|counts| counts.closed == 3).await;
+    zoom.wait_for(|counts| counts.closed == 4).await;
     client.say(HEARTBEAT).await;
     assert_eq!((zoom.push(BODY).await, zoom.counts().heartbeats), (0, 0));
 }
@@ -265,7 +353,7 @@ async fn stop_closes_every_socket() {
 
 #[tokio::test]
 async fn traffic_begins_with_the_first_socket_and_ends_with_its_count() {
-    let traffic = Some(Traffic { rate: 30_000.0, count: Some(3000) });
+    let traffic = Some(Traffic { count: Some(3000), ..Traffic::meetings(30_000.0) });
     let zoom = Zoom::with(Options { traffic, ..Options::default() }).await;
     let mut client = zoom.connect().await;
     for _ in 0..3000 {
@@ -278,8 +366,43 @@ async fn traffic_begins_with_the_first_socket_and_ends_with_its_count() {
 }
 
 #[tokio::test]
+async fn event_that_is_still_held_at_the_end_is_missed() {
+    let zoom = Zoom::faulty(&["events-late=1h"]).await;
+    zoom.connect().await;
+    zoom.push(BODY).await;
+    assert_eq!(zoom.counts().missed, 0);
+    zoom.stop.cancel();
+    zoom.wait_for(|counts| counts.missed == 1).await;
+}
+
+#[tokio::test]
+async fn rate_can_be_changed_while_events_come() {
+    let traffic = Some(Traffic { count: Some(50), ..Traffic::meetings(0.0) });
+    let zoom = Zoom::with(Options { traffic, ..Options::default() }).await;
+    let mut client = zoom.connect().await;
+    client.say(HEARTBEAT).await;
+    assert_eq!((client.text().await.as_str(), zoom.counts().sent), (LIVE, 0));
+    let (_, _, body) =
+        zoom.http("POST /_control/rate HTTP/1.1\r\ncontent-type: application/json", r#"{"rate":10000}"#).await;
+    assert_eq!(body, r#"{"rate":10000.0}"#);
+    zoom.wait_for(|counts| counts.sent == 50).await;
+}
+
+#[tokio::test]
+async fn lines_of_a_file_come_byte_for_byte_and_end() {
+    let source = Source::Once(traffic::lines(b"{ \"a\" : 1.0 }\n\n[]\n").unwrap());
+    let traffic = Some(Traffic { rate: 1000.0, count: None, source });
+    let zoom = Zoom::with(Options { traffic, ..Options::default() }).await;
+    let mut client = zoom.connect().await;
+    assert_eq!(client.json().await["content"], r#"{ "a" : 1.0 }"#);
+    assert_eq!(client.json().await["content"], "[]");
+    client.say(HEARTBEAT).await;
+    assert_eq!(client.text().await, LIVE);
+}
+
+#[tokio::test]
 async fn no_event_is_counted_neither_sent_nor_missed() {
-    let traffic = Some(Traffic { rate: 1_000_000.0, count: Some(20_000) });
+    let traffic = Some(Traffic { count: Some(20_000), ..Traffic::meetings(1_000_000.0) });
     let zoom = Zoom::with(Options { traffic, ..Options::default() }).await;
     let client = zoom.connect().await;
     // A client that reads nothing is held up in the middle of a write, then reset.

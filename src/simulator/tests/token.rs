@@ -54,6 +54,7 @@ async fn token_faults_are_answered_as_named() {
         ("token-status=500", 500, "server_error"),
         ("token-html", 200, "<!doctype html>"),
         ("token-empty", 200, ""),
+        ("token-refused=The moon is away", 400, "\"reason\":\"The moon is away\""),
         ("token-refuse-grant=client_credentials", 400, "unsupported grant type"),
     ] {
         zoom.fault(&[fault]);
@@ -87,4 +88,30 @@ async fn expired_token_is_refused() {
     let zoom = Zoom::with(Options { token_life: Duration::ZERO, ..Options::default() }).await;
     let mut client = zoom.upgrade().await;
     assert_eq!(client.json().await["content"], "Invalid Token");
+}
+
+#[tokio::test]
+async fn new_token_can_cancel_the_ones_before() {
+    let zoom = Zoom::start().await;
+    let first = zoom.token().await;
+    zoom.token().await;
+    assert_eq!(zoom.dial(SUBSCRIPTION, &first).await.unwrap().json().await["success"], true);
+    zoom.fault(&["token-single"]);
+    let last = zoom.token().await;
+    assert_eq!(zoom.dial(SUBSCRIPTION, &first).await.unwrap().json().await["content"], "Invalid Token");
+    assert_eq!(zoom.dial(SUBSCRIPTION, &last).await.unwrap().json().await["success"], true);
+}
+
+#[tokio::test]
+async fn client_that_does_not_wait_for_a_slow_token_is_in_the_log() {
+    let zoom = Zoom::faulty(&["token-slow=1h"]).await;
+    let mut stream = TcpStream::connect(zoom.addr()).await.unwrap();
+    let request = format!("POST /oauth/token?grant_type=client_credentials HTTP/1.1\r\nhost: zoom\r\n{BASIC}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    zoom.knocked().await;
+    drop(stream);
+    zoom.logged(1).await;
+    let (entries, _) = zoom.log(1);
+    let given_up = Happening::Token { parameters: "query", grant: "client_credentials".into(), status: 0 };
+    assert_eq!(entries[0].what, given_up);
 }

@@ -30,6 +30,8 @@ pub(crate) struct Lab {
     pub(crate) directory: TempDir,
     pub(crate) zoom: Simulator,
     pub(crate) handlers: Vec<(&'static str, Receiver)>,
+    /// Lines that tests add to the configuration of the subscription.
+    pub(crate) subscription_lines: String,
     /// Lines that tests add to the configuration of each destination.
     pub(crate) destination_lines: String,
     pub(crate) more_configuration: String,
@@ -56,6 +58,7 @@ impl Lab {
             directory: tempfile::tempdir().expect("a directory"),
             zoom,
             handlers,
+            subscription_lines: String::new(),
             destination_lines: String::new(),
             more_configuration: String::new(),
             _stop: stop.drop_guard(),
@@ -86,6 +89,7 @@ token_url = "{}"
 account_id = "demo-account"
 client_id = "demo-client"
 client_secret = {{ env = "LAB_CLIENT_SECRET" }}
+{}
 [spool]
 path = "{}"
 [admin]
@@ -98,6 +102,7 @@ format = "json"
 "#,
             self.zoom.ws_url(subscription),
             self.zoom.token_url(),
+            self.subscription_lines,
             self.spool().display(),
             self.more_configuration
         );

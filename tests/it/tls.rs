@@ -1,0 +1,60 @@
+//! Encrypted connections to Zoom: its certificate is checked, and what is wrong with it is said in words.
+
+use std::fs;
+
+use zoomhook::simulator::{Options, Transport};
+
+use crate::lab::{Lab, body};
+
+async fn encrypted() -> Lab {
+    Lab::with(&["crm"], Options { transport: Transport::Tls, ..Options::default() }).await
+}
+
+#[tokio::test]
+async fn event_comes_over_wss_with_a_token_over_https() {
+    let mut lab = encrypted().await;
+    let ca_file = lab.directory.path().join("ca.pem");
+    fs::write(&ca_file, lab.zoom.authority().expect("it is encrypted")).expect("written");
+    lab.subscription_lines = format!("ca_file = {:?}", ca_file.display().to_string());
+    assert_eq!((lab.zoom.token_url().scheme(), lab.zoom.ws_url("x").scheme()), ("https", "wss"));
+
+    let bridge = lab.live_bridge().await;
+    // Large enough for several TLS records.
+    let large = body(1).replace("Überblick", &"Ü".repeat(50_000));
+    for event in [body(0), large] {
+        lab.zoom.push(&event).await;
+        lab.handler("crm").has_taken(1).await;
+        bridge.until("/api/v1/status", |_, _| lab.handler("crm").has(event.as_bytes())).await;
+    }
+    // An encrypted socket that is reset is mended like any other.
+    let before = lab.zoom.counts().accepted;
+    assert_eq!(lab.zoom.drop_sockets("reset".parse().expect("a cut")), 1);
+    lab.zoom.wait_for(|counts| counts.accepted > before).await;
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn certificate_of_an_unknown_authority_keeps_the_bridge_down_and_is_named() {
+    let lab = encrypted().await;
+    let bridge = lab.bridge().await;
+    bridge.until("/readyz", |status, text| status == 503 && text.contains("name its file in ca_file")).await;
+    assert_eq!(lab.zoom.counts().token_requests, 0, "the secret has not been sent");
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn certificate_of_the_socket_alone_is_named_too() {
+    // The token comes in plain text from one Zoom, the socket of the other is encrypted and not trusted.
+    let lab = encrypted().await;
+    let plain = Lab::new(&[]).await;
+    lab.write_configuration(&["crm"]);
+    let text = fs::read_to_string(lab.file()).expect("written");
+    let text = text.replace(lab.zoom.token_url().as_str(), plain.zoom.token_url().as_str());
+    fs::write(lab.file(), text).expect("written");
+    let bridge = crate::lab::Bridge::start(lab.command(&["run"])).await;
+    bridge.until("/readyz", |status, text| status == 503 && text.contains("no tls with")).await;
+    let (_, text) = bridge.get("/readyz").await;
+    assert!(text.contains(&lab.zoom.addr().to_string()) && text.contains("name its file in ca_file"), "{text}");
+    assert_eq!((plain.zoom.counts().tokens, lab.zoom.counts().accepted), (1, 0));
+    bridge.stop().await;
+}

@@ -148,12 +148,18 @@ impl Failure {
         let (text, code) = match self {
             Self::Configuration(problems) => (problems.to_string(), EXIT_CONFIG),
             Self::Runtime(error) if is_broken_pipe(error) => return ExitCode::SUCCESS,
-            Self::Runtime(error) => (format!("{error:#}"), 1),
+            Self::Runtime(error) => (sentence(error), 1),
         };
         // Where stderr is closed too, the exit code says it alone.
         let _ = text.lines().try_for_each(|line| writeln!(err, "zoomhook: {}", plain(line)));
         ExitCode::from(code)
     }
+}
+
+/// Joins an error and its sources; one that its successor has told already is not told again.
+fn sentence(error: &anyhow::Error) -> String {
+    let join = |told: String, cause: String| if told.ends_with(&cause) { told } else { format!("{told}: {cause}") };
+    error.chain().map(ToString::to_string).reduce(join).unwrap_or_default()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -167,6 +173,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
+    use crate::spool::SpoolError;
 
     #[test]
     fn arguments_are_declared_without_contradiction() {
@@ -221,6 +228,17 @@ mod tests {
         let mut err = Vec::new();
         failure.report(&mut err);
         assert_eq!(String::from_utf8_lossy(&err), "zoomhook: cannot open the spool: permission denied\n");
+    }
+
+    #[test]
+    fn source_that_was_told_already_is_not_told_again() {
+        let source = io::Error::from_raw_os_error(13);
+        let told = source.to_string();
+        let error = SpoolError::Open { path: "/spool/zoomhook.db".into(), source };
+        let mut err = Vec::new();
+        Failure::from(anyhow::Error::from(error)).report(&mut err);
+        let line = String::from_utf8_lossy(&err);
+        assert_eq!(line, format!("zoomhook: cannot open the spool /spool/zoomhook.db: {told}\n"));
     }
 
     #[test]

@@ -67,8 +67,11 @@ impl Place<'_> {
             Some(value) => Some(without_line_end(value)),
             None => {
                 let what = self.what.map(|what| format!(": {what}")).unwrap_or_default();
-                let name = name.escape_debug();
-                self.fail(format!("the environment variable {name} is not set{what}"))
+                let name = name.escape_debug().to_string();
+                // Without a file the variable is itself the place that the problem is at.
+                let missing =
+                    if self.path == name { String::new() } else { format!("the environment variable {name} is ") };
+                self.fail(format!("{missing}not set{what}"))
             }
         }
     }

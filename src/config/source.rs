@@ -94,7 +94,7 @@ impl Sources<'_> {
     pub(super) fn origin(&self) -> String {
         match &self.file {
             Some(file) => file.path.display().to_string(),
-            None => "the environment (no file)".to_owned(),
+            None => format!("the environment (no {DEFAULT_FILE} here)"),
         }
     }
 }

@@ -170,15 +170,13 @@ fn environment_alone_names_every_variable_that_is_missing() {
     assert_eq!(
         said,
         [
-            "ZOOM_SUBSCRIPTION_ID: the environment variable ZOOM_SUBSCRIPTION_ID is not set: the subscription id, \
-             or the whole URL as Zoom shows it",
-            "ZOOM_CLIENT_ID: the environment variable ZOOM_CLIENT_ID is not set: the client id of the app",
-            "ZOOM_CLIENT_SECRET: the environment variable ZOOM_CLIENT_SECRET is not set: the client secret of the app",
-            "ZOOM_WEBHOOK_SECRET_TOKEN: the environment variable ZOOM_WEBHOOK_SECRET_TOKEN is not set: \
-             the secret token that signs requests",
+            "ZOOM_SUBSCRIPTION_ID: not set: the subscription id, or the whole URL as Zoom shows it",
+            "ZOOM_CLIENT_ID: not set: the client id of the app",
+            "ZOOM_CLIENT_SECRET: not set: the client secret of the app",
+            "ZOOM_WEBHOOK_SECRET_TOKEN: not set: the secret token that signs requests",
         ]
     );
-    assert_eq!(problems.origin, "the environment (no file)");
+    assert_eq!(problems.origin, "the environment (no zoomhook.toml here)");
 }
 
 #[test]

@@ -256,7 +256,8 @@ fn recent(gaps: &[GapRow], now: Timestamp) -> String {
     }
     let whole = ended.iter().fold(SignedDuration::ZERO, |sum, gap| sum.saturating_add(*gap));
     let gaps = counted(ended.len() as u64, "gap");
-    format!(" In the last {} there were {gaps} ({} in all): zoomhook gaps.", span(RECENT), span(whole))
+    let were = if ended.len() == 1 { "was" } else { "were" };
+    format!(" In the last {} there {were} {gaps} ({} in all): zoomhook gaps.", span(RECENT), span(whole))
 }
 
 /// Answers the question where no bridge runs: `alive_at` is its last sign of life.

@@ -199,6 +199,8 @@ fn summary_tells_what_was_missed_lately() {
         "Fine Nothing is being lost: 1 subscription live, 1 destination taking events. \
          In the last 24 h there were 2 gaps (4 min in all): zoomhook gaps."
     );
+    let one = said(summary(1, 1, &[], &gaps[..1], now()));
+    assert!(one.ends_with("In the last 24 h there was 1 gap (3 min in all): zoomhook gaps."), "{one}");
 }
 
 #[test]

@@ -54,6 +54,7 @@ pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod event;
+mod json;
 mod retry_after;
 pub mod simulator;
 pub mod spool;

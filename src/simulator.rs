@@ -16,6 +16,7 @@ pub mod drill;
 pub mod fault;
 pub mod handler;
 pub mod log;
+pub mod template;
 pub mod traffic;
 
 mod control;

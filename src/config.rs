@@ -12,7 +12,7 @@
 //! [`Config`] is plain data: no field of it needs a second look by those who use it. Secrets are
 //! [`Secret`], which shows itself to nobody who does not ask for it by name; no problem quotes one.
 
-mod address;
+pub(crate) mod address;
 mod check;
 mod cursor;
 mod entry;

@@ -12,6 +12,7 @@
 
 pub mod canonical;
 pub mod client;
+pub mod diagnosis;
 pub mod request;
 pub mod signature;
 pub mod validation;

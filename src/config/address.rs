@@ -7,7 +7,7 @@ pub(crate) const MASK: &str = "***";
 
 /// Says which protocol a URL must speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     /// `https`, or `http` towards loopback.
     Http,
     /// `wss`, or `ws` towards loopback.
@@ -24,7 +24,7 @@ impl Protocol {
 }
 
 /// Reads a URL; what is wrong is said without a word of the URL, which may hold a key.
-pub(super) fn parse(text: &str, protocol: Protocol) -> Result<Url, String> {
+pub(crate) fn parse(text: &str, protocol: Protocol) -> Result<Url, String> {
     let (secure, plain) = protocol.schemes();
     let expected = || format!("expected a URL that begins with {secure}://, or with {plain}:// towards this machine");
     let mut url = Url::parse(text).map_err(|_| expected())?;

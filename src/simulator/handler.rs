@@ -29,13 +29,14 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::verification::{Rejection, encrypted_token, verify};
+use self::verification::{Rejection, verify};
 use super::journal::Journal;
 use super::server::{self, BODY, HangUp};
 use super::{BindError, listen};
 use crate::clock::Clock;
 use crate::config::secret::Secret;
 use crate::event::Digest;
+use crate::webhook::signature::Signer;
 
 /// Deliveries that are kept: enough for a test of a long burst, at about 200 bytes each.
 const KEPT: usize = 1 << 16;
@@ -105,6 +106,7 @@ struct Inner {
     listener: TcpListener,
     addr: SocketAddr,
     secret: Secret,
+    signer: Signer,
     clock: Clock,
     script: Mutex<Script>,
     seen: Mutex<Seen>,
@@ -132,6 +134,7 @@ impl Handler {
         Ok(Self(Arc::new(Inner {
             listener,
             addr,
+            signer: Signer::new(&options.secret),
             secret: options.secret,
             clock: Clock::system(),
             script: Mutex::new(Script { next: VecDeque::new(), always: Answer::Status(200) }),
@@ -193,7 +196,7 @@ impl Handler {
         let request_id: Box<str> = header(headers, "x-zm-request-id").into();
         let at = self.0.clock.now();
         let (timestamp, signature) = (header(headers, "x-zm-request-timestamp"), header(headers, "x-zm-signature"));
-        let verified = verify(self.0.secret.expose(), timestamp, signature, body, at.as_second());
+        let verified = verify(&self.0.signer, timestamp, signature, body, at.as_second());
         let delivery = Delivery {
             at,
             event: known.event.as_ref().into(),
@@ -255,7 +258,7 @@ async fn receive(State(handler): State<Handler>, headers: HeaderMap, body: Bytes
         && let Ok(validation) = serde_json::from_slice::<Validation>(&body)
     {
         let plain = validation.payload.plain_token;
-        let encrypted = encrypted_token(handler.0.secret.expose(), &plain);
+        let encrypted = handler.0.signer.validation_token(&plain);
         return axum::Json(serde_json::json!({"plainToken": plain, "encryptedToken": encrypted})).into_response();
     }
     match delivery.answer {

@@ -35,7 +35,8 @@ impl Signer {
         self.tag(&[plain_token.as_bytes()])
     }
 
-    fn tag(&self, parts: &[&[u8]]) -> String {
+    /// Returns the HMAC of any message, in hexadecimal.
+    pub(super) fn tag(&self, parts: &[&[u8]]) -> String {
         let mut mac = self.0.clone();
         for part in parts {
             mac.update(part);

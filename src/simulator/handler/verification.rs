@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
-use subtle::ConstantTimeEq as _;
+use crate::webhook::signature::Signer;
 
 /// A request that is older or newer than this is refused, as captured from Zoom's samples.
 const WINDOW_SECONDS: u64 = 300;
@@ -34,7 +32,7 @@ impl fmt::Display for Rejection {
 ///
 /// # Errors
 /// When the request is not to be accepted.
-pub fn verify(secret: &str, timestamp: &str, signature: &str, body: &[u8], now: i64) -> Result<(), Rejection> {
+pub fn verify(signer: &Signer, timestamp: &str, signature: &str, body: &[u8], now: i64) -> Result<(), Rejection> {
     if timestamp.is_empty() || signature.is_empty() {
         return Err(Rejection::Unsigned);
     }
@@ -42,29 +40,13 @@ pub fn verify(secret: &str, timestamp: &str, signature: &str, body: &[u8], now: 
     if seconds.abs_diff(now) > WINDOW_SECONDS {
         return Err(Rejection::Stale);
     }
-    let expected = sign(secret, timestamp, body);
-    if expected.as_bytes().ct_eq(signature.as_bytes()).into() { Ok(()) } else { Err(Rejection::Forged) }
-}
-
-/// Answers the challenge of a URL validation.
-pub fn encrypted_token(secret: &str, plain_token: &str) -> String {
-    hmac_hex(secret, &[plain_token.as_bytes()])
-}
-
-/// Signs as Zoom does.
-fn sign(secret: &str, timestamp: &str, body: &[u8]) -> String {
-    format!("v0={}", hmac_hex(secret, &[b"v0:", timestamp.as_bytes(), b":", body]))
-}
-
-fn hmac_hex(secret: &str, parts: &[&[u8]]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key of any length will do");
-    parts.iter().for_each(|part| mac.update(part));
-    hex::encode(mac.finalize().into_bytes())
+    if signer.verify(timestamp, body, signature) { Ok(()) } else { Err(Rejection::Forged) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::secret::Secret;
 
     const SECRET: &str = "bridge-test-secret";
     const TIMESTAMP: &str = "1785368934";
@@ -72,8 +54,12 @@ mod tests {
     const BODY: &str = r#"{"event":"meeting.started","payload":{"account_id":"AAAAAABBBBBBCCCCCC1234","object":{"id":"86084701483","uuid":"de+IDqR9/NA/J1==","topic":"Standup"}},"event_ts":1785369357392}"#;
     const SIGNATURE: &str = "v0=01c18e89ac9fa937c0c91dc69d2813cd9fc884d326628ce6a3d33ccac7e32e96";
 
+    fn signer(secret: &str) -> Signer {
+        Signer::new(&Secret::new(secret))
+    }
+
     fn check(timestamp: &str, signature: &str, body: &str, now: i64) -> Result<(), Rejection> {
-        verify(SECRET, timestamp, signature, body.as_bytes(), now)
+        verify(&signer(SECRET), timestamp, signature, body.as_bytes(), now)
     }
 
     #[test]
@@ -87,7 +73,7 @@ mod tests {
     #[test]
     fn validation_vector_is_answered() {
         let encrypted = "b3fd36892be84c58477e2cef6c6fc0ec77c94b87f78361d082018c8974c1c656";
-        assert_eq!(encrypted_token(SECRET, "qgg8vlvZRS6UYooatFL8Aw"), encrypted);
+        assert_eq!(signer(SECRET).validation_token("qgg8vlvZRS6UYooatFL8Aw"), encrypted);
     }
 
     #[test]
@@ -110,7 +96,7 @@ mod tests {
         assert_eq!(check("1785368935", SIGNATURE, BODY, NOW), Err(Rejection::Forged));
         assert_eq!(check(TIMESTAMP, SIGNATURE, &BODY.replace("Standup", "standup"), NOW), Err(Rejection::Forged));
         assert_eq!(check(TIMESTAMP, &SIGNATURE.replace("v0=", "v1="), BODY, NOW), Err(Rejection::Forged));
-        let other = verify("other", TIMESTAMP, SIGNATURE, BODY.as_bytes(), NOW);
+        let other = verify(&signer("other"), TIMESTAMP, SIGNATURE, BODY.as_bytes(), NOW);
         assert_eq!(other, Err(Rejection::Forged));
     }
 }

@@ -19,9 +19,12 @@ mod output;
 mod pause;
 mod probe;
 mod run;
+mod secret_token;
+pub mod send;
 pub mod simulate;
 mod status;
 mod table;
+pub mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -34,6 +37,9 @@ use self::options::EXIT_CONFIG;
 use self::output::plain;
 use crate::config::problem::Problems;
 use crate::spool::record::Pause;
+
+/// Is the exit code for arguments that cannot be understood, as clap has it.
+const EXIT_USAGE: u8 = 2;
 
 /// Bridges the WebSocket of a Zoom event subscription to signed webhook requests: durable, at least once, no inbound port
 #[derive(Parser)]
@@ -55,6 +61,10 @@ enum Command {
     Demo(demo::Args),
     /// Play Zoom, to practise on: token endpoint, socket, events, faults
     Simulate(simulate::Args),
+    /// Fire a signed sample event, or a file, at a handler and explain the answer
+    Send(Box<send::SendArgs>),
+    /// Tell whether the signature of a request is right and, if not, why
+    Verify(verify::VerifyArgs),
     /// Tell whether anything is being lost, and what to do
     Status(status::StatusArgs),
     /// Look at what was received
@@ -76,6 +86,8 @@ enum Command {
 pub enum Failure {
     /// The configuration is wrong.
     Configuration(Problems),
+    /// The arguments mean nothing here; clap finds those that mean nothing anywhere.
+    Usage(String),
     /// Something went wrong at run time.
     Runtime(anyhow::Error),
 }
@@ -92,6 +104,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Config(args) => return Ok(config::run(&args, out, err)?),
         Command::Demo(args) => demo::run(args, interrupted()?).await?,
         Command::Simulate(args) => return Ok(simulate::run(args, interrupted()?).await?),
+        Command::Send(args) => return send::run(&args).await,
+        Command::Verify(args) => return verify::run(&args),
         Command::Status(args) => status::run(&args).await?,
         Command::Events(command) => events::run(&command)?,
         Command::Dead(command) => dead::run(&command).await?,
@@ -141,12 +155,18 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
+    /// Makes the failure of arguments that mean nothing here.
+    fn usage(message: String) -> Self {
+        Self::Usage(message)
+    }
+
     /// Says on `err` what went wrong, and returns the exit code.
     ///
     /// A reader of the output that has gone away (`zoomhook events list | head`) is no fault.
     pub fn report(&self, err: &mut dyn Write) -> ExitCode {
         let (text, code) = match self {
             Self::Configuration(problems) => (problems.to_string(), EXIT_CONFIG),
+            Self::Usage(message) => (message.clone(), EXIT_USAGE),
             Self::Runtime(error) if is_broken_pipe(error) => return ExitCode::SUCCESS,
             Self::Runtime(error) => (sentence(error), 1),
         };
@@ -196,6 +216,13 @@ mod tests {
             "pause crm",
             "resume crm --json",
             "gaps --limit 5",
+            "send meeting.started --to http://localhost:3000/ --set payload.object.topic=x --set a=1 --repeat 5",
+            "send --file - --to https://crm.internal/hook --secret-env CRM_TOKEN --stale 600 --timeout 3s --json",
+            "send --all --to http://localhost:3000/ --secret-file token --bad-signature",
+            "send --url-validation --to http://localhost:3000/ --ca-file ca.pem",
+            "send --list --json",
+            "verify --signature v0=ab --timestamp 1785368934 --body - --secret-env CRM_TOKEN --json",
+            "verify --headers headers.txt --body body.json --secret-file token",
         ];
         for line in lines {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
@@ -215,6 +242,18 @@ mod tests {
             ("events list --type a*b", ErrorKind::ValueValidation),
             ("events list --limit 0", ErrorKind::ValueValidation),
             ("events show first", ErrorKind::ValueValidation),
+            ("send meeting.started", ErrorKind::MissingRequiredArgument),
+            ("send --to http://localhost/", ErrorKind::MissingRequiredArgument),
+            ("send meeting.begun --to http://localhost/", ErrorKind::ValueValidation),
+            ("send meeting.started --to http://crm.internal/", ErrorKind::ValueValidation),
+            ("send meeting.started --all --to http://localhost/", ErrorKind::ArgumentConflict),
+            ("send --file a --set a=1 --to http://localhost/", ErrorKind::ArgumentConflict),
+            ("send meeting.started --set a --to http://localhost/", ErrorKind::ValueValidation),
+            ("send meeting.started --repeat 101 --to http://localhost/", ErrorKind::ValueValidation),
+            ("send meeting.started --bad-signature --stale 9 --to http://localhost/", ErrorKind::ArgumentConflict),
+            ("send meeting.started --timeout 0s --to http://localhost/", ErrorKind::ValueValidation),
+            ("send meeting.started --to http://localhost/ --secret-env A --secret-file b", ErrorKind::ArgumentConflict),
+            ("verify --signature v0=ab --body -", ErrorKind::MissingRequiredArgument),
         ];
         for (line, kind) in lines {
             assert_eq!(parse(line).map_err(|error| error.kind()).err(), Some(kind), "{line}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Chapters that everybody may see, and that see each other alone.
-const LEAVES: [&str; 7] = ["clock", "config", "event", "retry_after", "telemetry", "tls", "wording"];
+const LEAVES: [&str; 8] = ["clock", "config", "event", "json", "retry_after", "telemetry", "tls", "wording"];
 
 /// What each chapter sees beside the leaves and itself.
 const SEES: [(&str, &[&str]); 8] = [
@@ -15,12 +15,13 @@ const SEES: [(&str, &[&str]); 8] = [
     ("simulator", &["webhook"]),
     ("admin", &["spool", "dispatch::status", "zoom::status"]),
     ("app", &["admin", "dispatch", "spool", "webhook", "zoom"]),
-    ("cli", &["admin", "app", "dispatch::status", "simulator", "spool", "webhook", "zoom"]),
+    ("cli", &["admin", "app", "dispatch::retry", "dispatch::status", "simulator", "spool", "webhook", "zoom"]),
 ];
 
 /// Files in which the same arguments always give the same result.
-const PURE: [&str; 27] = [
+const PURE: [&str; 40] = [
     "admin/sentence.rs",
+    "cli/send/judgement.rs",
     "config/address.rs",
     "config/check.rs",
     "config/cursor.rs",
@@ -29,16 +30,28 @@ const PURE: [&str; 27] = [
     "config/quantity.rs",
     "config/secret.rs",
     "config/show.rs",
+    "dispatch/breaker.rs",
+    "dispatch/key.rs",
+    "dispatch/order.rs",
     "dispatch/retry.rs",
     "dispatch/schedule.rs",
     "event.rs",
+    "json.rs",
     "retry_after.rs",
+    "simulator/drill/expect.rs",
+    "simulator/fault.rs",
+    "simulator/template.rs",
+    "simulator/template/edit.rs",
+    "simulator/traffic/meetings.rs",
     "spool/repeats.rs",
     "webhook/canonical.rs",
     "webhook/canonical/members.rs",
     "webhook/canonical/number.rs",
     "webhook/canonical/output.rs",
     "webhook/canonical/text.rs",
+    "webhook/diagnosis.rs",
+    "webhook/diagnosis/headers.rs",
+    "webhook/diagnosis/rewrite.rs",
     "webhook/request.rs",
     "webhook/signature.rs",
     "webhook/validation.rs",

@@ -17,5 +17,6 @@ mod receiver;
 mod reconnect;
 mod recovery;
 mod reload;
+mod send;
 mod shutdown;
 mod tls;

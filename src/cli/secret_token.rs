@@ -1,0 +1,90 @@
+//! The options that say where a secret token comes from. Never the token itself: arguments are for everybody to see.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Failure;
+use crate::config::secret::Secret;
+
+/// Is read where no option says otherwise: the name from Zoom's own documents.
+const VARIABLE: &str = "ZOOM_WEBHOOK_SECRET_TOKEN";
+
+/// Is where the secret token comes from.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct SecretTokenArgs {
+    /// Environment variable that holds the secret token [default: ZOOM_WEBHOOK_SECRET_TOKEN]
+    #[arg(long, value_name = "NAME", conflicts_with = "secret_file")]
+    secret_env: Option<String>,
+    /// File that holds the secret token
+    #[arg(long, value_name = "PATH")]
+    secret_file: Option<PathBuf>,
+}
+
+impl SecretTokenArgs {
+    /// Reads the secret token, without the end of its line.
+    ///
+    /// # Errors
+    /// When it is not there, or empty. No message holds a word of it.
+    pub(super) fn read(&self) -> Result<Secret, Failure> {
+        let (place, text) = match &self.secret_file {
+            Some(path) => {
+                let bytes = std::fs::read(path).map_err(|error| {
+                    Failure::usage(format!("--secret-file: {} cannot be read: {error}", path.display()))
+                })?;
+                (path.display().to_string(), String::from_utf8(bytes).ok())
+            }
+            None => {
+                let name = self.secret_env.as_deref().unwrap_or(VARIABLE);
+                let Some(value) = std::env::var_os(name) else {
+                    let hint = "name another with --secret-env NAME, or a file with --secret-file PATH";
+                    let name = name.escape_debug();
+                    return Err(Failure::usage(format!("the environment variable {name} is not set: {hint}")));
+                };
+                (name.escape_debug().to_string(), value.into_string().ok())
+            }
+        };
+        let Some(text) = text else {
+            return Err(Failure::usage(format!("the secret token in {place} is not text (UTF-8)")));
+        };
+        match text.trim_end_matches(['\r', '\n']) {
+            "" => Err(Failure::usage(format!("the secret token in {place} is empty"))),
+            token => Ok(Secret::new(token)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_is_read_without_the_end_of_its_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        std::fs::write(&path, "s3cret \r\n").expect("written");
+        assert_eq!(of(&path).read().expect("a secret"), Secret::new("s3cret "));
+    }
+
+    #[test]
+    fn secret_that_is_not_there_is_said_to_be_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        for (content, words) in
+            [(None, "cannot be read"), (Some(&b"\n"[..]), "is empty"), (Some(b"canary\xff"), "UTF-8")]
+        {
+            if let Some(content) = content {
+                std::fs::write(&path, content).expect("written");
+            }
+            let text = format!("{:?}", of(&path).read().expect_err(words));
+            assert!(text.contains(words) && !text.contains("canary"), "{text}");
+        }
+        let args = SecretTokenArgs { secret_env: Some("ZOOMHOOK_NO_SUCH_VARIABLE".to_owned()), secret_file: None };
+        let text = format!("{:?}", args.read().expect_err("not set"));
+        assert!(text.contains("ZOOMHOOK_NO_SUCH_VARIABLE is not set"), "{text}");
+    }
+
+    fn of(path: &std::path::Path) -> SecretTokenArgs {
+        SecretTokenArgs { secret_env: None, secret_file: Some(path.to_owned()) }
+    }
+}

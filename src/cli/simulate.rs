@@ -24,6 +24,7 @@ use crate::simulator::drill::Drill;
 use crate::simulator::fault::Faults;
 use crate::simulator::fault::text::{BadFault, NAMES, duration};
 use crate::simulator::log::{Counts, Entry, Happening, Reason};
+use crate::simulator::template::one_of_each_type;
 use crate::simulator::traffic::meetings::TYPES;
 use crate::simulator::traffic::{self, Source, Traffic};
 use crate::simulator::{Options, Simulator, Transport};
@@ -44,7 +45,8 @@ pub struct Args {
     /// Ends sending after this many events.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// Sends these types alone, of the life cycles of meetings: names or patterns such as `meeting.*`, with commas.
+    /// Sends these types: names or patterns such as `recording.*`, with commas. Types that the life cycles of meetings
+    /// bring come as such, with ids that fit; with any other, or `*`, one event of each type comes in turn.
     #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = kind)]
     events: Vec<Pattern>,
     /// Sends the lines of this file instead: each is the body of one event, byte for byte. Ends with the last line.
@@ -118,10 +120,11 @@ fn rate(text: &str) -> Result<f64, &'static str> {
 
 fn kind(text: &str) -> Result<Pattern, String> {
     let pattern: Pattern = text.parse().map_err(|error: NotAPattern| error.to_string())?;
-    if TYPES.iter().any(|kind| pattern.matches(kind)) {
+    if TYPES.iter().any(|kind| pattern.matches(kind)) || one_of_each_type().iter().any(|of| pattern.matches(&of.kind()))
+    {
         return Ok(pattern);
     }
-    Err(format!("meetings bring no such event: expected one of {}", TYPES.join(", ")))
+    Err("no event of this type is known; `zoomhook send --list` names them".to_owned())
 }
 
 fn span(text: &str) -> Result<Duration, &'static str> {
@@ -164,8 +167,13 @@ impl Args {
 
     fn source(&self) -> anyhow::Result<Source> {
         let Some(path) = &self.file else {
-            let all = if self.events.is_empty() { vec![Pattern::All] } else { self.events.clone() };
-            return Ok(Source::Meetings(all.into()));
+            let of_meetings =
+                |pattern: &Pattern| *pattern != Pattern::All && TYPES.iter().any(|kind| pattern.matches(kind));
+            return Ok(match self.events.as_slice() {
+                [] => Source::Meetings([Pattern::All].into()),
+                wanted if wanted.iter().all(of_meetings) => Source::Meetings(wanted.into()),
+                wanted => Source::EachType(wanted.into()),
+            });
         };
         let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let lines = traffic::lines(&text).with_context(|| format!("cannot send {}", path.display()))?;
@@ -378,7 +386,7 @@ mod tests {
             (["--rate", "fast"], "expected a number of events per second"),
             (["--fault", "toke"], "no fault is called `toke`"),
             (["--drop-every", "30"], "expected a duration"),
-            (["--events", "phone.*"], "meetings bring no such event: expected one of meeting.started,"),
+            (["--events", "phones.*"], "no event of this type is known"),
             (["--again", "--tls"], "--file"),
         ] {
             let error = parse(&args).unwrap_err().to_string();

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::meetings::Meetings;
 use super::Simulator;
+use super::template::{Template, one_of_each_type};
 use crate::config::filter::Pattern;
 
 /// Events of one batch: at the highest rates a tick of the pump brings some dozens, after a pause more.
@@ -44,6 +45,8 @@ impl Traffic {
 pub enum Source {
     /// Life cycles of meetings; of these, the events of the types that one of the patterns matches.
     Meetings(Arc<[Pattern]>),
+    /// One fresh event of each type that one of the patterns matches, in turn.
+    EachType(Arc<[Pattern]>),
     /// These bodies, byte for byte, once.
     Once(Arc<[Box<str>]>),
     /// These bodies, byte for byte, again and again.
@@ -57,6 +60,14 @@ impl Source {
             Self::Meetings(wanted) => {
                 let mut meetings = Meetings::new(seed);
                 Box::new(move |now| meetings.next_of(&wanted, now))
+            }
+            Self::EachType(wanted) => {
+                let of_each = one_of_each_type().into_iter();
+                let templates: Vec<&Template> =
+                    of_each.filter(|of| wanted.iter().any(|pattern| pattern.matches(&of.kind()))).collect();
+                // Every event is about somebody else.
+                let mut turns = (seed..).zip((0..templates.len()).cycle());
+                Box::new(move |now| turns.next().map(|(seed, index)| templates[index].fresh(now, seed)))
             }
             Self::Once(lines) => {
                 let mut next = 0..lines.len();
@@ -75,6 +86,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Meetings(wanted) => f.debug_tuple("Meetings").field(wanted).finish(),
+            Self::EachType(wanted) => f.debug_tuple("EachType").field(wanted).finish(),
             Self::Once(lines) => f.debug_tuple("Once").field(&lines.len()).finish(),
             Self::Repeated(lines) => f.debug_tuple("Repeated").field(&lines.len()).finish(),
         }
@@ -162,6 +174,19 @@ mod tests {
     fn taken(source: Source, count: usize) -> Vec<String> {
         let mut bodies = source.bodies(1);
         (0..count).map_while(|_| bodies(Timestamp::UNIX_EPOCH)).collect()
+    }
+
+    #[test]
+    fn each_type_of_the_corpus_comes_in_turn_and_fresh() {
+        let messages = Source::EachType(["chat_message.*".parse().expect("a pattern")].into());
+        let bodies = taken(messages, 40);
+        let kind = |body: &String| {
+            body.split("chat_message.").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned)
+        };
+        let kinds: std::collections::BTreeSet<_> = bodies.iter().map(kind).collect();
+        assert!(kinds.len() >= 5 && !kinds.contains(&None), "{kinds:?}");
+        let different: std::collections::BTreeSet<_> = bodies.iter().collect();
+        assert_eq!(different.len(), 40, "no body comes twice");
     }
 
     #[test]

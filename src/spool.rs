@@ -14,7 +14,7 @@
 //! - **A batch is committed or it is not.** A failed commit changes nothing; the same batch is tried
 //!   again until it succeeds, [`Health`] says so meanwhile, and nothing is forgotten.
 //! - **A lost settlement is a repeat, never a loss.** What a lane reports rides on the next commit.
-//! - **Memory is flat.** A [`Feed`](feed::Feed) holds a bounded window; what does not fit is paged.
+//! - **Memory is flat.** A [`Feed`] holds a bounded window; what does not fit is paged.
 //! - **Nothing pending or dead is ever purged.** Retention is for what was delivered.
 
 pub mod feed;

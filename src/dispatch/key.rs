@@ -2,7 +2,7 @@
 //!
 //! Events about the same thing keep their order, so the thing must be fine enough that a meeting of ten thousand
 //! people is not served one by one: where an event names a participant, it is the participant within the meeting.
-//! Else it is the first that an event names in the order of [`Object`]: the call, the engagement or the message before
+//! Else it is the first that an event names in the order of `Object`: the call, the engagement or the message before
 //! the meeting, the occurrence (`uuid`) before the meeting that recurs (`id`). An event that names none of these is
 //! about nothing, and has no order to keep.
 

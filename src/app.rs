@@ -84,7 +84,7 @@ impl App {
         let listener = match config.admin.listen {
             Some(address) => {
                 let bound = TcpListener::bind(address).await;
-                Some(bound.with_context(|| format!("cannot listen on {address} (admin.listen)"))?)
+                Some(bound.with_context(|| format!("cannot listen on {address} (admin.listen): is another bridge running? --listen gives this one another address"))?)
             }
             None => None,
         };
@@ -110,6 +110,10 @@ impl App {
     /// # Errors
     /// When a part of it ends without being asked, or events could not be stored before the end.
     pub async fn run(self, reread: Reread, stop: Stop) -> anyhow::Result<()> {
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"), spool = %self.config.spool.path.display(),
+            subscriptions = self.config.subscriptions.len(), destinations = self.config.destinations.len(), "starting"
+        );
         let Self { config, clock, metrics, started_at, spool, writer, listener, mut parts, prepared, reloads } = self;
         let (request_reload, mut reload_requests) = reloads;
         let mut writer_ended = start_writer(writer)?;

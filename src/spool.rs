@@ -49,7 +49,7 @@ use crate::telemetry::metrics::Metrics;
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// Another process works on it: stop that one, or give this one a spool of its own.
-    #[error("the spool {} is in use by another process", .0.display())]
+    #[error("the spool {} is in use by another process: end that one, or give this one a spool of its own", .0.display())]
     InUse(PathBuf),
     /// A newer version of the program wrote it: run that version.
     #[error("the spool {} has format {found}, this version reads up to format {known}: run a newer zoomhook", path.display())]
@@ -132,6 +132,11 @@ pub fn replay_dead_at_rest(path: &Path, query: &DeadQuery, who: &str, now: Times
 /// When the spool is missing, in use, or cannot be written.
 pub fn pause_at_rest(path: &Path, name: &str, pause: Pause, who: &str, now: Timestamp) -> Result<bool, SpoolError> {
     Ok(at_rest(path)?.pause(name, pause, who, now)?.is_some())
+}
+
+/// Tells whether a bridge works on a spool right now.
+pub fn is_in_use(path: &Path) -> bool {
+    path.exists() && matches!(sqlite::lock(path), Err(SpoolError::InUse(_)))
 }
 
 /// Opens a spool that is there.

@@ -20,6 +20,7 @@ use crate::dispatch::{self, lane::Lane, lane::Settings};
 use crate::spool::{Routes, Spool};
 use crate::telemetry::metrics::Metrics;
 use crate::webhook::client::{Client, client};
+use crate::wording::counted;
 use crate::zoom;
 use crate::zoom::socket::Socket;
 use crate::zoom::token::TokenCache;
@@ -224,8 +225,9 @@ impl Parts {
 
 /// Says what a new configuration changes, and what of it waits for the next start.
 fn summary(old: &Config, new: &Config) -> String {
-    let (subscriptions, destinations) = (new.subscriptions.len(), new.destinations.len());
-    let mut text = format!("{subscriptions} subscriptions and {destinations} destinations in force");
+    let (subscriptions, destinations) = (new.subscriptions.len() as u64, new.destinations.len() as u64);
+    let mut text =
+        format!("{} and {} in force", counted(subscriptions, "subscription"), counted(destinations, "destination"));
     let later: Vec<&str> =
         [("[spool]", old.spool != new.spool), ("[admin]", old.admin != new.admin), ("[log]", old.log != new.log)]
             .into_iter()

@@ -1,7 +1,7 @@
 //! `status`: is anything being lost, and what do I do?
 
 use anstyle::Style;
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::output::{BAD, FAIR, GOOD, HEADING, plain, print, print_bytes, print_j
 use crate::admin::status::{Report, Rows, report_not_running};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::spool::open_view;
+use crate::spool::{is_in_use, open_view};
 use crate::wording::span;
 
 /// Is the command line of `status`.
@@ -66,6 +66,9 @@ pub(super) async fn run(args: &StatusArgs) -> Result<(), Failure> {
     match answer {
         Answer::Document(text) if args.json => print_bytes((text + "\n").as_bytes())?,
         Answer::Document(text) => print(&render(&text)?)?,
+        Answer::NobodyThere if is_in_use(&config.spool.path) => {
+            return Err(unreachable_bridge(&config, bridge.as_ref()).into());
+        }
         Answer::NobodyThere => {
             let report = not_running(&config, bridge.as_ref())?;
             if args.json {
@@ -76,6 +79,16 @@ pub(super) async fn run(args: &StatusArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Says that a bridge runs and cannot be asked: its spool would tell half of the truth.
+fn unreachable_bridge(config: &Config, bridge: Option<&Bridge>) -> anyhow::Error {
+    let path = config.spool.path.display();
+    let port = match bridge {
+        Some(bridge) => format!("does not answer on {}; give --listen with its address", bridge.address()),
+        None => "its admin port is off; switch it on (admin.listen)".to_owned(),
+    };
+    anyhow!("a bridge works on the spool {path}, but {port} to hear how it is")
 }
 
 fn not_running(config: &Config, bridge: Option<&Bridge>) -> anyhow::Result<Report> {

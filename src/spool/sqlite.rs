@@ -82,6 +82,14 @@ pub(super) fn open_view(path: &Path) -> Result<Box<dyn Pages>, SpoolError> {
     Ok(Box::new(SqliteView::new(connection)))
 }
 
+/// Leaves one file behind that a copy of it is complete with, as far as readers allow.
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        // What stays in the WAL is as durable there.
+        let _ = self.connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
+    }
+}
+
 impl Store for Sqlite {
     fn last_event(&mut self) -> Result<EventId, SpoolError> {
         write::last_event(&self.connection)
@@ -172,7 +180,8 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-fn lock(path: &Path) -> Result<File, SpoolError> {
+/// Takes the lock of a spool; it is held for as long as the file is open.
+pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let lock_path = PathBuf::from(name);

@@ -47,6 +47,8 @@ impl Report {
         };
         let (shown, receiver) = watch::channel(status.clone());
         let labels = BySubscription { subscription: name.to_string() };
+        // An alert on a counter that is not there yet would stay blind.
+        metrics.heartbeats_missed.get_or_create_owned(&labels);
         let report = Self {
             events: metrics.events_received.get_or_create_owned(&labels),
             malformed: metrics.frames_malformed.get_or_create_owned(&labels),

@@ -63,6 +63,19 @@ async fn reading_commands_work_with_and_without_a_bridge() {
     bridge.stop().await;
 }
 
+#[tokio::test]
+async fn bridge_that_cannot_be_asked_is_not_called_stopped() {
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.live_bridge().await;
+    let (code, out, err) = lab.run(&["status", "--listen", "off"]).await;
+    assert!(code == 1 && out.is_empty() && err.contains("a bridge works on the spool"), "{out}{err}");
+    bridge.stop().await;
+    let beside = std::fs::metadata(lab.spool().with_extension("db-wal")).map_or(0, |file| file.len());
+    assert_eq!(beside, 0, "one file is left, complete in itself");
+    let (code, out, _) = lab.run(&["status", "--listen", "off"]).await;
+    assert!(code == 0 && out.contains("No bridge is running"), "{out}");
+}
+
 async fn assert_readable(lab: &Lab) {
     let (code, out, err) = lab.run(&["events", "list"]).await;
     assert!(code == 0 && out.contains("meeting.started"), "{out}{err}");

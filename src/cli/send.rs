@@ -50,7 +50,7 @@ pub struct SendArgs {
     #[command(flatten)]
     secret_token: SecretTokenArgs,
     /// Set one field of the sample: text, unless it reads as JSON; may be given again
-    #[arg(long, value_name = "PATH=VALUE", requires = "event")]
+    #[arg(long, value_name = "PATH=VALUE", requires = "event", conflicts_with_all = ["file", "all", "list", "url_validation"])]
     set: Vec<Edit>,
     /// Send this file, every byte as it is; - reads standard input
     #[arg(long, value_name = "PATH")]

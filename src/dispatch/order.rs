@@ -1,8 +1,9 @@
 //! Which of the events that wait may start: at most one at a time about the same thing.
 //!
 //! A thing is *busy* while an event about it is ready or in flight; later ones wait behind it, in the order of
-//! their arrival. In strict order a thing is *held* while an event about it waits for its retry on the
-//! disk: later ones are sent there too, to come due with it. Memory is bounded by what the lane puts in.
+//! their arrival. In strict order a thing is *held* while events about it wait on the disk: later ones are sent
+//! there too, to come due behind them. The disk gives them back in the order of due time and number, a page at a time,
+//! so that what arrives meanwhile must not overtake the pages to come. Memory is bounded by what the lane puts in.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -37,11 +38,15 @@ pub enum Put {
     Held(Item, Timestamp),
 }
 
-/// Is an event about a thing that waits for its retry on the disk.
+/// Is a thing of which events wait on the disk.
 #[derive(Clone, Copy, Debug)]
-struct Head {
-    event: EventId,
+struct Held {
+    /// The event that failed and holds the others back; `None` once it has come back.
+    head: Option<EventId>,
+    /// When they come due.
     due: Timestamp,
+    /// How many there are, the head included.
+    on_disk: usize,
 }
 
 /// Holds the events that wait in memory.
@@ -51,7 +56,7 @@ pub struct Order {
     ready: [VecDeque<Item>; 2],
     /// Busy things, each with what waits behind.
     busy: ByKey<VecDeque<Item>>,
-    held: ByKey<Head>,
+    held: ByKey<Held>,
     blocked: usize,
     bytes: usize,
 }
@@ -89,12 +94,8 @@ impl Order {
             self.make_ready(item);
             return Put::Waits;
         };
-        match self.held.get(&key) {
-            Some(head) if head.event != item.due.event.id => return Put::Held(item, head.due),
-            Some(_) => {
-                self.held.remove(&key);
-            }
-            None => {}
+        if let Some(until) = self.holds_back(key, &item) {
+            return Put::Held(item, until);
         }
         match self.busy.get_mut(&key) {
             Some(behind) => {
@@ -138,11 +139,12 @@ impl Order {
     pub fn waits_for_retry(&mut self, key: Option<Key>, event: EventId, due: Timestamp) -> Vec<Item> {
         match (key, self.ordering) {
             (Some(key), Ordering::Strict) => {
-                self.held.insert(key, Head { event, due });
                 let behind: Vec<Item> = self.busy.remove(&key).into_iter().flatten().collect();
                 self.blocked -= behind.len();
                 let bytes: usize = behind.iter().map(|item| item.due.event.body.len()).sum();
                 self.bytes = self.bytes.saturating_sub(bytes);
+                let on_disk = self.held.get(&key).map_or(0, |held| held.on_disk) + 1 + behind.len();
+                self.held.insert(key, Held { head: Some(event), due, on_disk });
                 behind
             }
             (key, Ordering::Strict | Ordering::Object | Ordering::None) => {
@@ -156,9 +158,10 @@ impl Order {
     /// holds the later ones back.
     pub fn found_waiting(&mut self, key: Option<Key>, event: EventId, due: Timestamp) {
         if let (Some(key), Ordering::Strict) = (key, self.ordering) {
-            let head = self.held.entry(key).or_insert(Head { event, due });
-            if event < head.event {
-                *head = Head { event, due };
+            let held = self.held.entry(key).or_insert(Held { head: Some(event), due, on_disk: 0 });
+            held.on_disk += 1;
+            if held.head.is_some_and(|head| event < head) {
+                (held.head, held.due) = (Some(event), due);
             }
         }
     }
@@ -171,6 +174,25 @@ impl Order {
         items.sort_by_key(|item| item.due.event.id);
         (self.blocked, self.bytes) = (0, 0);
         items
+    }
+
+    /// Tells until when an event must stay on the disk, or go there, so that it overtakes none about its thing.
+    fn holds_back(&mut self, key: Key, item: &Item) -> Option<Timestamp> {
+        let held = self.held.get_mut(&key)?;
+        match (item.kind, held.head) {
+            (Kind::First, _) => {
+                held.on_disk += 1;
+                return Some(held.due);
+            }
+            (Kind::Retry, Some(head)) if head != item.due.event.id => return Some(held.due),
+            (Kind::Retry, _) => {}
+        }
+        held.head = None;
+        held.on_disk = held.on_disk.saturating_sub(1);
+        if held.on_disk == 0 {
+            self.held.remove(&key);
+        }
+        None
     }
 
     fn make_ready(&mut self, item: Item) {

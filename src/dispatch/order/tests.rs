@@ -74,9 +74,12 @@ fn head_that_was_found_at_the_start_holds_later_events_back() {
     let thing = item(9, Some(0)).key;
     order.found_waiting(thing, EventId(5), Timestamp::UNIX_EPOCH);
     order.found_waiting(thing, EventId(4), Timestamp::UNIX_EPOCH);
+    let retry = |id| Item { kind: Kind::Retry, ..item(id, Some(0)) };
     assert!(matches!(order.put(item(9, Some(0))), Put::Held(..)));
-    assert!(matches!(order.put(item(5, Some(0))), Put::Held(..)), "the earliest goes first");
-    assert!(matches!(order.put(item(4, Some(0))), Put::Waits));
+    assert!(matches!(order.put(retry(5)), Put::Held(..)), "the earliest goes first");
+    assert!(matches!(order.put(retry(4)), Put::Waits));
+    assert!(matches!(order.put(item(10, Some(0))), Put::Held(..)), "and no later one before those on the disk");
+    assert!(matches!(order.put(retry(5)), Put::Waits));
 }
 
 /// Plays lane and disk around an order.
@@ -137,7 +140,10 @@ impl Play {
                 self.order.ended(item.key);
             }
         }
-        while let Some(&(due, id)) = self.disk.first().filter(|(due, _)| *due <= self.now) {
+        // A page is short, so that events arrive between two of them.
+        let due = self.disk.iter().take_while(|(due, _)| *due <= self.now);
+        let page: Vec<_> = due.take(2).copied().collect();
+        for (due, id) in page {
             self.disk.remove(&(due, id));
             let retry = Item { kind: Kind::Retry, ..item(id, Some(self.things[&id])) };
             self.put(retry);

@@ -44,19 +44,7 @@ mod tests {
 
     #[test]
     fn subscription_whose_task_has_ended_does_not_look_live() {
-        let live = socket::Status {
-            link: Link::Live,
-            since: Timestamp::UNIX_EPOCH,
-            reason: "".into(),
-            next_try_at: None,
-            last_heard_at: None,
-            last_event_at: None,
-            last_event_lag_ms: None,
-            stalled: false,
-            events: 0,
-            connects: 1,
-            malformed: 0,
-        };
+        let live = socket::Status { connects: 1, ..socket::Status::new(Link::Live, Timestamp::UNIX_EPOCH) };
         let (sender, receiver) = watch::channel(live);
         let board = Board { subscriptions: vec![("main".into(), receiver)], destinations: Vec::new() };
         let link = |board: &Board| board.subscriptions().first().map(|(_, status)| status.link);

@@ -129,19 +129,7 @@ mod tests {
     }
 
     fn live(name: &str) -> (Arc<str>, Status) {
-        let status = Status {
-            link: Link::Live,
-            since: now(),
-            reason: "".into(),
-            next_try_at: None,
-            last_heard_at: None,
-            last_event_at: None,
-            last_event_lag_ms: None,
-            stalled: false,
-            events: 0,
-            connects: 1,
-            malformed: 0,
-        };
+        let status = Status { connects: 1, ..Status::new(Link::Live, now()) };
         (name.into(), status)
     }
 

@@ -319,19 +319,7 @@ mod tests {
 
     fn facts(rows: Result<Rows, String>) -> Facts {
         let since = "2026-07-30T10:02:11Z".parse().expect("a time");
-        let socket = socket::Status {
-            link: Link::Live,
-            since,
-            reason: "".into(),
-            next_try_at: None,
-            last_heard_at: None,
-            last_event_at: None,
-            last_event_lag_ms: None,
-            stalled: false,
-            events: 0,
-            connects: 1,
-            malformed: 0,
-        };
+        let socket = socket::Status { connects: 1, ..socket::Status::new(Link::Live, since) };
         Facts {
             started_at: since,
             health: Health::Writable,

@@ -32,19 +32,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(name: Arc<str>, metrics: Arc<Metrics>, now: Timestamp) -> (Self, watch::Receiver<Status>) {
-        let status = Status {
-            link: Link::Connecting,
-            since: now,
-            reason: Box::default(),
-            next_try_at: None,
-            last_heard_at: None,
-            last_event_at: None,
-            last_event_lag_ms: None,
-            stalled: false,
-            events: 0,
-            connects: 0,
-            malformed: 0,
-        };
+        let status = Status::new(Link::Connecting, now);
         let (shown, receiver) = watch::channel(status.clone());
         let labels = BySubscription { subscription: name.to_string() };
         // An alert on a counter that is not there yet would stay blind.

@@ -47,3 +47,22 @@ pub struct Status {
     /// Frames that were kept but could not be understood since the process started.
     pub malformed: u64,
 }
+
+impl Status {
+    /// Begins in a state, with nothing heard and nothing counted.
+    pub(crate) fn new(link: Link, since: Timestamp) -> Self {
+        Self {
+            link,
+            since,
+            reason: Box::default(),
+            next_try_at: None,
+            last_heard_at: None,
+            last_event_at: None,
+            last_event_lag_ms: None,
+            stalled: false,
+            events: 0,
+            connects: 0,
+            malformed: 0,
+        }
+    }
+}

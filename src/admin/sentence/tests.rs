@@ -229,19 +229,7 @@ fn now() -> Timestamp {
 }
 
 fn socket(link: Link) -> Socket {
-    Socket {
-        link,
-        since: at("2026-07-30T10:02:11Z"),
-        reason: "".into(),
-        next_try_at: None,
-        last_heard_at: None,
-        last_event_at: None,
-        last_event_lag_ms: None,
-        stalled: false,
-        events: 0,
-        connects: 1,
-        malformed: 0,
-    }
+    Socket { connects: 1, ..Socket::new(link, at("2026-07-30T10:02:11Z")) }
 }
 
 fn failing_lane(cause: &str) -> Lane {

@@ -3,6 +3,9 @@
 //! Only this crate's own records are ever written. The libraries below it (hyper, tungstenite,
 //! rustls) print headers, URLs and frames at their lower levels, tokens and payloads with them, so
 //! they are off at every level and no setting turns them on.
+//!
+//! Lines are written by a thread of their own. When nobody reads them (a pipe that is full), they wait up to a bound and
+//! are dropped beyond it: deliveries do not wait for the log.
 
 pub mod metrics;
 
@@ -10,12 +13,16 @@ use std::io::IsTerminal as _;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::{Log, LogFormat};
+
+/// Lines that wait for their reader; some seconds of a log at its lowest level.
+const LINES: usize = 8192;
 
 /// The targets that are written: those of this crate.
 const OWN_TARGETS: &str = "zoomhook";
@@ -26,6 +33,13 @@ pub enum TelemetryError {
     /// A subscriber is there already.
     #[error("logging is set up already")]
     AlreadyInstalled,
+}
+
+/// Writes what waits, as far as it is read, when it is dropped at the end of the program.
+#[must_use = "lines that wait when the program ends are lost without it"]
+#[derive(Debug)]
+pub struct Flush {
+    _guard: WorkerGuard,
 }
 
 /// Says whether lines carry colours.
@@ -41,11 +55,17 @@ enum Colour {
 ///
 /// # Errors
 /// When logging has been set up before.
-pub fn install(log: &Log) -> Result<(), TelemetryError> {
+pub fn install(log: &Log) -> Result<Flush, TelemetryError> {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let colour = if wanted && std::io::stderr().is_terminal() { Colour::On } else { Colour::Off };
-    let subscriber = subscriber(log, colour, std::io::stderr);
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::AlreadyInstalled)
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES)
+        .thread_name("zoomhook-log")
+        .finish(std::io::stderr());
+    let subscriber = subscriber(log, colour, writer);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::AlreadyInstalled)?;
+    Ok(Flush { _guard: guard })
 }
 
 fn subscriber<W>(log: &Log, colour: Colour, writer: W) -> impl Subscriber + Send + Sync

@@ -24,7 +24,7 @@ pub(super) struct RunArgs {
 /// When the configuration is wrong, or the bridge cannot start or go on.
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let loaded = args.bridge.load()?;
-    telemetry::install(&loaded.config.log).map_err(anyhow::Error::from)?;
+    let _flush = telemetry::install(&loaded.config.log).map_err(anyhow::Error::from)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -182,6 +182,8 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 
 /// Takes the lock of a spool; it is held for as long as the file is open.
 pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
+    // One file has one lock, by whatever name it is opened.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let lock_path = PathBuf::from(name);

@@ -202,6 +202,16 @@ async fn second_process_is_refused() {
 }
 
 #[test]
+fn second_process_is_refused_by_any_name_of_the_file() {
+    let bench = Bench::new();
+    let _running = bench.open().expect("opens");
+    let other = bench.directory.path().join("other.db");
+    std::os::unix::fs::symlink(bench.path(), &other).expect("a link");
+    let settings = config::Spool { path: other, ..bench.settings() };
+    assert!(matches!(Spool::open(&settings, Clock::system(), Arc::default()), Err(SpoolError::InUse(_))));
+}
+
+#[test]
 fn newer_format_is_refused_in_words() {
     let bench = Bench::new();
     drop(bench.open().expect("a new spool"));

@@ -1,5 +1,6 @@
 //! A stop follows the data, and nothing depends on it.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::lab::{Lab, bodies, body};
@@ -86,6 +87,21 @@ async fn stop_is_heard_before_the_spool_takes_its_first_word() {
     let (status, log) = bridge.ended().await;
     assert!(!status.success() && !log.contains("panicked"), "{status}\n{log}");
     drop(held);
+}
+
+#[tokio::test]
+async fn log_that_nobody_reads_stops_nothing() {
+    let lab = Lab::new(&["crm"]).await;
+    lab.write_configuration(&["crm"]);
+    let mut command = lab.command(&["run"]);
+    let mut bridge = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    lab.zoom.wait_for(|counts| counts.accepted > 0).await;
+    // At trace level this is many times what the pipe holds.
+    lab.zoom.push_all(&bodies(0..2000)).await;
+    lab.handler("crm").has_taken(2000).await;
+    let pid = bridge.id().expect("running").to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    assert!(bridge.wait().await.expect("it ends").success());
 }
 
 #[tokio::test]

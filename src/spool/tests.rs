@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use super::feed::Item;
 use super::record::{DeliveryState, EventQuery};
-use super::settlement::Outcome;
+use super::settlement::{FailedAttempt, Outcome};
 use super::*;
 use crate::config::filter::EventFilter;
 use crate::event::{EventId, Received};
@@ -109,6 +109,27 @@ async fn retry_is_read_when_it_is_due_and_not_while_it_is_busy() {
     let page = feeds[0].due(due, 10, Vec::new()).await.expect("readable");
     assert_eq!((page.page[0].event.id, page.page[0].attempts), (event, 1));
     running.stop().await;
+}
+
+#[tokio::test]
+async fn failed_attempts_of_one_delivery_are_bounded_and_the_newest_stay() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*")]).await;
+    running.append("e", "1").await;
+    let event = fresh(&mut feeds[0]).await.id;
+    for attempts in 1..=50 {
+        let at = Timestamp::now();
+        let failed = FailedAttempt { at, elapsed_ms: 1, cause: "timeout".into(), excerpt: "".into() };
+        let outcome = Outcome::Retry { due: at, cause: "timeout".into() };
+        let destination = feeds[0].destination();
+        let settlement = Settlement { destination, event, attempts, at, outcome, failed: Some(failed) };
+        running.spool.settle(settlement).await.expect("open");
+    }
+    running.stop().await;
+    let detail = open_view(bench.path()).expect("a spool").event(event).expect("readable").expect("stored");
+    let kept: Vec<u32> = detail.attempts.iter().map(|attempt| attempt.attempt).collect();
+    assert_eq!(kept, (31..=50).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -14,6 +14,9 @@ use crate::spool::record::{DeadQuery, DestinationId, Pause};
 use crate::spool::settlement::{Outcome, Settlement};
 use crate::spool::store::{Batch, LedgerEntry, NewEvent, Registered};
 
+/// Failed attempts that are kept of one delivery, the newest: what an operator reads, however long a handler is down.
+const ATTEMPTS_KEPT: usize = 20;
+
 /// How the counters of a destination change with a batch.
 #[derive(Default)]
 struct Change {
@@ -132,6 +135,12 @@ fn settle(connection: &Connection, settlement: &Settlement, change: &mut Change)
                 failed.cause,
                 failed.excerpt
             ])?;
+        connection
+            .prepare_cached(
+                "DELETE FROM attempts WHERE event = ?1 AND destination = ?2 AND id <= (
+                   SELECT id FROM attempts WHERE event = ?1 AND destination = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+            )?
+            .execute(params![event.0, destination.0, ATTEMPTS_KEPT])?;
     }
     Ok(())
 }

@@ -157,6 +157,22 @@ impl Destination {
     pub const ZOOM_TIMEOUT: Duration = Duration::from_secs(3);
     /// Default of `concurrency`.
     pub const CONCURRENCY: usize = 32;
+
+    /// Makes a destination of which all that may be left out is left out.
+    pub fn new(name: impl Into<Arc<str>>, url: Url, secret_token: Secret) -> Self {
+        Self {
+            name: name.into(),
+            url,
+            secret_token,
+            filter: EventFilter::all(),
+            body: Self::BODY,
+            retry: Retry::Steady,
+            timeout: Self::STEADY_TIMEOUT,
+            concurrency: Self::CONCURRENCY,
+            ordering: Ordering::Object,
+            ca_file: None,
+        }
+    }
 }
 
 impl fmt::Debug for Destination {
@@ -239,6 +255,16 @@ impl Spool {
     pub const MAX_SIZE: u64 = 8 << 30;
     /// Default of `repeat_window`.
     pub const REPEAT_WINDOW: Duration = Duration::from_secs(600);
+
+    /// Makes a spool in this file of which all that may be left out is left out.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            retention: Self::RETENTION,
+            max_size: Self::MAX_SIZE,
+            repeat_window: Self::REPEAT_WINDOW,
+        }
+    }
 }
 
 /// Says where the operator's port is.

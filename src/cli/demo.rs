@@ -15,8 +15,7 @@ use self::screen::Screen;
 use self::stage::Stage;
 use crate::app::{App, Reread, Stop};
 use crate::clock::Clock;
-use crate::config::filter::EventFilter;
-use crate::config::{Admin, Config, Destination, Grant, Log, LogFormat, Ordering, Retry, Spool, Subscription};
+use crate::config::{Admin, Config, Destination, Grant, Log, LogFormat, Spool, Subscription};
 use crate::simulator::handler::{self, Handler};
 use crate::simulator::{self, Simulator};
 use crate::spool::open_view;
@@ -109,24 +108,8 @@ fn config(simulator: &Simulator, handler: &Handler, spool: PathBuf) -> Config {
             group: "demo".into(),
             ca_file: None,
         }],
-        destinations: vec![Destination {
-            name: "handler".into(),
-            url: handler.url(),
-            secret_token: handler.secret().clone(),
-            filter: EventFilter::all(),
-            body: Destination::BODY,
-            retry: Retry::Steady,
-            timeout: Destination::STEADY_TIMEOUT,
-            concurrency: Destination::CONCURRENCY,
-            ordering: Ordering::Object,
-            ca_file: None,
-        }],
-        spool: Spool {
-            path: spool,
-            retention: Spool::RETENTION,
-            max_size: Spool::MAX_SIZE,
-            repeat_window: Spool::REPEAT_WINDOW,
-        },
+        destinations: vec![Destination::new("handler", handler.url(), handler.secret().clone())],
+        spool: Spool::new(spool),
         admin: Admin { listen: None, token: None },
         log: Log { format: LogFormat::Text, level: tracing::Level::ERROR },
         grace: Config::GRACE,

@@ -91,11 +91,12 @@ fn spool(mut cursor: Cursor<'_>) -> Spool {
     let max_size = cursor.take("max_size").and_then(|entry| entry.size(64 << 20..=256 << 40));
     let repeat_window = cursor.take("repeat_window").and_then(|entry| entry.duration(Duration::ZERO..=7 * DAY));
     cursor.finish();
+    let default = Spool::new(path.unwrap_or_else(|| Spool::PATH.to_owned()));
     Spool {
-        path: path.unwrap_or_else(|| Spool::PATH.to_owned()).into(),
-        retention: retention.unwrap_or(Spool::RETENTION),
-        max_size: max_size.unwrap_or(Spool::MAX_SIZE),
-        repeat_window: repeat_window.unwrap_or(Spool::REPEAT_WINDOW),
+        retention: retention.unwrap_or(default.retention),
+        max_size: max_size.unwrap_or(default.max_size),
+        repeat_window: repeat_window.unwrap_or(default.repeat_window),
+        ..default
     }
 }
 

@@ -145,18 +145,8 @@ fn environment_alone_is_a_whole_configuration() {
         ca_file: None,
     };
     assert_eq!(subscriptions, [subscription]);
-    let destination = Destination {
-        name: "localhost-3000".into(),
-        url: Url::parse("http://localhost:3000/webhook").expect("a URL"),
-        secret_token: Secret::new("canary-token"),
-        filter: EventFilter::all(),
-        body: Destination::BODY,
-        retry: Retry::Steady,
-        timeout: Destination::STEADY_TIMEOUT,
-        concurrency: Destination::CONCURRENCY,
-        ordering: Ordering::Object,
-        ca_file: None,
-    };
+    let url = Url::parse("http://localhost:3000/webhook").expect("a URL");
+    let destination = Destination::new("localhost-3000", url, Secret::new("canary-token"));
     assert_eq!(destinations, [destination]);
     assert_eq!(spool.path, Path::new(Spool::PATH));
     assert_eq!(admin, Admin { listen: Some(([127, 0, 0, 1], 8686).into()), token: None });

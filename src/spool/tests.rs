@@ -471,12 +471,7 @@ impl Bench {
     }
 
     fn settings(&self) -> config::Spool {
-        config::Spool {
-            path: self.path().to_owned(),
-            retention: self.retention,
-            max_size: config::Spool::MAX_SIZE,
-            repeat_window: config::Spool::REPEAT_WINDOW,
-        }
+        config::Spool { retention: self.retention, ..config::Spool::new(self.path()) }
     }
 
     fn open(&self) -> Result<(Spool, Writer), SpoolError> {

@@ -10,9 +10,8 @@ use url::Url;
 use super::Sample;
 use super::judgement::{self, Expected, Judgement};
 use crate::clock::Clock;
-use crate::config::filter::EventFilter;
 use crate::config::secret::Secret;
-use crate::config::{BodyForm, Destination, Ordering, Retry};
+use crate::config::{BodyForm, Destination};
 use crate::event::RequestId;
 use crate::webhook::client::{Client, ClientError, client};
 use crate::webhook::request::Outgoing;
@@ -51,17 +50,12 @@ impl Handler {
         clock: Clock,
     ) -> Result<Self, ClientError> {
         let destination = Destination {
-            name: "send".into(),
-            url: url.clone(),
-            secret_token,
-            filter: EventFilter::all(),
             // Samples are posted as they are given.
             body: BodyForm::Verbatim,
-            retry: Retry::Steady,
             timeout,
             concurrency: 1,
-            ordering: Ordering::None,
             ca_file,
+            ..Destination::new("send", url.clone(), secret_token)
         };
         let (client, signer) = (client(&destination)?, Signer::new(&destination.secret_token));
         Ok(Self { client, signer, secret_token: destination.secret_token, clock })

@@ -34,16 +34,10 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
     let secret_token = cursor.require("secret_token", "the secret token that signs requests").and_then(Entry::secret);
     let filter = filter(&mut cursor);
     let body = cursor.take("body").and_then(|entry| entry.choice(BodyForm::WORDS));
-    let retry = match cursor.take("retry") {
-        None => Some(Retry::Steady),
-        Some(entry) => retry(entry),
-    };
+    let retry = cursor.take("retry").map_or(Some(Retry::Steady), retry);
     let timeout = cursor.take("timeout").and_then(|entry| entry.duration(SHORTEST..=10 * MINUTE));
     let concurrency = cursor.take("concurrency").and_then(|entry| entry.count(1..=1024));
-    let ordering = match cursor.take("ordering") {
-        None => Some(Ordering::Object),
-        Some(entry) => entry.choice(Ordering::WORDS),
-    };
+    let ordering = cursor.take("ordering").map_or(Some(Ordering::Object), |entry| entry.choice(Ordering::WORDS));
     let ca_file = cursor.take("ca_file").and_then(Entry::certificates);
     if let Some(name) = &name {
         if names.contains(name) {
@@ -57,17 +51,16 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
         Retry::Steady | Retry::List(_) => Destination::STEADY_TIMEOUT,
         Retry::Zoom => Destination::ZOOM_TIMEOUT,
     };
+    let default = Destination::new(name?, url?, secret_token?);
     Some(Destination {
-        name: name?,
-        url: url?,
-        secret_token: secret_token?,
         filter: filter?,
-        body: body.unwrap_or(Destination::BODY),
+        body: body.unwrap_or(default.body),
         retry,
         timeout: timeout.unwrap_or(default_timeout),
-        concurrency: concurrency.unwrap_or(Destination::CONCURRENCY),
+        concurrency: concurrency.unwrap_or(default.concurrency),
         ordering: ordering?,
         ca_file,
+        ..default
     })
 }
 

@@ -366,12 +366,7 @@ impl Bench {
         R: Future<Output = Result<Answer, SendError>> + Send + 'static,
     {
         let directory = tempfile::tempdir().expect("a directory");
-        let stored = config::Spool {
-            path: directory.path().join("spool.db"),
-            retention: config::Spool::RETENTION,
-            max_size: config::Spool::MAX_SIZE,
-            repeat_window: config::Spool::REPEAT_WINDOW,
-        };
+        let stored = config::Spool::new(directory.path().join("spool.db"));
         let clock = Clock::anchored(Timestamp::from_second(1_800_000_000).expect("within range"));
         let metrics = Arc::new(Metrics::new());
         let (spool, writer) = Spool::open(&stored, clock.clone(), Arc::clone(&metrics)).expect("opens");
@@ -491,17 +486,11 @@ where
         seen.push(post.clone());
         script(post)
     });
+    let url = "http://127.0.0.1:1/".parse().expect("a url");
     let destination = config::Destination {
-        name: "crm".into(),
-        url: "http://127.0.0.1:1/".parse().expect("a url"),
-        secret_token: Secret::new("bridge-test-secret"),
-        filter: EventFilter::all(),
-        body: config::Destination::BODY,
         retry,
-        timeout: config::Destination::STEADY_TIMEOUT,
         concurrency,
-        ordering: Ordering::Object,
-        ca_file: None,
+        ..config::Destination::new("crm", url, Secret::new("bridge-test-secret"))
     };
     Settings::new(&destination, BoxCloneSyncService::new(handler))
 }

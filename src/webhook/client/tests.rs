@@ -18,8 +18,6 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
-use crate::config::Retry;
-use crate::config::filter::EventFilter;
 use crate::config::secret::Secret;
 use crate::event::{Event, EventId, RequestId};
 use crate::webhook::request::{SIGNATURE, TIMESTAMP};
@@ -428,18 +426,7 @@ fn corpus() -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 fn destination(url: &str) -> Destination {
-    Destination {
-        name: "test".into(),
-        url: url.parse().expect("a URL"),
-        secret_token: Secret::new("bridge-test-secret"),
-        filter: EventFilter::all(),
-        body: Destination::BODY,
-        retry: Retry::Steady,
-        timeout: Destination::STEADY_TIMEOUT,
-        concurrency: Destination::CONCURRENCY,
-        ordering: crate::config::Ordering::Object,
-        ca_file: None,
-    }
+    Destination::new("test", url.parse().expect("a URL"), Secret::new("bridge-test-secret"))
 }
 
 /// Makes a certificate for `localhost` that nobody signed but itself.

@@ -9,12 +9,15 @@
 //! Any failure counts, refusals too: after a secret was rotated a handler answers 401 to everything, and the
 //! backlog must not become dead letters for it. One odd 404 among successes never opens the breaker, and
 //! a destination that sees little traffic never does: there the schedule of retries is gentle enough.
+//! Nor does a backlog that fails again and again at a handler that takes what is new: retries alone say nothing
+//! as long as first attempts fare well.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::schedule::Kind;
 use crate::event::EventId;
 use crate::spool::record::Opened;
 
@@ -45,7 +48,10 @@ pub enum Sign {
 /// Watches the attempts of one destination.
 #[derive(Debug)]
 pub struct Breaker {
-    results: VecDeque<(Timestamp, Sign)>,
+    /// The results of all attempts.
+    all: Window,
+    /// Those of first attempts.
+    first: Window,
     opened: Option<Opened>,
     probing: bool,
 }
@@ -66,7 +72,7 @@ pub enum Change {
 impl Breaker {
     /// Begins closed, or where the process before this one left it.
     pub fn new(opened: Option<Opened>) -> Self {
-        Self { results: VecDeque::with_capacity(WINDOW), opened, probing: false }
+        Self { all: Window::default(), first: Window::default(), opened, probing: false }
     }
 
     /// Returns since when it is open, and when the next probe may be sent.
@@ -94,7 +100,7 @@ impl Breaker {
     }
 
     /// Takes note of a result. `jitter` is at least 0 and less than 1.
-    pub fn result(&mut self, sign: Sign, was_probe: bool, now: Timestamp, jitter: f64) -> Change {
+    pub fn result(&mut self, sign: Sign, kind: Kind, was_probe: bool, now: Timestamp, jitter: f64) -> Change {
         match (&mut self.opened, was_probe) {
             (Some(_), true) if sign == Sign::Well => {
                 *self = Self::new(None);
@@ -108,28 +114,53 @@ impl Breaker {
             }
             // What was in flight when it opened says nothing new.
             (Some(_), false) => Change::None,
-            (None, _) => self.note(sign, now, jitter),
+            (None, _) => self.note(sign, kind, now, jitter),
         }
     }
 
-    fn note(&mut self, sign: Sign, now: Timestamp, jitter: f64) -> Change {
-        while self.results.len() >= WINDOW
-            || self.results.front().is_some_and(|(at, _)| now.duration_since(*at) > FRESH)
-        {
-            self.results.pop_front();
+    fn note(&mut self, sign: Sign, kind: Kind, now: Timestamp, jitter: f64) -> Change {
+        self.all.push(sign, now);
+        match kind {
+            Kind::First => self.first.push(sign, now),
+            Kind::Retry => self.first.forget_old(now),
         }
-        self.results.push_back((now, sign));
-        let failures = self.results.iter().filter(|(_, sign)| *sign != Sign::Well).count();
-        if self.results.len() < WINDOW || failures < FAILURES {
+        if self.all.0.len() < WINDOW || !self.all.mostly_fails() || !self.first.mostly_fails() {
             return Change::None;
         }
-        let refused = self.results.drain(..).filter_map(|(_, sign)| match sign {
+        let refused = self.all.0.drain(..).filter_map(|(_, sign)| match sign {
             Sign::Refused(event) => Some(event),
             Sign::Well | Sign::Failed => None,
         });
         let refused = refused.collect();
+        self.first = Window::default();
         self.opened = Some(Opened { since: now, probe_at: later(now, delay(0, jitter)), probes: 0 });
         Change::Opened(refused)
+    }
+}
+
+/// Holds the newest results.
+#[derive(Debug, Default)]
+struct Window(VecDeque<(Timestamp, Sign)>);
+
+impl Window {
+    fn push(&mut self, sign: Sign, now: Timestamp) {
+        self.forget_old(now);
+        if self.0.len() >= WINDOW {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, sign));
+    }
+
+    fn forget_old(&mut self, now: Timestamp) {
+        while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) > FRESH) {
+            self.0.pop_front();
+        }
+    }
+
+    /// Tells whether hardly any attempt went well; so it is when there was none.
+    fn mostly_fails(&self) -> bool {
+        let failures = self.0.iter().filter(|(_, sign)| *sign != Sign::Well).count();
+        failures * WINDOW >= self.0.len() * FAILURES
     }
 }
 
@@ -153,10 +184,10 @@ mod tests {
         let mut breaker = Breaker::new(None);
         for n in 0..19 {
             let sign = if n % 2 == 0 { Sign::Failed } else { Sign::Refused(EventId(n)) };
-            assert_eq!(breaker.result(sign, false, at(0), 0.5), Change::None);
+            assert_eq!(breaker.result(sign, Kind::First, false, at(0), 0.5), Change::None);
         }
         let odd: Vec<EventId> = (0..19).filter(|n| n % 2 == 1).map(EventId).collect();
-        assert_eq!(breaker.result(Sign::Failed, false, at(0), 0.5), Change::Opened(odd));
+        assert_eq!(breaker.result(Sign::Failed, Kind::First, false, at(0), 0.5), Change::Opened(odd));
         assert!(!breaker.allows(at(0)) && breaker.allows(at(1)));
     }
 
@@ -165,7 +196,40 @@ mod tests {
         let mut breaker = Breaker::new(None);
         for n in 0..10_000 {
             let sign = if n % 6 == 0 { Sign::Well } else { Sign::Refused(EventId(n)) };
-            assert_eq!(breaker.result(sign, false, at(0), 0.5), Change::None);
+            assert_eq!(breaker.result(sign, Kind::First, false, at(0), 0.5), Change::None);
+        }
+    }
+
+    #[test]
+    fn retries_alone_never_open_it_while_first_attempts_fare_well() {
+        let mut breaker = Breaker::new(None);
+        for n in 0..10_000 {
+            let (sign, kind) = if n % 50 == 0 { (Sign::Well, Kind::First) } else { (Sign::Failed, Kind::Retry) };
+            assert_eq!(breaker.result(sign, kind, false, at(n / 20), 0.5), Change::None);
+        }
+    }
+
+    #[test]
+    fn retries_open_it_when_first_attempts_fail_too_or_there_are_none() {
+        for first in [None, Some(Sign::Failed)] {
+            let mut breaker = Breaker::new(None);
+            if let Some(sign) = first {
+                breaker.result(sign, Kind::First, false, at(0), 0.5);
+            }
+            for _ in 0..WINDOW {
+                breaker.result(Sign::Failed, Kind::Retry, false, at(0), 0.5);
+            }
+            assert!(breaker.opened().is_some(), "{first:?}");
+        }
+    }
+
+    #[test]
+    fn first_attempts_that_fared_well_long_ago_keep_it_closed_no_more() {
+        let mut breaker = Breaker::new(None);
+        breaker.result(Sign::Well, Kind::First, false, at(0), 0.5);
+        for n in 0..WINDOW {
+            breaker.result(Sign::Failed, Kind::Retry, false, at(61), 0.5);
+            assert_eq!(breaker.opened().is_some(), n + 1 == WINDOW);
         }
     }
 
@@ -173,7 +237,7 @@ mod tests {
     fn failures_that_are_far_apart_never_open_it() {
         let mut breaker = Breaker::new(None);
         for n in 0..1000 {
-            assert_eq!(breaker.result(Sign::Failed, false, at(n * 10), 0.5), Change::None);
+            assert_eq!(breaker.result(Sign::Failed, Kind::First, false, at(n * 10), 0.5), Change::None);
         }
     }
 
@@ -189,7 +253,7 @@ mod tests {
             assert!(breaker.allows(now));
             assert!(breaker.start(), "a probe");
             assert!(!breaker.allows(now), "one at a time");
-            assert_eq!(breaker.result(Sign::Failed, true, now, 0.5), Change::Postponed);
+            assert_eq!(breaker.result(Sign::Failed, Kind::First, true, now, 0.5), Change::Postponed);
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     }
@@ -198,7 +262,7 @@ mod tests {
     fn probe_that_succeeds_closes_it() {
         let mut breaker = open();
         breaker.start();
-        assert_eq!(breaker.result(Sign::Well, true, at(1), 0.5), Change::Closed);
+        assert_eq!(breaker.result(Sign::Well, Kind::First, true, at(1), 0.5), Change::Closed);
         assert!(breaker.allows(at(1)) && breaker.opened().is_none());
         assert!(!breaker.start(), "no probe any more");
     }
@@ -207,7 +271,7 @@ mod tests {
     fn what_was_in_flight_when_it_opened_changes_nothing() {
         let mut breaker = open();
         let before = breaker.opened();
-        assert_eq!(breaker.result(Sign::Well, false, at(0), 0.5), Change::None);
+        assert_eq!(breaker.result(Sign::Well, Kind::First, false, at(0), 0.5), Change::None);
         assert_eq!(breaker.opened(), before);
     }
 
@@ -231,7 +295,7 @@ mod tests {
                 prop_assert!(breaker.allows(now));
                 let probe = breaker.start();
                 let sign = [Sign::Well, Sign::Failed, Sign::Refused(EventId(n))][usize::from(sign)];
-                let change = breaker.result(sign, probe, now, jitter);
+                let change = breaker.result(sign, Kind::First, probe, now, jitter);
                 prop_assert_eq!(probe && sign == Sign::Well, change == Change::Closed);
             }
         }
@@ -240,7 +304,7 @@ mod tests {
     fn open() -> Breaker {
         let mut breaker = Breaker::new(None);
         for _ in 0..WINDOW {
-            breaker.result(Sign::Failed, false, at(0), 0.5);
+            breaker.result(Sign::Failed, Kind::First, false, at(0), 0.5);
         }
         assert!(breaker.opened().is_some());
         breaker

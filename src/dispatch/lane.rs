@@ -286,7 +286,8 @@ where
             Verdict::Retry(_) | Verdict::RetryAfter(..) => Sign::Failed,
             Verdict::Refused(_) => Sign::Refused(event),
         };
-        let change = self.breaker.result(sign, purpose == Purpose::Probe, now, jitter);
+        let kind = if item.due.attempts == 0 { Kind::First } else { Kind::Retry };
+        let change = self.breaker.result(sign, kind, purpose == Purpose::Probe, now, jitter);
         let outcome = next(attempt, verdict, &settings.policy, jitter, item.due.since, now);
         let failed = failure(verdict, result, started_at, elapsed);
         let (outcome, attempts) = match (self.breaker.opened(), &failed) {

@@ -1,16 +1,28 @@
 //! One run of one case: starts the processes, waits for the last arrival, and reads what the kernel counted.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use clap::ValueEnum as _;
 use serde::Serialize;
+
+use crate::receiver::{self, Handler};
 
 /// Is one thing to measure.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    pub(crate) destinations: usize,
+    pub(crate) handlers: &'static [Handler],
     pub(crate) load: Load,
+    /// The case that its latency is compared with.
+    pub(crate) against: Option<&'static str>,
+}
+
+impl Case {
+    /// Returns how many of its handlers take events.
+    pub(crate) fn takers(&self) -> usize {
+        self.handlers.iter().filter(|handler| handler.takes()).count()
+    }
 }
 
 /// Is how events come.
@@ -20,6 +32,8 @@ pub(crate) enum Load {
     Blast { count: u64 },
     /// At a pace.
     Paced { rate: u64, seconds: u64 },
+    /// At a pace, after others of which so many were refused and are tried again and again.
+    After { refused: u64, rate: u64, seconds: u64 },
 }
 
 /// Is what one run came to.
@@ -36,11 +50,7 @@ pub(crate) struct Figures {
 impl Figures {
     /// Returns the median of each figure.
     pub(crate) fn median(runs: &[Self]) -> Self {
-        let median = |figure: fn(&Self) -> f64| {
-            let mut values: Vec<f64> = runs.iter().map(figure).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
+        let median = |figure: fn(&Self) -> f64| median(runs.iter().map(figure));
         Self {
             events_per_second: median(|run| run.events_per_second),
             p50_ms: median(|run| run.p50_ms),
@@ -52,20 +62,35 @@ impl Figures {
     }
 }
 
+/// Returns the value in the middle.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 /// Runs a case once, in a directory of its own.
 pub(crate) fn once(case: &Case) -> Figures {
-    let (count, rate) = match case.load {
-        Load::Blast { count } => (count, 0),
-        Load::Paced { rate, seconds } => (rate * seconds, rate),
+    let (count, rate, before) = match case.load {
+        Load::Blast { count } => (count, 0, 0),
+        Load::Paced { rate, seconds } => (rate * seconds, rate, 0),
+        Load::After { refused, rate, seconds } => (rate * seconds, rate, receiver::before(refused)),
     };
+    let [counted, pace, earlier] = [count, rate, before].map(|number| number.to_string());
     let directory = tempfile::tempdir().expect("a directory");
-    let mut receiver = Process::role(&["receiver", &case.destinations.to_string(), &count.to_string()]);
-    let ports = receiver.line();
-    let mut zoom = Process::role(&["zoom", &count.to_string(), &rate.to_string()]);
+    let words = case.handlers.iter().map(|handler| handler.to_possible_value().expect("a word").get_name().to_owned());
+    let mut receiver =
+        Process::role(["receiver".to_owned(), counted.clone(), earlier.clone()].into_iter().chain(words));
+    let urls = receiver.line();
+    let mut zoom = Process::role(["zoom".to_owned(), counted, pace, earlier].into_iter());
     let zoom_port = zoom.line();
     let file = directory.path().join("zoomhook.toml");
-    std::fs::write(&file, configuration(directory.path(), &zoom_port, &ports)).expect("written");
+    std::fs::write(&file, configuration(directory.path(), &zoom_port, &urls, case.handlers)).expect("written");
     let bridge = Process::start(Command::new(env!("CARGO_BIN_EXE_zoomhook")).arg("run").arg("--config").arg(&file));
+    if before > 0 {
+        assert_eq!(receiver.line(), receiver::ALL_REFUSED);
+        zoom.go_on();
+    }
     let began: f64 = zoom.line().parse().expect("a time");
     let idle_mb = bridge.resident("VmRSS:");
     let idle_cpu = bridge.cpu_seconds();
@@ -83,7 +108,7 @@ pub(crate) fn once(case: &Case) -> Figures {
     }
 }
 
-fn configuration(directory: &Path, zoom_port: &str, ports: &str) -> String {
+fn configuration(directory: &Path, zoom_port: &str, urls: &str, handlers: &[Handler]) -> String {
     let mut text = format!(
         r#"
 [[subscription]]
@@ -101,10 +126,14 @@ level = "error"
 "#,
         directory.join("zoomhook.db").display()
     );
-    for (number, port) in ports.split(' ').enumerate() {
+    for (number, (url, handler)) in urls.split(' ').zip(handlers).enumerate() {
         text.push_str(&format!(
-            "[[destination]]\nname = \"handler-{number}\"\nurl = \"http://127.0.0.1:{port}/\"\nsecret_token = \"benchmark\"\n"
+            "[[destination]]\nname = \"handler-{number}\"\nurl = \"{url}\"\nsecret_token = \"benchmark\"\n"
         ));
+        if *handler == Handler::Backlog {
+            // What is refused is due again all the time.
+            text.push_str(&format!("retry = {:?}\n", ["1s"; 100]));
+        }
     }
     text
 }
@@ -116,14 +145,19 @@ struct Process {
 }
 
 impl Process {
-    fn role(arguments: &[&str]) -> Self {
+    fn role(arguments: impl Iterator<Item = String>) -> Self {
         Self::start(Command::new(std::env::current_exe().expect("a program")).args(arguments))
     }
 
     fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
         Self { child, lines }
+    }
+
+    /// Sends the line that it waits for.
+    fn go_on(&mut self) {
+        self.child.stdin.take().expect("piped").write_all(b"\n").expect("it waits");
     }
 
     fn line(&mut self) -> String {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -12,7 +13,7 @@ const BODY: usize = 1500;
 const BURST: usize = 64;
 
 /// Prints the port, serves one token and one socket, sends, and ends when the client does.
-pub(crate) fn play(count: u64, rate: u64) {
+pub(crate) fn play(count: u64, rate: u64, before: u64) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     println!("{}", listener.local_addr().expect("bound").port());
     for stream in listener.incoming() {
@@ -21,7 +22,7 @@ pub(crate) fn play(count: u64, rate: u64) {
         let (path, key) = request(&stream);
         if path.starts_with("/ws") {
             accept(&mut stream, &key);
-            send(&mut stream, count, rate);
+            send(&mut stream, count, rate, before);
             answer_heartbeats(&mut stream);
             return;
         }
@@ -62,28 +63,45 @@ fn accept(stream: &mut TcpStream, key: &str) {
 }
 
 /// Sends the events: as many as are taken, or at a pace. The first line that is printed says when it began.
-fn send(stream: &mut TcpStream, count: u64, rate: u64) {
+fn send(stream: &mut TcpStream, count: u64, rate: u64, before: u64) {
     // The bridge has settled down before anything is measured.
     std::thread::sleep(Duration::from_millis(500));
     let template = template();
-    println!("{}", nanos());
-    let began = Instant::now();
-    let mut buffer = Vec::with_capacity(BURST * (BODY + 200));
-    let mut sent = 0;
-    while sent < count {
-        let burst = if rate == 0 { BURST as u64 } else { 1 }.min(count - sent);
-        if let Some(due) = (sent * 1_000_000_000).checked_div(rate) {
-            let due = began + Duration::from_nanos(due);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        }
-        buffer.clear();
-        for number in sent..sent + burst {
-            let text = template.replace("NNNNNNNNNN", &format!("{number:010}"));
-            put(&mut buffer, text.replace("TTTTTTTTTTTTTTTTTTT", &format!("{:019}", nanos())).as_bytes());
-        }
-        stream.write_all(&buffer).expect("the bridge reads");
-        sent += burst;
+    if before > 0 {
+        burst(stream, &template, 0..before);
+        std::io::stdin().read_line(&mut String::new()).expect("a line");
     }
+    println!("{}", nanos());
+    let numbers = before..before + count;
+    if rate == 0 {
+        return burst(stream, &template, numbers);
+    }
+    let began = Instant::now();
+    let mut buffer = Vec::with_capacity(BODY + 200);
+    for number in numbers {
+        let due = began + Duration::from_nanos((number - before) * 1_000_000_000 / rate);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        buffer.clear();
+        event(&mut buffer, &template, number);
+        stream.write_all(&buffer).expect("the bridge reads");
+    }
+}
+
+fn burst(stream: &mut TcpStream, template: &str, numbers: Range<u64>) {
+    let mut buffer = Vec::with_capacity(BURST * (BODY + 200));
+    for number in numbers.clone() {
+        event(&mut buffer, template, number);
+        if buffer.len() >= BURST * BODY || number + 1 == numbers.end {
+            stream.write_all(&buffer).expect("the bridge reads");
+            buffer.clear();
+        }
+    }
+}
+
+/// Writes the frame of an event that is sent now.
+fn event(buffer: &mut Vec<u8>, template: &str, number: u64) {
+    let text = template.replace("NNNNNNNNNN", &format!("{number:010}"));
+    put(buffer, text.replace("TTTTTTTTTTTTTTTTTTT", &format!("{:019}", nanos())).as_bytes());
 }
 
 /// Makes the text of a frame with room for a number and a time.

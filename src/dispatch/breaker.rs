@@ -1,7 +1,7 @@
 //! The breaker: a storm of failures makes events wait instead of wearing out their attempts.
 //!
 //! ```text
-//! Closed ──18 of the last 20 failed──▶ Open ──delay over──▶ one probe ──succeeds──▶ Closed
+//! Closed ──9 of 10 attempts failed──▶ Open ──delay over──▶ one probe ──succeeds──▶ Closed
 //!                                       ▲                       │
 //!                                       └──────── fails, delay doubles
 //! ```
@@ -21,12 +21,14 @@ use super::schedule::Kind;
 use crate::event::EventId;
 use crate::spool::record::Opened;
 
-/// Results that are looked at.
-const WINDOW: usize = 20;
-/// So many failures among them open the breaker.
-const FAILURES: usize = 18;
-/// Results older than this say nothing of now.
-const FRESH: SignedDuration = SignedDuration::from_secs(60);
+/// The most results that are looked at: of a handler that fails at three of four, nine of ten rarely look so.
+const WINDOW: usize = 100;
+/// Fewer results than this say nothing.
+const SAMPLE: usize = 20;
+/// So many failures of ten open the breaker.
+const FAILURES_OF_TEN: usize = 9;
+/// Results older than this say nothing of now: a sample of a destination that gets two events a minute.
+const FRESH: SignedDuration = SignedDuration::from_mins(10);
 /// The first delay before a probe; each failure doubles it.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 /// The longest delay before a probe: how long a handler that is back may wait for its events.
@@ -124,7 +126,7 @@ impl Breaker {
             Kind::First => self.first.push(sign, now),
             Kind::Retry => self.first.forget_old(now),
         }
-        if self.all.0.len() < WINDOW || !self.all.mostly_fails() || !self.first.mostly_fails() {
+        if self.all.0.len() < SAMPLE || !self.all.mostly_fails() || !self.first.mostly_fails() {
             return Change::None;
         }
         let refused = self.all.0.drain(..).filter_map(|(_, sign)| match sign {
@@ -160,7 +162,7 @@ impl Window {
     /// Tells whether hardly any attempt went well; so it is when there was none.
     fn mostly_fails(&self) -> bool {
         let failures = self.0.iter().filter(|(_, sign)| *sign != Sign::Well).count();
-        failures * WINDOW >= self.0.len() * FAILURES
+        failures * 10 >= self.0.len() * FAILURES_OF_TEN
     }
 }
 
@@ -192,6 +194,20 @@ mod tests {
     }
 
     #[test]
+    fn storm_after_fair_weather_opens_it_and_hands_back_every_refused_event() {
+        let mut breaker = Breaker::new(None);
+        for _ in 0..1000 {
+            breaker.result(Sign::Well, Kind::First, false, at(0), 0.5);
+        }
+        let storm: Vec<EventId> = (0..90).map(EventId).collect();
+        for event in &storm[..89] {
+            assert_eq!(breaker.result(Sign::Refused(*event), Kind::First, false, at(1), 0.5), Change::None);
+        }
+        let last = breaker.result(Sign::Refused(storm[89]), Kind::First, false, at(1), 0.5);
+        assert_eq!(last, Change::Opened(storm));
+    }
+
+    #[test]
     fn odd_failures_among_successes_never_open_it() {
         let mut breaker = Breaker::new(None);
         for n in 0..10_000 {
@@ -216,7 +232,7 @@ mod tests {
             if let Some(sign) = first {
                 breaker.result(sign, Kind::First, false, at(0), 0.5);
             }
-            for _ in 0..WINDOW {
+            for _ in 0..SAMPLE {
                 breaker.result(Sign::Failed, Kind::Retry, false, at(0), 0.5);
             }
             assert!(breaker.opened().is_some(), "{first:?}");
@@ -227,9 +243,9 @@ mod tests {
     fn first_attempts_that_fared_well_long_ago_keep_it_closed_no_more() {
         let mut breaker = Breaker::new(None);
         breaker.result(Sign::Well, Kind::First, false, at(0), 0.5);
-        for n in 0..WINDOW {
-            breaker.result(Sign::Failed, Kind::Retry, false, at(61), 0.5);
-            assert_eq!(breaker.opened().is_some(), n + 1 == WINDOW);
+        for n in 0..SAMPLE {
+            breaker.result(Sign::Failed, Kind::Retry, false, at(601), 0.5);
+            assert_eq!(breaker.opened().is_some(), n + 1 == SAMPLE);
         }
     }
 
@@ -237,7 +253,7 @@ mod tests {
     fn failures_that_are_far_apart_never_open_it() {
         let mut breaker = Breaker::new(None);
         for n in 0..1000 {
-            assert_eq!(breaker.result(Sign::Failed, Kind::First, false, at(n * 10), 0.5), Change::None);
+            assert_eq!(breaker.result(Sign::Failed, Kind::First, false, at(n * 32), 0.5), Change::None);
         }
     }
 
@@ -303,7 +319,7 @@ mod tests {
 
     fn open() -> Breaker {
         let mut breaker = Breaker::new(None);
-        for _ in 0..WINDOW {
+        for _ in 0..SAMPLE {
             breaker.result(Sign::Failed, Kind::First, false, at(0), 0.5);
         }
         assert!(breaker.opened().is_some());

@@ -17,7 +17,7 @@ const LATER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n
 /// Is printed when every event of the backlog has come once.
 pub(crate) const ALL_REFUSED: &str = "all refused";
 /// One of so many events of the backlog is taken, so that the handler does not count as down.
-const TAKEN: u64 = 4;
+const TAKEN: u64 = 2;
 /// How long the handler with a backlog takes for a request, once it has seen the first event after it.
 const TURN: Duration = Duration::from_millis(5);
 /// How long the slow handler takes: twice the time that a request is given.
@@ -36,7 +36,7 @@ pub(crate) enum Handler {
     Closes,
     /// Its name resolves to nothing.
     Nowhere,
-    /// Refuses most of the events that come before those that are counted, whenever they come.
+    /// Refuses half of the events that come before those that are counted, whenever they come.
     Backlog,
 }
 
@@ -141,7 +141,7 @@ impl Tally {
         }
     }
 
-    /// Answers as a handler does that has something against most of the earlier events.
+    /// Answers as a handler does that has something against half of the earlier events.
     async fn backlog(&self, request: &Request) -> &'static [u8] {
         if request.number >= self.before {
             self.begun.store(true, Ordering::Relaxed);

@@ -32,21 +32,21 @@ mod events;
 mod gaps;
 mod health;
 mod input;
+mod limits;
+mod listener;
 pub mod liveness;
 mod problem;
+mod rarely;
 mod reload;
+mod seats;
 pub(crate) mod sentence;
 pub(crate) mod status;
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::middleware;
 use axum::routing::{get, post};
 use http::{HeaderValue, header};
 use jiff::Timestamp;
@@ -58,6 +58,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use self::auth::Guard;
 use self::board::Board;
+use self::limits::Limits;
 use self::liveness::Liveness;
 use self::problem::Problem;
 pub use self::reload::ReloadRequest;
@@ -65,13 +66,6 @@ use crate::clock::Clock;
 use crate::config::secret::Secret;
 use crate::spool::Spool;
 use crate::telemetry::metrics::Metrics;
-
-/// The largest body of a request: some thousand event ids to replay.
-const BODY_BYTES: usize = 64 << 10;
-/// No answer takes longer, a reload that probes nothing included.
-const DEADLINE: Duration = Duration::from_secs(30);
-/// How long a stop waits for answers that are under way; the port is the last thing to go.
-const SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// Holds what the port shows and moves.
 pub struct Handles {
@@ -94,19 +88,13 @@ pub struct Handles {
 }
 
 /// Answers requests until the token is cancelled, then lets those under way end.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn serve(listener: TcpListener, handles: Handles, token: CancellationToken) -> io::Result<()> {
-    handles.metrics.process_start_time.set(handles.started_at.as_millisecond() as f64 / 1000.0);
+pub async fn serve(listener: TcpListener, handles: Handles, token: CancellationToken) {
+    let metrics = Arc::clone(&handles.metrics);
+    metrics.process_start_time.set(handles.started_at.as_millisecond() as f64 / 1000.0);
     let guard = Guard::of(handles.token.clone());
-    let router = layered(routes(Arc::new(handles)), guard);
-    let cut = token.clone();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned());
-    tokio::select! {
-        result = async { serving.await } => result,
-        () = async { cut.cancelled().await; tokio::time::sleep(SHUTDOWN).await } => Ok(()),
-    }
+    let limits = Limits::new(Arc::clone(&metrics), token.clone());
+    let router = layered(routes(Arc::new(handles)), guard, limits);
+    listener::serve(listener, router, metrics, token).await;
 }
 
 fn routes(handles: Arc<Handles>) -> Router {
@@ -127,22 +115,17 @@ fn routes(handles: Arc<Handles>) -> Router {
 }
 
 /// Puts the layers around the routes; the last one is the first that a request meets.
-fn layered(routes: Router, guard: Guard) -> Router {
+fn layered(routes: Router, guard: Guard, limits: Limits) -> Router {
     let nosniff = HeaderValue::from_static("nosniff");
     let no_store = HeaderValue::from_static("no-store");
     routes
         .fallback(async || Problem::NotFound("no such path".to_owned()))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .layer(middleware::from_fn(deadline))
+        .layer(middleware::from_fn_with_state(limits, limits::bound))
         .layer(middleware::from_fn_with_state(guard, auth::admit))
         .layer(CatchPanicLayer::custom(problem::of_panic))
         .layer(SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, nosniff))
         .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, no_store))
-}
-
-async fn deadline(request: Request, next: Next) -> Result<Response, Problem> {
-    tokio::time::timeout(DEADLINE, next.run(request)).await.map_err(|_| Problem::Timeout)
 }
 
 #[cfg(test)]

@@ -138,11 +138,7 @@ impl App {
                 token,
             };
             let serving = admin::serve(listener, handles, admin_stop.clone());
-            tasks.spawn("admin port", admin_stop.clone(), async move {
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "the admin port failed");
-                }
-            });
+            tasks.spawn("admin port", admin_stop.clone(), serving);
         }
         let mut config = config;
         let ended = {

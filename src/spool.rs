@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 pub use queue::{Appender, Closed};
 pub use store::View;
@@ -153,6 +153,8 @@ pub struct Spool {
     appender: Appender,
     health: watch::Receiver<Health>,
     readers: Readers,
+    reads: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
 }
 
 impl Spool {
@@ -175,7 +177,8 @@ impl Spool {
         let (appender, commands) = Appender::channel();
         let (report, health) = watch::channel(Health::Writable);
         let writer = Writer::new(store, commands, settings, report, readers.clone(), clock, metrics)?;
-        Ok((Self { appender, health, readers }, writer))
+        let places = |count| Arc::new(Semaphore::new(count));
+        Ok((Self { appender, health, readers, reads: places(READS), searches: places(SEARCHES) }, writer))
     }
 
     /// Returns the road for sources.
@@ -264,7 +267,7 @@ impl Spool {
         self.appender.send(Command::Close).await
     }
 
-    /// Runs a reading function on a thread that may block.
+    /// Runs a reading function of an operator on a thread that may block, once one is free.
     ///
     /// # Errors
     /// When the function fails.
@@ -273,7 +276,30 @@ impl Spool {
         T: Send + 'static,
         F: FnOnce(&mut dyn View) -> Result<T, SpoolError> + Send + 'static,
     {
-        self.readers.run(|pages| f(pages)).await
+        let place = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| Closed)?;
+        // The place goes with the thread, which works on when nobody waits for it any more.
+        let run = move |pages: &mut dyn Pages| {
+            let _place = place;
+            f(pages)
+        };
+        self.readers.run(run).await
+    }
+
+    /// Does the same for a function that may look at every event, so that others can still be read meanwhile.
+    ///
+    /// # Errors
+    /// When the function fails.
+    pub async fn search<T, F>(&self, f: F) -> Result<T, SpoolError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn View) -> Result<T, SpoolError> + Send + 'static,
+    {
+        let place = Arc::clone(&self.searches).acquire_owned().await.map_err(|_| Closed)?;
+        let run = move |view: &mut dyn View| {
+            let _place = place;
+            f(view)
+        };
+        self.read(run).await
     }
 }
 
@@ -284,6 +310,10 @@ pub(crate) struct Readers {
     idle: Arc<Mutex<Vec<Box<dyn Pages>>>>,
 }
 
+/// Reads of operators at once, each of which takes a thread, file descriptors and the disk's time; lanes have their own.
+const READS: usize = 4;
+/// Those of them that may be searches: a status or a scrape never waits behind one.
+const SEARCHES: usize = 2;
 /// Reading connections that are kept; each holds some page cache.
 const IDLE_READERS: usize = 4;
 

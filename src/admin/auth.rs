@@ -48,13 +48,34 @@ impl Guard {
 
 /// Lets a request through that shows what it must.
 pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, Problem> {
-    if !OPEN.contains(&request.uri().path()) {
+    check_form(&request)?;
+    if !is_open(request.uri().path()) {
         guard.check(request.headers())?;
     }
     if !request.method().is_safe() && !is_json(request.headers()) {
         return Err(Problem::NotJson);
     }
     Ok(next.run(request).await)
+}
+
+/// Refuses what one reader could take for another request than the next one does, so that none of them can be tricked.
+fn check_form(request: &Request) -> Result<(), Problem> {
+    if request.uri().authority().is_some() {
+        return Err(Problem::BadRequest("send the path alone in the first line, and the name of the host in `host`"));
+    }
+    let headers = request.headers();
+    if headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return Err(Problem::BadRequest("send one `host`"));
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Problem::BadRequest("send a body with its `content-length`, not with `transfer-encoding`"));
+    }
+    Ok(())
+}
+
+/// Tells whether a path asks for nothing.
+pub(super) fn is_open(path: &str) -> bool {
+    OPEN.contains(&path)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -40,7 +40,7 @@ pub(super) async fn list(
         before: params.before.map(EventId),
         limit: limit(params.limit)?,
     };
-    let page = handles.spool.read(move |view| Ok(document::dead(view, &query))).await??;
+    let page = handles.spool.search(move |view| Ok(document::dead(view, &query))).await??;
     Ok(Json(page))
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn replay(
 ) -> Result<Json<Replayed>, Problem> {
     let query = request.query().map_err(Problem::BadBody)?;
     if request.dry_run {
-        let count = handles.spool.read(move |view| Ok(document::count_dead(view, &query))).await??;
+        let count = handles.spool.search(move |view| Ok(document::count_dead(view, &query))).await??;
         return Ok(Json(Replayed { count, dry_run: true }));
     }
     let destination = query.destination.clone();

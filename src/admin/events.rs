@@ -51,7 +51,7 @@ pub(super) async fn list(
     Params(params): Params<EventParams>,
 ) -> Result<Json<Events>, Problem> {
     let query = params.query(handles.clock.now())?;
-    let page = handles.spool.read(move |view| Ok(document::events(view, &query))).await??;
+    let page = handles.spool.search(move |view| Ok(document::events(view, &query))).await??;
     Ok(Json(page))
 }
 

@@ -1,7 +1,6 @@
 //! What requests say, read strictly: what is not understood is refused by name, never passed over.
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use http::request::Parts;
 use jiff::Timestamp;
@@ -35,12 +34,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
-            match rejection.status() {
-                http::StatusCode::PAYLOAD_TOO_LARGE => Problem::TooLarge,
-                _ => Problem::BadBody("the body ended before it was complete".to_owned()),
-            }
-        })?;
+        // The limits have read it already.
+        let bytes = Bytes::from_request(request, state).await.map_err(|_| Problem::Internal)?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| Problem::BadBody(error.to_string()))
     }
 }

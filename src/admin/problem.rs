@@ -31,6 +31,14 @@ pub(super) enum Problem {
     UnknownDestination(String),
     /// The body is too large.
     TooLarge,
+    /// The body did not come in time.
+    SlowBody,
+    /// The request can be read in two ways, or is none of this port.
+    BadRequest(&'static str),
+    /// Too many requests are under way.
+    Busy,
+    /// Too many streams are open.
+    TooManyStreams,
     /// The new configuration has these problems; the old one stays.
     ConfigurationRefused(Vec<String>),
     /// The spool cannot be read.
@@ -73,6 +81,14 @@ impl Problem {
             Self::BadBody(detail) => (StatusCode::BAD_REQUEST, "bad_body", detail),
             Self::UnknownDestination(detail) => (StatusCode::NOT_FOUND, "unknown_destination", detail),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body may have 64 kB"),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body", "the body did not come within 10 s"),
+            Self::BadRequest(detail) => (StatusCode::BAD_REQUEST, "bad_request", detail),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests are under way; ask again"),
+            Self::TooManyStreams => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_streams",
+                "as many streams are open as there may be; close one",
+            ),
             Self::ConfigurationRefused(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "configuration_refused",
@@ -87,6 +103,11 @@ impl Problem {
         }
     }
 
+    /// Returns the stable code.
+    pub(super) fn code(&self) -> &'static str {
+        self.parts().1
+    }
+
     fn problems(&self) -> &[String] {
         if let Self::ConfigurationRefused(problems) = self { problems } else { &[] }
     }
@@ -95,6 +116,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, code, detail) = self.parts();
+        let busy = matches!(self, Self::Busy);
         let title = status.canonical_reason().unwrap_or_default();
         let document = Document { title, status: status.as_u16(), code, detail, problems: self.problems() };
         let mut response = (status, Json(document)).into_response();
@@ -102,6 +124,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if busy {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

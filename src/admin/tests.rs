@@ -1,6 +1,6 @@
 use axum::body::{Body, to_bytes};
-use axum::extract::Path;
-use axum::response::IntoResponse as _;
+use axum::extract::{Path, Request};
+use axum::response::{IntoResponse as _, Response};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ async fn every_refusal_is_a_problem_document() {
         (get("/panic"), StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         (post("{".to_owned()), StatusCode::BAD_REQUEST, "bad_body"),
         (post(r#"{"limit":1,"canary":2}"#.to_owned()), StatusCode::BAD_REQUEST, "bad_body"),
-        (post(format!("\"{}\"", "x".repeat(BODY_BYTES))), StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        (post(format!("\"{}\"", "x".repeat(limits::BODY_BYTES))), StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
     ];
     for (request, status, code) in cases {
         let answer = ask(Guard::LoopbackHost, request).await;
@@ -112,7 +112,8 @@ async fn ask(guard: Guard, request: Request) -> Answer {
         .route("/body", post(async |input::Body(echo): input::Body<Echo>| axum::Json(json!({ "limit": echo.limit }))))
         .route("/panic", get(async || if true { panic!("canary") } else { "" }))
         .route("/hang", get(async || std::future::pending::<()>().await));
-    let response = layered(routes, guard).oneshot(request).await.expect("a router cannot fail");
+    let limits = Limits::new(Arc::default(), CancellationToken::new());
+    let response = layered(routes, guard, limits).oneshot(request).await.expect("a router cannot fail");
     Answer::of(response).await
 }
 

@@ -1,8 +1,8 @@
 //! The spool as its users see it: a real file, a real writer thread.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,6 +66,44 @@ async fn slow_lane_pages_what_memory_did_not_hold_in_order_and_once() {
     }
     for n in 1..=COUNT / 7 {
         assert_eq!(fresh(&mut feeds[0]).await.id, EventId(COUNT + n));
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn hundred_searches_take_two_threads_and_leave_room_for_a_read() {
+    const SEARCHING: u32 = 100;
+    let bench = Bench::new();
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let (gate, entered) = (Arc::new(Mutex::new(gate)), Arc::new(AtomicU32::new(0)));
+    let searches: Vec<_> = (0..SEARCHING)
+        .map(|_| {
+            let (spool, gate, entered) = (running.spool.clone(), Arc::clone(&gate), Arc::clone(&entered));
+            tokio::spawn(async move {
+                let search = move |view: &mut dyn View| {
+                    entered.fetch_add(1, Ordering::SeqCst);
+                    // It opens, for all of them, when the other end is dropped.
+                    gate.lock().expect("no panic").recv().expect_err("nothing is sent");
+                    view.destinations()
+                };
+                spool.search(search).await
+            })
+        })
+        .collect();
+    while entered.load(Ordering::SeqCst) < SEARCHES as u32 {
+        tokio::task::yield_now().await;
+    }
+    let read = running.spool.read(|view| view.destinations()).await.expect("readable");
+    assert_eq!((read.len(), entered.load(Ordering::SeqCst)), (1, SEARCHES as u32));
+    // One whose asker has gone keeps its place, for its thread goes on.
+    searches[0].abort();
+    running.spool.read(|view| view.destinations()).await.expect("readable");
+    assert_eq!(entered.load(Ordering::SeqCst), SEARCHES as u32);
+    drop(open);
+    for search in searches.into_iter().skip(1) {
+        assert_eq!(search.await.expect("no panic").expect("readable").len(), 1);
     }
     running.stop().await;
 }

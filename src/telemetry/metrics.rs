@@ -44,6 +44,13 @@ pub struct ByDestinationOutcome {
     pub outcome: &'static str,
 }
 
+/// Labels what has a reason.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByReason {
+    /// One of a fixed set of words.
+    pub reason: &'static str,
+}
+
 type Seconds = Family<ByDestination, Histogram, fn() -> Histogram>;
 
 /// Holds every metric.
@@ -90,6 +97,11 @@ pub struct Metrics {
     pub deliveries_dead: Family<ByDestination, Gauge>,
     /// Requests in flight.
     pub deliveries_in_flight: Family<ByDestination, Gauge>,
+    /// Connections to the admin port.
+    pub admin_connections: Gauge,
+    /// Requests that the admin port refused, by the code of the problem, and connections that it closed: `slow`, the peer
+    /// took too long; `displaced`, a newcomer needed the place.
+    pub admin_refusals: Family<ByReason, Counter>,
 }
 
 /// Upper bounds in seconds, from a loopback answer to a long timeout.
@@ -124,6 +136,8 @@ impl Metrics {
             deliveries_dead: Family::default(),
             breaker_open: Family::default(),
             deliveries_in_flight: Family::default(),
+            admin_connections: Gauge::default(),
+            admin_refusals: Family::default(),
         };
         metrics.register();
         metrics
@@ -155,6 +169,9 @@ impl Metrics {
         r.register("breaker_open", "1 while the breaker is open", self.breaker_open.clone());
         r.register("deliveries_dead", "Dead letters of a destination", self.deliveries_dead.clone());
         r.register("deliveries_in_flight", "Requests in flight", self.deliveries_in_flight.clone());
+        r.register("admin_connections", "Connections to the admin port", self.admin_connections.clone());
+        let refusals = self.admin_refusals.clone();
+        r.register("admin_refusals", "Requests and connections that the admin port refused", refusals);
     }
 
     /// Writes every metric in the OpenMetrics text format.

@@ -12,6 +12,7 @@ mod demo;
 mod drill;
 mod lab;
 mod node;
+mod port;
 mod readme;
 mod receiver;
 mod reconnect;

@@ -1,0 +1,244 @@
+//! Who holds a connection to the port, and whose turn it is.
+//!
+//! There are few seats: the port must not use up what deliveries need. So that nobody keeps others waiting, a
+//! connection whose peer is on turn (to send its request whole, or to take its answer) loses its seat when that
+//! takes too long, or sooner when a newcomer needs it. Requests under way and streams keep theirs; `limits` sees to
+//! it that these alone never fill the table, so that a newcomer, a health check above all, always finds a seat.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Connections that are open at once. A console takes up to six, a scraper and a health check one each; the usual
+/// limit of file descriptors, 1024, is left to the handlers.
+pub(super) const SEATS: usize = 24;
+/// How long a peer may take over its turn: a large answer over a slow line needs some of it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a peer has its turn for sure, even if newcomers wait: a TLS handshake around the world, and a request.
+pub(super) const GRACE: Duration = Duration::from_secs(1);
+
+/// Is the table of seats; clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Seats(Arc<Mutex<Table>>);
+
+#[derive(Default)]
+struct Table {
+    last: u64,
+    taken: BTreeMap<u64, Entry>,
+}
+
+struct Entry {
+    turn: Turn,
+    since: Instant,
+    lost: CancellationToken,
+}
+
+/// Says who has to do something next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The peer: to send a request, or to take an answer.
+    Peer,
+    /// The bridge: to make an answer.
+    Bridge,
+    /// Both, for as long as they like; the bridge says something now and then, and the peer takes it.
+    Stream,
+}
+
+impl Entry {
+    fn peer_since(&self, now: Instant) -> Option<Duration> {
+        match self.turn {
+            Turn::Peer => Some(now.saturating_duration_since(self.since)),
+            Turn::Bridge | Turn::Stream => None,
+        }
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        match self.turn {
+            Turn::Peer | Turn::Stream => now.saturating_duration_since(self.since) > PATIENCE,
+            Turn::Bridge => false,
+        }
+    }
+}
+
+impl Seats {
+    /// Gives a seat to a connection that was accepted; the peer is on turn.
+    pub(super) fn take(&self, now: Instant) -> Seat {
+        let lost = CancellationToken::new();
+        let mut table = self.lock();
+        table.last += 1;
+        let number = table.last;
+        table.taken.insert(number, Entry { turn: Turn::Peer, since: now, lost: lost.clone() });
+        Seat(Arc::new(Held { seats: self.clone(), number, lost }))
+    }
+
+    /// Tells whether a newcomer would find a seat: a free one, or one of a peer that had its time.
+    pub(super) fn has_room(&self, now: Instant) -> bool {
+        let table = self.lock();
+        table.taken.len() < SEATS || table.longest(now).is_some()
+    }
+
+    /// Makes sure that one more connection fits; takes the seat of the peer that keeps the port waiting longest, if
+    /// need be, and tells whether it did.
+    pub(super) fn make_room(&self, now: Instant) -> bool {
+        let mut table = self.lock();
+        if table.taken.len() < SEATS {
+            return false;
+        }
+        let Some(number) = table.longest(now) else { return false };
+        table.remove(number);
+        true
+    }
+
+    /// Takes the seats of peers whose patience has run out, and tells how many.
+    pub(super) fn sweep(&self, now: Instant) -> u64 {
+        let mut table = self.lock();
+        let late: Vec<u64> =
+            table.taken.iter().filter(|(_, entry)| entry.is_late(now)).map(|(number, _)| *number).collect();
+        for number in &late {
+            table.remove(*number);
+        }
+        late.len() as u64
+    }
+
+    /// Returns how many seats are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.lock().taken.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Returns the seat of the peer that is on turn for the longest time, and longer than its grace.
+    fn longest(&self, now: Instant) -> Option<u64> {
+        let waiting = self.taken.iter().filter_map(|(number, entry)| Some((entry.peer_since(now)?, *number)));
+        let longest = waiting.filter(|(age, _)| *age >= GRACE).max_by_key(|(age, number)| (*age, Reverse(*number)));
+        longest.map(|(_, number)| number)
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Some(entry) = self.taken.remove(&number) {
+            entry.lost.cancel();
+        }
+    }
+}
+
+/// Is the seat of one connection; it is free again when the last clone is dropped.
+#[derive(Clone)]
+pub(super) struct Seat(Arc<Held>);
+
+struct Held {
+    seats: Seats,
+    number: u64,
+    lost: CancellationToken,
+}
+
+impl Seat {
+    /// Says that the request is there as a whole.
+    pub(super) fn bridge_is_on_turn(&self) {
+        self.turn(Turn::Bridge);
+    }
+
+    /// Says that the answer is ready to be taken.
+    pub(super) fn peer_is_on_turn(&self) {
+        self.turn(Turn::Peer);
+    }
+
+    /// Says that the answer goes on; to be said again whenever the peer has taken a part.
+    pub(super) fn streams(&self) {
+        self.turn(Turn::Stream);
+    }
+
+    /// Waits until the seat is lost.
+    pub(super) async fn lost(&self) {
+        self.0.lost.cancelled().await;
+    }
+
+    fn turn(&self, turn: Turn) {
+        if let Some(entry) = self.0.seats.lock().taken.get_mut(&self.0.number) {
+            entry.turn = turn;
+            entry.since = Instant::now();
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.seats.lock().taken.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn newcomer_gets_the_seat_of_the_peer_that_waits_longest() {
+        let seats = Seats::default();
+        let first = seats.take(Instant::now());
+        advance(GRACE).await;
+        let others: Vec<Seat> = (1..SEATS).map(|_| seats.take(Instant::now())).collect();
+        assert!(seats.has_room(Instant::now()));
+        assert!(seats.make_room(Instant::now()));
+        assert!(is_lost(&first));
+        assert!(!others.iter().any(is_lost));
+        assert_eq!(seats.taken(), SEATS - 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peer_has_its_grace_whoever_waits() {
+        let seats = Seats::default();
+        let taken: Vec<Seat> = (0..SEATS).map(|_| seats.take(Instant::now())).collect();
+        assert!(!seats.has_room(Instant::now()));
+        assert!(!seats.make_room(Instant::now()));
+        advance(GRACE).await;
+        assert!(seats.has_room(Instant::now()));
+        drop(taken);
+        assert_eq!(seats.taken(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_under_way_and_streams_keep_their_seats() {
+        let seats = Seats::default();
+        let taken: Vec<Seat> = (0..SEATS).map(|_| seats.take(Instant::now())).collect();
+        for (number, seat) in taken.iter().enumerate() {
+            if number % 2 == 0 { seat.bridge_is_on_turn() } else { seat.streams() }
+        }
+        advance(PATIENCE).await;
+        assert!(!seats.has_room(Instant::now()));
+        assert_eq!(seats.sweep(Instant::now()), 0);
+        taken[3].peer_is_on_turn();
+        advance(GRACE).await;
+        assert!(seats.has_room(Instant::now()), "an answer that nobody takes gives its seat away");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peers_and_streams_that_stand_still_are_given_up() {
+        let seats = Seats::default();
+        let (idle, stream, alive, ours) = (
+            seats.take(Instant::now()),
+            seats.take(Instant::now()),
+            seats.take(Instant::now()),
+            seats.take(Instant::now()),
+        );
+        stream.streams();
+        ours.bridge_is_on_turn();
+        advance(PATIENCE).await;
+        alive.streams();
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(seats.sweep(Instant::now()), 2);
+        assert_eq!([&idle, &stream, &alive, &ours].map(is_lost), [true, true, false, false]);
+    }
+
+    fn is_lost(seat: &Seat) -> bool {
+        seat.0.lost.is_cancelled()
+    }
+}

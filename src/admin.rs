@@ -20,11 +20,13 @@
 //! ```
 //!
 //! Refusals are problem documents (RFC 9457) with a stable `code`. With a token, everything but the
-//! two health paths asks for it; without one the port is on loopback, and requests that a browser
-//! was lured into are refused by their `Host` and their content type.
+//! two health paths asks for it, or for that of a viewer, who changes nothing and sees no payloads; without
+//! one the port is on loopback, and requests that a browser was lured into are refused by their `Host`
+//! and their content type.
 
 mod auth;
 pub mod board;
+mod caller;
 mod dead;
 mod destinations;
 pub(crate) mod document;
@@ -56,7 +58,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use self::auth::Guard;
+use self::auth::{Gate, Guard};
 use self::board::Board;
 use self::limits::Limits;
 use self::liveness::Liveness;
@@ -85,15 +87,18 @@ pub struct Handles {
     pub started_at: Timestamp,
     /// The bearer token that requests must show; `None` only on loopback.
     pub token: Option<Secret>,
+    /// The bearer token of those who may only look.
+    pub viewer_token: Option<Secret>,
 }
 
 /// Answers requests until the token is cancelled, then lets those under way end.
 pub async fn serve(listener: TcpListener, handles: Handles, token: CancellationToken) {
     let metrics = Arc::clone(&handles.metrics);
     metrics.process_start_time.set(handles.started_at.as_millisecond() as f64 / 1000.0);
-    let guard = Guard::of(handles.token.clone());
+    let guard = Guard::of(handles.token.clone(), handles.viewer_token.clone());
+    let gate = Gate::new(guard, Arc::clone(&metrics));
     let limits = Limits::new(Arc::clone(&metrics), token.clone());
-    let router = layered(routes(Arc::new(handles)), guard, limits);
+    let router = layered(routes(Arc::new(handles)), gate, limits);
     listener::serve(listener, router, metrics, token).await;
 }
 
@@ -115,14 +120,14 @@ fn routes(handles: Arc<Handles>) -> Router {
 }
 
 /// Puts the layers around the routes; the last one is the first that a request meets.
-fn layered(routes: Router, guard: Guard, limits: Limits) -> Router {
+fn layered(routes: Router, gate: Gate, limits: Limits) -> Router {
     let nosniff = HeaderValue::from_static("nosniff");
     let no_store = HeaderValue::from_static("no-store");
     routes
         .fallback(async || Problem::NotFound("no such path".to_owned()))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(middleware::from_fn_with_state(limits, limits::bound))
-        .layer(middleware::from_fn_with_state(guard, auth::admit))
+        .layer(middleware::from_fn_with_state(gate, auth::admit))
         .layer(CatchPanicLayer::custom(problem::of_panic))
         .layer(SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, nosniff))
         .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, no_store))

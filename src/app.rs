@@ -126,7 +126,7 @@ impl App {
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "the admin port is open");
             }
-            let token = config.admin.token.clone();
+            let (token, viewer_token) = (config.admin.token.clone(), config.admin.viewer_token.clone());
             let handles = Handles {
                 clock: clock.clone(),
                 spool: spool.clone(),
@@ -136,6 +136,7 @@ impl App {
                 reload: request_reload,
                 started_at,
                 token,
+                viewer_token,
             };
             let serving = admin::serve(listener, handles, admin_stop.clone());
             tasks.spawn("admin port", admin_stop.clone(), serving);

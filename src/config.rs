@@ -274,11 +274,18 @@ pub struct Admin {
     pub listen: Option<SocketAddr>,
     /// The bearer token that requests must show; needed on any address but loopback.
     pub token: Option<Secret>,
+    /// The bearer token of those who may look, but neither change anything nor see payloads.
+    pub viewer_token: Option<Secret>,
 }
 
 impl Admin {
     /// Default of `listen`.
     pub const LISTEN: &str = "127.0.0.1:8686";
+
+    /// Makes a port, or none, of which all that may be left out is left out.
+    pub fn new(listen: Option<SocketAddr>) -> Self {
+        Self { listen, token: None, viewer_token: None }
+    }
 }
 
 /// Says what is logged, and how.

@@ -1,18 +1,25 @@
 //! Who may ask.
 //!
-//! A token is compared in constant time. Without one the port listens on loopback only, where the
+//! A token is compared in constant time; whoever shows a wrong one is refused, as often as they like, and locks nobody
+//! out by it. Without one the port listens on loopback only, where the
 //! danger is a browser on the same machine: a page that rebinds its own name to 127.0.0.1 is told by
 //! `Host`, and a form that posts across origins cannot send a JSON content type without asking first.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, header};
+use tokio::time::Instant;
 
+use super::caller::{Caller, Role};
+use super::listener::Peer;
 use super::problem::Problem;
+use super::rarely::Rarely;
 use crate::config::secret::Secret;
+use crate::telemetry::metrics::{ByReason, Metrics};
 
 /// Paths that ask for nothing: probes of service managers know no tokens.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
@@ -20,42 +27,91 @@ const OPEN: [&str; 2] = ["/livez", "/readyz"];
 /// Says what a request must show.
 #[derive(Clone, Debug)]
 pub(super) enum Guard {
-    /// This bearer token.
-    Token(Secret),
+    /// A bearer token: the operator's, or that of viewers, if they have one.
+    Token(Secret, Option<Secret>),
     /// A `Host` that names this machine.
     LoopbackHost,
 }
 
 impl Guard {
     /// Chooses the guard: by token when there is one.
-    pub(super) fn of(token: Option<Secret>) -> Self {
-        token.map_or(Self::LoopbackHost, Self::Token)
+    pub(super) fn of(token: Option<Secret>, viewer_token: Option<Secret>) -> Self {
+        token.map_or(Self::LoopbackHost, |token| Self::Token(token, viewer_token))
     }
 
-    fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    fn role(&self, headers: &HeaderMap) -> Result<Role, Problem> {
         match self {
-            Self::Token(token) => match bearer(headers) {
-                Some(shown) if Secret::new(shown) == *token => Ok(()),
-                Some(_) | None => Err(Problem::Unauthorized),
-            },
+            Self::Token(token, viewer_token) => {
+                let shown = Secret::new(bearer(headers).ok_or(Problem::Unauthorized)?);
+                // Both are always compared: how long it takes says nothing.
+                match (shown == *token, viewer_token.as_ref() == Some(&shown)) {
+                    (true, _) => Ok(Role::Operator),
+                    (false, true) => Ok(Role::Viewer),
+                    (false, false) => Err(Problem::Unauthorized),
+                }
+            }
             Self::LoopbackHost => {
                 let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-                if host.is_some_and(is_loopback) { Ok(()) } else { Err(Problem::HostRefused) }
+                if host.is_some_and(is_loopback) { Ok(Role::Operator) } else { Err(Problem::HostRefused) }
             }
         }
     }
 }
 
-/// Lets a request through that shows what it must.
-pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, Problem> {
-    check_form(&request)?;
-    if !is_open(request.uri().path()) {
-        guard.check(request.headers())?;
+/// Is what every request passes; clones share it.
+#[derive(Clone)]
+pub(super) struct Gate(Arc<Inner>);
+
+struct Inner {
+    guard: Guard,
+    metrics: Arc<Metrics>,
+    warnings: Rarely,
+}
+
+impl Gate {
+    pub(super) fn new(guard: Guard, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Inner { guard, metrics, warnings: Rarely::default() }))
     }
-    if !request.method().is_safe() && !is_json(request.headers()) {
-        return Err(Problem::NotJson);
+
+    fn check(&self, request: &Request) -> Result<Caller, Problem> {
+        check_form(request)?;
+        let peer = request.extensions().get().copied();
+        if is_open(request.uri().path()) {
+            return Ok(Caller { role: Role::Viewer, peer });
+        }
+        let role = self.0.guard.role(request.headers())?;
+        if !request.method().is_safe() {
+            if role != Role::Operator {
+                return Err(Problem::OperatorOnly);
+            }
+            if !is_json(request.headers()) {
+                return Err(Problem::NotJson);
+            }
+        }
+        Ok(Caller { role, peer })
     }
-    Ok(next.run(request).await)
+
+    /// Counts a refusal, and says so in the log now and then: guessing a token is to be noticed, and to cost little.
+    fn refuse(&self, problem: Problem, request: &Request) -> Problem {
+        let code = problem.code();
+        self.0.metrics.admin_refusals.get_or_create(&ByReason { reason: code }).inc();
+        if let Some(unsaid) = self.0.warnings.now(Instant::now()) {
+            let peer = request.extensions().get::<Peer>().map(Peer::to_string).unwrap_or_default();
+            tracing::warn!(code, peer, unsaid, "the admin port refused a request");
+        }
+        problem
+    }
+}
+
+/// Lets a request through that shows what it must, and tells its handler who it is from.
+pub(super) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    match gate.check(&request) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            Ok(next.run(request).await)
+        }
+        Err(problem) => Err(gate.refuse(problem, &request)),
+    }
 }
 
 /// Refuses what one reader could take for another request than the next one does, so that none of them can be tricked.
@@ -104,29 +160,30 @@ mod tests {
 
     #[test]
     fn only_the_very_token_is_let_through() {
-        let guard = Guard::of(Some(Secret::new("s3cret")));
+        let guard = Guard::of(Some(Secret::new("s3cret")), Some(Secret::new("l00k")));
         for shown in ["Bearer s3cret", "bearer s3cret", "Bearer  s3cret"] {
-            assert!(guard.check(&headers(header::AUTHORIZATION, shown)).is_ok(), "{shown}");
+            assert_eq!(role(&guard, shown), Some(Role::Operator), "{shown}");
         }
-        for shown in ["Bearer s3cre", "Bearer s3cret2", "Bearer ", "Bearer", "s3cret", "Basic s3cret", ""] {
-            let refused = guard.check(&headers(header::AUTHORIZATION, shown));
-            assert!(matches!(refused, Err(Problem::Unauthorized)), "{shown}");
+        assert_eq!(role(&guard, "Bearer l00k"), Some(Role::Viewer));
+        for shown in ["Bearer s3cre", "Bearer s3cret2", "Bearer ", "Bearer", "s3cret", "Basic s3cret", "Bearer l00", ""]
+        {
+            assert_eq!(role(&guard, shown), None, "{shown}");
         }
-        assert!(matches!(guard.check(&HeaderMap::new()), Err(Problem::Unauthorized)));
+        assert!(matches!(guard.role(&HeaderMap::new()), Err(Problem::Unauthorized)));
     }
 
     #[test]
     fn without_a_token_only_this_machine_may_be_named() {
-        let guard = Guard::of(None);
+        let guard = Guard::of(None, None);
         for host in ["localhost", "LOCALHOST:8686", "127.0.0.1:8686", "127.9.9.9", "[::1]:8686", "[::1]"] {
-            assert!(guard.check(&headers(header::HOST, host)).is_ok(), "{host}");
+            assert!(guard.role(&headers(header::HOST, host)).is_ok(), "{host}");
         }
         for host in
             ["", "evil.example", "evil.example:8686", "localhost.evil.example", "10.0.0.1", "127.0.0.1.evil.example"]
         {
-            assert!(matches!(guard.check(&headers(header::HOST, host)), Err(Problem::HostRefused)), "{host}");
+            assert!(matches!(guard.role(&headers(header::HOST, host)), Err(Problem::HostRefused)), "{host}");
         }
-        assert!(matches!(guard.check(&HeaderMap::new()), Err(Problem::HostRefused)));
+        assert!(matches!(guard.role(&HeaderMap::new()), Err(Problem::HostRefused)));
     }
 
     #[test]
@@ -140,6 +197,10 @@ mod tests {
             assert!(!is_json(&headers(header::CONTENT_TYPE, value)), "{value}");
         }
         assert!(!is_json(&HeaderMap::new()));
+    }
+
+    fn role(guard: &Guard, shown: &str) -> Option<Role> {
+        guard.role(&headers(header::AUTHORIZATION, shown)).ok()
     }
 
     fn headers(name: header::HeaderName, value: &str) -> HeaderMap {

@@ -8,14 +8,12 @@ use serde::Deserialize;
 use tracing::info;
 
 use super::Handles;
+use super::caller::Caller;
 use super::document::{self, Dead, ReplayRequest, Replayed};
 use super::input::{Body, Params, limit, parse};
 use super::problem::Problem;
 use crate::event::EventId;
 use crate::spool::record::DeadQuery;
-
-/// Stands in the audit table for changes that came through this port.
-const WHO: &str = "admin api";
 
 /// Chooses dead letters, as the query says it.
 #[derive(Debug, Deserialize)]
@@ -47,6 +45,7 @@ pub(super) async fn list(
 /// Makes dead letters due again, or counts those that it would.
 pub(super) async fn replay(
     State(handles): State<Arc<Handles>>,
+    caller: Caller,
     Body(request): Body<ReplayRequest>,
 ) -> Result<Json<Replayed>, Problem> {
     let query = request.query().map_err(Problem::BadBody)?;
@@ -56,7 +55,7 @@ pub(super) async fn replay(
     }
     let destination = query.destination.clone();
     handles.spool.read(move |view| Ok(document::check_destination(view, destination.as_deref()))).await??;
-    let count = handles.spool.replay_dead(query, WHO).await?;
+    let count = handles.spool.replay_dead(query, &caller.to_string()).await?;
     info!(count, "dead letters were made due again");
     Ok(Json(Replayed { count, dry_run: false }))
 }

@@ -58,6 +58,17 @@ pub(crate) struct EventDocument {
     /// The body in base 64, when it is no text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) body_base64: Option<String>,
+    /// True when body and answers are left out, because whoever asks is a viewer.
+    pub(crate) payload_hidden: bool,
+}
+
+impl EventDocument {
+    /// Leaves out what came from Zoom and from handlers: the body, and the excerpts of answers.
+    pub(crate) fn without_payload(self) -> Self {
+        let hidden = |attempt: AttemptRow| AttemptRow { excerpt: Box::default(), ..attempt };
+        let attempts = self.attempts.into_iter().map(hidden).collect();
+        Self { attempts, body: None, body_base64: None, payload_hidden: true, ..self }
+    }
 }
 
 /// Is a page of dead letters, newest event first.
@@ -151,7 +162,7 @@ pub(crate) fn event(detail: EventDetail) -> EventDocument {
         Ok(text) => (Some(text.to_owned()), None),
         Err(_) => (None, Some(BASE64_STANDARD.encode(&body))),
     };
-    EventDocument { row, attempts, body, body_base64 }
+    EventDocument { row, attempts, body, body_base64, payload_hidden: false }
 }
 
 /// Reads a page of dead letters.

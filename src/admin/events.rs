@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Handles;
+use super::caller::{Caller, Role};
 use super::document::{self, EventDocument, Events};
 use super::input::{Params, event_id, limit, moment, parse};
 use super::problem::Problem;
@@ -55,16 +56,21 @@ pub(super) async fn list(
     Ok(Json(page))
 }
 
-/// Shows one event with its body.
+/// Shows one event, with its payload to those who may see it.
 pub(super) async fn show(
     State(handles): State<Arc<Handles>>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<EventDocument>, Problem> {
     let id = event_id(&id)?;
     let detail = handles.spool.read(move |view| view.event(id)).await?;
     let detail =
         detail.ok_or_else(|| Problem::NotFound(format!("no event {id}: none had this id, or it was purged")))?;
-    Ok(Json(document::event(detail)))
+    let document = document::event(detail);
+    Ok(Json(match caller.role {
+        Role::Operator => document,
+        Role::Viewer => document.without_payload(),
+    }))
 }
 
 #[cfg(test)]

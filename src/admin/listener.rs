@@ -35,9 +35,16 @@ const REST: Duration = Duration::from_millis(100);
 /// How long a stop waits for answers that are under way; the port is the last thing to go.
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
-/// Is who is at the other end of a connection, for the log.
+/// Is who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(SocketAddr);
+
+impl Peer {
+    /// Returns what stays the same from one connection to the next.
+    pub(super) fn place(&self) -> impl fmt::Display {
+        self.0.ip()
+    }
+}
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

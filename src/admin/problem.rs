@@ -17,6 +17,8 @@ pub(super) enum Problem {
     Unauthorized,
     /// `Host` names another machine.
     HostRefused,
+    /// A viewer asks for a change.
+    OperatorOnly,
     /// A change was asked for in another form than JSON.
     NotJson,
     /// There is no such thing.
@@ -71,6 +73,11 @@ impl Problem {
                 StatusCode::FORBIDDEN,
                 "host_refused",
                 "without an admin token only requests to localhost, 127.0.0.1 or [::1] are answered",
+            ),
+            Self::OperatorOnly => (
+                StatusCode::FORBIDDEN,
+                "operator_only",
+                "the token shown is that of viewers, who change nothing; send the operator's",
             ),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", "send `content-type: application/json`"),
             Self::NotFound(detail) => (StatusCode::NOT_FOUND, "not_found", detail),

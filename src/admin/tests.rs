@@ -6,12 +6,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use super::caller::Caller;
 use super::input::{self, Params};
 use super::*;
+use crate::telemetry::metrics::ByReason;
 
 #[tokio::test]
 async fn without_the_token_only_the_health_paths_answer() {
-    let guard = || Guard::of(Some(Secret::new("canary-token")));
+    let guard = || Guard::of(Some(Secret::new("canary-token")), Some(Secret::new("canary-viewer")));
     for path in ["/echo", "/nowhere", "/metrics"] {
         let answer = ask(guard(), request(Method::GET, path)).await;
         answer.is_problem(StatusCode::UNAUTHORIZED, "unauthorized");
@@ -22,6 +24,45 @@ async fn without_the_token_only_the_health_paths_answer() {
     let mut shown = request(Method::GET, "/echo");
     shown.headers_mut().insert("authorization", HeaderValue::from_static("Bearer canary-token"));
     assert_eq!(ask(guard(), shown).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn viewer_looks_and_changes_nothing() {
+    let guard = || Guard::of(Some(Secret::new("canary-token")), Some(Secret::new("canary-viewer")));
+    let shown = |mut request: Request, token: &'static str| {
+        request.headers_mut().insert("authorization", HeaderValue::from_static(token));
+        request
+    };
+    let get = |token| ask(guard(), shown(request(Method::GET, "/who"), token));
+    assert_eq!(get("Bearer canary-viewer").await.text, "viewer");
+    assert_eq!(get("Bearer canary-token").await.text, "operator");
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+        let refused = ask(guard(), shown(request(method, "/body"), "Bearer canary-viewer")).await;
+        refused.is_problem(StatusCode::FORBIDDEN, "operator_only");
+    }
+    let taken = Request::post("/body").header("content-type", "application/json").body(Body::from("{}"));
+    let taken = ask(guard(), shown(taken.expect("a request"), "Bearer canary-token")).await;
+    assert_eq!(taken.status, StatusCode::OK, "{}", taken.text);
+}
+
+#[tokio::test]
+async fn guessing_a_token_is_counted_and_locks_nobody_out() {
+    const GUESSES: u64 = 1000;
+    let metrics = Arc::new(Metrics::new());
+    let gate = Gate::new(Guard::of(Some(Secret::new("canary-token")), None), Arc::clone(&metrics));
+    let limits = Limits::new(Arc::clone(&metrics), CancellationToken::new());
+    let router = layered(Router::new().route("/who", get(async || "you")), gate, limits);
+    let ask = |token: String| {
+        let request = Request::get("/who").header("authorization", token).body(Body::empty());
+        router.clone().oneshot(request.expect("a request"))
+    };
+    for guess in 0..GUESSES {
+        let answer = ask(format!("Bearer {guess}")).await.expect("a router cannot fail");
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(ask("Bearer canary-token".to_owned()).await.expect("a router cannot fail").status(), StatusCode::OK);
+    let refusals = metrics.admin_refusals.get_or_create(&ByReason { reason: "unauthorized" }).get();
+    assert_eq!(refusals, GUESSES);
 }
 
 #[tokio::test]
@@ -107,13 +148,15 @@ struct Echo {
 async fn ask(guard: Guard, request: Request) -> Answer {
     let routes = Router::new()
         .route("/livez", get(async || "alive"))
+        .route("/who", get(async |caller: Caller| caller.to_string()))
         .route("/echo", get(async |Params(echo): Params<Echo>| axum::Json(json!({ "limit": echo.limit }))))
         .route("/event/{id}", get(async |Path(id): Path<String>| input::event_id(&id).map(|id| id.to_string())))
         .route("/body", post(async |input::Body(echo): input::Body<Echo>| axum::Json(json!({ "limit": echo.limit }))))
         .route("/panic", get(async || if true { panic!("canary") } else { "" }))
         .route("/hang", get(async || std::future::pending::<()>().await));
     let limits = Limits::new(Arc::default(), CancellationToken::new());
-    let response = layered(routes, guard, limits).oneshot(request).await.expect("a router cannot fail");
+    let response =
+        layered(routes, Gate::new(guard, Arc::default()), limits).oneshot(request).await.expect("a router cannot fail");
     Answer::of(response).await
 }
 

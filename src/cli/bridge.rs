@@ -166,7 +166,7 @@ mod tests {
     }
 
     fn bridge(address: SocketAddr) -> Bridge {
-        let admin = Admin { listen: Some(address), token: Some(Secret::new("canary")) };
+        let admin = Admin { token: Some(Secret::new("canary")), ..Admin::new(Some(address)) };
         Bridge::at(&admin).expect("a client").expect("a known port")
     }
 

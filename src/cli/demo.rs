@@ -110,7 +110,7 @@ fn config(simulator: &Simulator, handler: &Handler, spool: PathBuf) -> Config {
         }],
         destinations: vec![Destination::new("handler", handler.url(), handler.secret().clone())],
         spool: Spool::new(spool),
-        admin: Admin { listen: None, token: None },
+        admin: Admin::new(None),
         log: Log { format: LogFormat::Text, level: tracing::Level::ERROR },
         grace: Config::GRACE,
     }

@@ -103,6 +103,14 @@ fn spool(mut cursor: Cursor<'_>) -> Spool {
 fn admin(mut cursor: Cursor<'_>) -> Option<Admin> {
     let has_token = cursor.has("token");
     let token = cursor.take("token").and_then(|entry| entry.meant_as("the token of the admin port").secret());
+    let viewer = cursor.take("viewer_token");
+    let viewer_token = viewer.and_then(|entry| entry.meant_as("the token of those who may only look").secret());
+    if cursor.has("viewer_token") && !has_token {
+        let message = "missing: without it everybody is an operator, those with the viewer_token included";
+        cursor.place_of("token").fail::<Admin>(message);
+    } else if token.is_some() && token == viewer_token {
+        cursor.place_of("viewer_token").warn("it is the same as token: whoever shows it is an operator");
+    }
     let listen = match cursor.take("listen") {
         None => Some(Some(Admin::LISTEN.parse().expect("the default is an address"))),
         Some(entry) => listen(entry),
@@ -110,12 +118,13 @@ fn admin(mut cursor: Cursor<'_>) -> Option<Admin> {
     if let Some(Some(address)) = listen
         && !address.ip().to_canonical().is_loopback()
         && !has_token
+        && !cursor.has("viewer_token")
     {
         let message = format!("missing: the port can be reached from other machines at {address}, so it needs a token");
         cursor.place_of("token").fail::<Admin>(message);
     }
     cursor.finish();
-    Some(Admin { listen: listen?, token })
+    Some(Admin { listen: listen?, token, viewer_token })
 }
 
 /// Reads an address; `Some(None)` is none, on purpose.

@@ -25,8 +25,10 @@ pub(super) fn complete(root: &mut Table, sources: &Sources<'_>, purpose: Purpose
         }
     }
     // No flag: the arguments of a process are for everybody to see.
-    if environment.get("ZOOMHOOK_ADMIN_TOKEN").is_some() {
-        set(root, "admin", "token", Node::variable("ZOOMHOOK_ADMIN_TOKEN"));
+    for (key, variable) in [("token", "ZOOMHOOK_ADMIN_TOKEN"), ("viewer_token", "ZOOMHOOK_ADMIN_VIEWER_TOKEN")] {
+        if environment.get(variable).is_some() {
+            set(root, "admin", key, Node::variable(variable));
+        }
     }
     if purpose == Purpose::Run {
         if sources.file.is_none() {

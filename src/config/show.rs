@@ -75,6 +75,8 @@ struct ShownAdmin {
     listen: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    viewer_token: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +106,7 @@ impl<'a> Shown<'a> {
             admin: ShownAdmin {
                 listen: admin.listen.map_or_else(|| OFF.to_owned(), |address| address.to_string()),
                 token: admin.token.as_ref().map(mask),
+                viewer_token: admin.viewer_token.as_ref().map(mask),
             },
             log: ShownLog { format: word(LogFormat::WORDS, log.format), level: word(Log::LEVELS, log.level) },
             shutdown: ShownShutdown { grace: format_duration(*grace) },

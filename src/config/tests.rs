@@ -65,7 +65,7 @@ fn the_example_loads() {
 #[test]
 fn every_default_that_the_example_shows_is_the_default() {
     let text = std::fs::read_to_string(repository("deploy/zoomhook.toml")).expect("the example");
-    let examples = ["# exclude =", "# ca_file =", "# token ="];
+    let examples = ["# exclude =", "# ca_file =", "# token =", "# viewer_token ="];
     let is_default = |line: &str| {
         let key = line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).map_or("", |(key, _)| key);
         !key.is_empty()
@@ -149,7 +149,7 @@ fn environment_alone_is_a_whole_configuration() {
     let destination = Destination::new("localhost-3000", url, Secret::new("canary-token"));
     assert_eq!(destinations, [destination]);
     assert_eq!(spool.path, Path::new(Spool::PATH));
-    assert_eq!(admin, Admin { listen: Some(([127, 0, 0, 1], 8686).into()), token: None });
+    assert_eq!(admin, Admin::new(Some(([127, 0, 0, 1], 8686).into())));
     assert_eq!((log, grace), (Log { format: LogFormat::Text, level: Log::LEVEL }, Config::GRACE));
 }
 

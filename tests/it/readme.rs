@@ -44,7 +44,7 @@ fn every_example_of_a_key_loads() {
                 "[[subscription]]" => "[[destination]]\nname = 'a'\nurl = 'https://a/'\nsecret_token = { env = 'A' }",
                 "[[destination]]" => "[[subscription]]\nid = 'a'\nclient_id = 'a'\nclient_secret = { env = 'A' }",
                 // An address that others can reach needs the token, which its own row shows.
-                "[admin]" if key == "listen" => "token = { env = 'A' }",
+                "[admin]" if key == "listen" || key == "viewer_token" => "token = { env = 'A' }",
                 _ => "",
             });
             let purpose = if table.starts_with("[[") { Purpose::Run } else { Purpose::Operate };

@@ -85,6 +85,25 @@ fn body_is_text_or_base_64() {
     assert_eq!(binary["body_base64"], "/wA=");
 }
 
+#[test]
+fn viewers_get_neither_bodies_nor_answers() {
+    let attempt = AttemptRow {
+        destination: "crm".into(),
+        attempt: 1,
+        at: now(),
+        elapsed_ms: 7,
+        cause: "status 503".into(),
+        excerpt: "canary".into(),
+    };
+    for body in [&b"{\"topic\":\"canary\"}"[..], b"canary\xff"] {
+        let detail = EventDetail { row: event_row(1), attempts: vec![attempt.clone()], body: Bytes::from_static(body) };
+        let document = event(detail).without_payload();
+        let text = serde_json::to_string(&document).expect("a document");
+        assert!(!text.contains("canary") && !text.contains("body") && text.contains("status 503"), "{text}");
+        assert!(document.payload_hidden);
+    }
+}
+
 fn ids(page: &Events) -> Vec<u64> {
     page.events.iter().map(|row| row.id.0).collect()
 }

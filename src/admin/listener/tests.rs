@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::advance;
 
 use super::*;
-use crate::admin::auth::Guard;
+use crate::admin::auth::{Gate, Guard};
 use crate::admin::layered;
 use crate::admin::limits::{BODY_BYTES, Limits};
 use crate::admin::seats::PATIENCE;
@@ -189,7 +189,8 @@ impl Port {
         let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
         let (entered, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let routes = routes(Arc::clone(&entered), Arc::clone(&gate));
-        let router = layered(routes, Guard::of(None), Limits::new(Arc::clone(&metrics), stop.clone()));
+        let guard = Gate::new(Guard::LoopbackHost, Arc::clone(&metrics));
+        let router = layered(routes, guard, Limits::new(Arc::clone(&metrics), stop.clone()));
         let serving = tokio::spawn(serve(listener, router, Arc::clone(&metrics), stop.clone()));
         Self { address, metrics, entered, gate, stop, serving }
     }

@@ -32,6 +32,7 @@ mod destinations;
 pub(crate) mod document;
 mod events;
 mod gaps;
+mod headers;
 mod health;
 mod input;
 mod limits;
@@ -50,13 +51,11 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use http::{HeaderValue, header};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 use self::auth::{Gate, Guard};
 use self::board::Board;
@@ -121,16 +120,13 @@ fn routes(handles: Arc<Handles>) -> Router {
 
 /// Puts the layers around the routes; the last one is the first that a request meets.
 fn layered(routes: Router, gate: Gate, limits: Limits) -> Router {
-    let nosniff = HeaderValue::from_static("nosniff");
-    let no_store = HeaderValue::from_static("no-store");
     routes
         .fallback(async || Problem::NotFound("no such path".to_owned()))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(middleware::from_fn_with_state(limits, limits::bound))
         .layer(middleware::from_fn_with_state(gate, auth::admit))
         .layer(CatchPanicLayer::custom(problem::of_panic))
-        .layer(SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, nosniff))
-        .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, no_store))
+        .layer(middleware::map_response(headers::add))
 }
 
 #[cfg(test)]

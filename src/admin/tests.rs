@@ -1,7 +1,7 @@
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request};
 use axum::response::{IntoResponse as _, Response};
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -111,6 +111,46 @@ async fn every_refusal_is_a_problem_document() {
         answer.is_problem(status, code);
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("cache-control"), "no-store");
+        assert!(answer.header("content-security-policy").starts_with("default-src 'none';"));
+    }
+}
+
+#[tokio::test]
+async fn no_answer_allows_another_origin_anything_and_pages_may_allow_themselves_more() {
+    let ask_from = async |method: Method, path| {
+        let mut request = request(method, path);
+        request.headers_mut().insert("origin", HeaderValue::from_static("https://evil.example"));
+        request.headers_mut().insert("access-control-request-method", HeaderValue::from_static("POST"));
+        ask(Guard::LoopbackHost, request).await
+    };
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::POST] {
+        for path in ["/echo", "/body", "/nowhere", "/livez"] {
+            let answer = ask_from(method.clone(), path).await;
+            let allows = answer.headers.keys().any(|name| name.as_str().starts_with("access-control-"));
+            assert!(!allows, "{method} {path}: {:?}", answer.headers);
+            for (name, value) in [
+                ("x-frame-options", "DENY"),
+                ("referrer-policy", "no-referrer"),
+                ("cross-origin-resource-policy", "same-origin"),
+                ("cross-origin-opener-policy", "same-origin"),
+            ] {
+                assert_eq!(answer.header(name), value, "{method} {path}");
+            }
+        }
+    }
+    let page = ask_from(Method::GET, "/page").await;
+    assert_eq!(page.header("content-security-policy"), "script-src 'self'");
+}
+
+#[tokio::test]
+async fn head_and_options_are_answered_without_a_body_or_with_what_may_be_asked() {
+    let head = ask(Guard::LoopbackHost, request(Method::HEAD, "/echo")).await;
+    assert_eq!((head.status, head.text.as_str()), (StatusCode::OK, ""));
+    assert_eq!(head.header("content-type"), "application/json");
+    for (path, allowed) in [("/echo", "GET,HEAD"), ("/body", "POST")] {
+        let options = ask(Guard::LoopbackHost, request(Method::OPTIONS, path)).await;
+        options.is_problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
+        assert_eq!(options.header("allow"), allowed);
     }
 }
 
@@ -150,6 +190,7 @@ async fn ask(guard: Guard, request: Request) -> Answer {
         .route("/livez", get(async || "alive"))
         .route("/who", get(async |caller: Caller| caller.to_string()))
         .route("/echo", get(async |Params(echo): Params<Echo>| axum::Json(json!({ "limit": echo.limit }))))
+        .route("/page", get(async || ([("content-security-policy", "script-src 'self'")], "page")))
         .route("/event/{id}", get(async |Path(id): Path<String>| input::event_id(&id).map(|id| id.to_string())))
         .route("/body", post(async |input::Body(echo): input::Body<Echo>| axum::Json(json!({ "limit": echo.limit }))))
         .route("/panic", get(async || if true { panic!("canary") } else { "" }))

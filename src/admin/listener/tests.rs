@@ -76,6 +76,54 @@ async fn head_without_end_is_refused_when_it_is_too_large() {
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
 }
 
+/// Ways to have a request understood differently by two readers, or as one of another host.
+const TRICKS: [(&str, &str); 26] = [
+    ("400", "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\ncontent-length: 30\r\n\r\n"),
+    ("400", "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4, 4\r\n\r\n"),
+    ("400", "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: +4\r\n\r\n"),
+    (
+        "400",
+        "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "400",
+        "POST /echo HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n",
+    ),
+    ("400", "POST /echo HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+    ("400", "POST /echo HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n"),
+    ("400", "POST /echo HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n"),
+    ("400", "POST /echo HTTP/1.0\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ("400", "GET http://evil.example/livez HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+    ("400", "GET http://localhost/livez HTTP/1.1\r\nhost: evil.example\r\n\r\n"),
+    ("400", "CONNECT localhost:80 HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+    ("400", "GET /echo HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n\r\n"),
+    ("403", "GET /gate HTTP/1.1\r\nhost: localhost@evil.example\r\n\r\n"),
+    ("403", "GET /gate HTTP/1.1\r\nhost: localhost.evil.example:8686\r\n\r\n"),
+    ("403", "GET /gate HTTP/1.1\r\n\r\n"),
+    ("403", "GET /gate HTTP/1.1\r\nhost: evil.example\r\nx-forwarded-host: localhost\r\n\r\n"),
+    ("400", "GET /livez HTTP/1.1\r\nhost: localhost\r\n folded: 1\r\n\r\n"),
+    ("404", "GET //evil.example/livez HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+    ("404", "GET /gate/../livez HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+    ("404", "GET /%2e%2e/livez HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+    ("404", "GET /gate%2f HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+    ("404", "GET /livez/ HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+    ("404", "OPTIONS * HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+    ("405", "TRACE /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+    ("415", "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: 0\r\n\r\n"),
+];
+
+#[tokio::test(start_paused = true)]
+async fn tricks_are_refused_and_hide_no_second_request() {
+    let port = Port::open().await;
+    for (status, trick) in TRICKS {
+        let mut stream = port.say(trick).await;
+        let answer = rest(&mut stream).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{trick}\n{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{trick}\n{answer}");
+    }
+    assert!(port.entered.try_acquire().is_err(), "no request got through");
+}
+
 #[tokio::test(start_paused = true)]
 async fn body_is_refused_when_it_is_too_large_or_does_not_come() {
     let port = Port::open().await;

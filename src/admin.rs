@@ -10,12 +10,17 @@
 //! GET  /readyz                 the spool is writable and every subscription live
 //! GET  /metrics                OpenMetrics
 //! GET  /api/v1/status          one sentence over all, one for each subscription and destination
+//! GET  /api/v1/subscriptions   those of the subscriptions alone
+//! GET  /api/v1/destinations[/{name}]        those of the destinations alone
 //! GET  /api/v1/events[/{id}]   what was received, and where it stands
 //! GET  /api/v1/dead            what was given up
 //! POST /api/v1/dead/replay     makes it due again
 //! POST /api/v1/destinations/{name}/pause    holds deliveries back
 //! POST /api/v1/destinations/{name}/resume   lets them go on
+//! POST /api/v1/destinations/{name}/probe    asks the handler
 //! GET  /api/v1/gaps            when no socket was live
+//! POST /api/v1/gaps/{id}/acknowledge        notes what was done about it
+//! GET  /api/v1/audit           who changed what
 //! POST /api/v1/reload          reads the configuration again
 //! ```
 //!
@@ -24,6 +29,7 @@
 //! one the port is on loopback, and requests that a browser was lured into are refused by their `Host`
 //! and their content type.
 
+mod audit;
 mod auth;
 pub mod board;
 mod caller;
@@ -59,6 +65,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::auth::{Gate, Guard};
 use self::board::Board;
+pub use self::destinations::{Probe, ProbeRequest};
 use self::limits::Limits;
 use self::liveness::Liveness;
 use self::problem::Problem;
@@ -82,6 +89,8 @@ pub struct Handles {
     pub liveness: Liveness,
     /// Where a request to read the configuration again goes.
     pub reload: mpsc::Sender<ReloadRequest>,
+    /// Where a request to ask a handler goes.
+    pub probes: mpsc::Sender<ProbeRequest>,
     /// When the process started.
     pub started_at: Timestamp,
     /// The bearer token that requests must show; `None` only on loopback.
@@ -111,9 +120,15 @@ fn routes(handles: Arc<Handles>) -> Router {
         .route("/api/v1/events/{id}", get(events::show))
         .route("/api/v1/dead", get(dead::list))
         .route("/api/v1/dead/replay", post(dead::replay))
+        .route("/api/v1/subscriptions", get(status::subscriptions))
+        .route("/api/v1/destinations", get(destinations::list))
+        .route("/api/v1/destinations/{name}", get(destinations::show))
+        .route("/api/v1/destinations/{name}/probe", post(destinations::probe))
         .route("/api/v1/destinations/{name}/pause", post(destinations::pause))
         .route("/api/v1/destinations/{name}/resume", post(destinations::resume))
         .route("/api/v1/gaps", get(gaps::list))
+        .route("/api/v1/gaps/{id}/acknowledge", post(gaps::acknowledge))
+        .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/reload", post(reload::reload))
         .with_state(handles)
 }

@@ -14,6 +14,7 @@
 //! takes what they reported, and the port goes last. Nothing depends on it: a process that is killed loses
 //! nothing that the spool had accepted.
 
+mod probe;
 mod reload;
 mod tasks;
 
@@ -42,6 +43,9 @@ use crate::telemetry::metrics::Metrics;
 
 /// Requests to read the configuration again that may wait: they come from people.
 const RELOADS: usize = 4;
+
+/// Requests to ask a handler that may wait: each is taken at once.
+const PROBES: usize = 4;
 
 /// How long the spool may take at the end to store what was read, whatever is left of the grace period.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -116,6 +120,7 @@ impl App {
         );
         let Self { config, clock, metrics, started_at, spool, writer, listener, mut parts, prepared, reloads } = self;
         let (request_reload, mut reload_requests) = reloads;
+        let (request_probe, mut probe_requests) = mpsc::channel(PROBES);
         let mut writer_ended = start_writer(writer)?;
         let board = Arc::new(ArcSwap::from_pointee(Board::default()));
         let liveness = Liveness::new(clock.instant());
@@ -134,6 +139,7 @@ impl App {
                 metrics,
                 liveness,
                 reload: request_reload,
+                probes: request_probe,
                 started_at,
                 token,
                 viewer_token,
@@ -155,6 +161,7 @@ impl App {
                             // Whoever asked may have gone.
                             let _ = reply.send(answer);
                         }
+                        Some(request) = probe_requests.recv() => probe::answer(request, &config.destinations, &clock),
                     }
                 }
             };

@@ -111,7 +111,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Dead(command) => dead::run(&command).await?,
         Command::Pause(args) => pause::run(&args, Pause::On).await?,
         Command::Resume(args) => pause::run(&args, Pause::Off).await?,
-        Command::Gaps(args) => gaps::run(&args)?,
+        Command::Gaps(args) => gaps::run(&args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -216,6 +216,7 @@ mod tests {
             "pause crm",
             "resume crm --json",
             "gaps --limit 5",
+            "gaps ack 3 --note OPS-12 --json",
             "send meeting.started --to http://localhost:3000/ --set payload.object.topic=x --set a=1 --repeat 5",
             "send --file - --to https://crm.internal/hook --secret-env CRM_TOKEN --stale 600 --timeout 3s --json",
             "send --all --to http://localhost:3000/ --secret-file token --bad-signature",
@@ -253,6 +254,8 @@ mod tests {
             ("send meeting.started --bad-signature --stale 9 --to http://localhost/", ErrorKind::ArgumentConflict),
             ("send meeting.started --timeout 0s --to http://localhost/", ErrorKind::ValueValidation),
             ("send meeting.started --to http://localhost/ --secret-env A --secret-file b", ErrorKind::ArgumentConflict),
+            ("gaps ack 3", ErrorKind::MissingRequiredArgument),
+            ("gaps --limit 5 ack 3 --note OPS-12", ErrorKind::ArgumentConflict),
             ("verify --signature v0=ab --body -", ErrorKind::MissingRequiredArgument),
         ];
         for (line, kind) in lines {

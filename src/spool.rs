@@ -37,9 +37,9 @@ pub use store::View;
 pub use writer::{Routes, Writer};
 
 use self::feed::Feed;
-use self::record::{DeadQuery, DestinationId, Opened, Pause};
+use self::record::{Acknowledgement, DeadQuery, DestinationId, Opened, Pause};
 use self::settlement::Settlement;
-use self::store::{Pages, Store as _};
+use self::store::{Change, Pages, Store};
 pub(crate) use self::writer::Command;
 use crate::clock::Clock;
 use crate::config;
@@ -132,6 +132,20 @@ pub fn replay_dead_at_rest(path: &Path, query: &DeadQuery, who: &str, now: Times
 /// When the spool is missing, in use, or cannot be written.
 pub fn pause_at_rest(path: &Path, name: &str, pause: Pause, who: &str, now: Timestamp) -> Result<bool, SpoolError> {
     Ok(at_rest(path)?.pause(name, pause, who, now)?.is_some())
+}
+
+/// Notes that an operator has dealt with a gap, in a spool that no bridge works on.
+///
+/// # Errors
+/// When the spool is missing, in use, or cannot be written.
+pub fn acknowledge_at_rest(
+    path: &Path,
+    gap: i64,
+    note: &str,
+    who: &str,
+    now: Timestamp,
+) -> Result<Acknowledgement, SpoolError> {
+    at_rest(path)?.acknowledge(gap, note, who, now)
 }
 
 /// Tells whether a bridge works on a spool right now.
@@ -246,6 +260,39 @@ impl Spool {
         let (reply, answer) = oneshot::channel();
         let (name, who) = (name.into(), who.into());
         self.appender.send(Command::Pause { name, pause, who, reply }).await?;
+        answer.await.map_err(|_| Closed)?
+    }
+
+    /// Notes that an operator has dealt with a gap; that `who` did stands in the audit table.
+    ///
+    /// # Errors
+    /// When the spool has been closed, or cannot be written.
+    pub async fn acknowledge(&self, gap: i64, note: &str, who: &str) -> Result<Acknowledgement, SpoolError> {
+        let (note, who) = (note.to_owned(), who.to_owned());
+        self.change(move |store, now| store.acknowledge(gap, &note, &who, now)).await
+    }
+
+    /// Adds to the audit table what `who` did to something else than the spool.
+    ///
+    /// # Errors
+    /// When the spool has been closed, or cannot be written.
+    pub async fn audit(&self, who: &str, action: &'static str, detail: &str) -> Result<(), SpoolError> {
+        let (who, detail) = (who.to_owned(), detail.to_owned());
+        self.change(move |store, now| store.audit(&who, action, &detail, now)).await
+    }
+
+    /// Has the writer make a change between two batches.
+    async fn change<T, F>(&self, f: F) -> Result<T, SpoolError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Store, Timestamp) -> Result<T, SpoolError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let change: Change = Box::new(move |store, now| {
+            // Whoever asked may have gone.
+            let _ = reply.send(f(store, now));
+        });
+        self.appender.send(Command::Change(change)).await?;
         answer.await.map_err(|_| Closed)?
     }
 

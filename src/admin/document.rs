@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventId;
-use crate::spool::record::{AttemptRow, DeadQuery, DeadRow, EventDetail, EventQuery, EventRow, GapRow};
+use crate::spool::record::{AttemptRow, AuditRow, DeadQuery, DeadRow, EventDetail, EventQuery, EventRow, GapRow};
 use crate::spool::{SpoolError, View};
 use crate::wording::list;
 
@@ -16,6 +16,8 @@ use crate::wording::list;
 pub(crate) const PAGE: usize = 100;
 /// The most rows of a page.
 pub(crate) const PAGE_MOST: usize = 1000;
+/// The longest note about a gap, in characters: a sentence or two, and the number of a ticket.
+const NOTE: usize = 500;
 /// Every row that there is: more than fit into a spool.
 pub(crate) const ALL: usize = u32::MAX as usize;
 
@@ -85,6 +87,44 @@ pub(crate) struct Dead {
 pub(crate) struct Gaps {
     /// The gaps.
     pub(crate) gaps: Vec<GapRow>,
+}
+
+/// Asks for a gap to be noted as dealt with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AcknowledgeRequest {
+    /// What was done about it: one line of text.
+    pub(crate) note: String,
+}
+
+impl AcknowledgeRequest {
+    /// Returns the note without the space around it.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or not one line; in words.
+    pub(crate) fn note(&self) -> Result<&str, String> {
+        let note = self.note.trim();
+        if note.is_empty() || note.chars().count() > NOTE || note.contains(char::is_control) {
+            return Err(format!("note: expected one line of 1 to {NOTE} characters"));
+        }
+        Ok(note)
+    }
+}
+
+/// Says that a gap was noted as dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AcknowledgedGap {
+    /// Its number.
+    pub(crate) gap: i64,
+}
+
+/// Is a page of changes that operators made, newest first.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Audit {
+    /// The changes.
+    pub(crate) audit: Vec<AuditRow>,
+    /// The cursor of the page that follows, if one does.
+    pub(crate) next: Option<i64>,
 }
 
 /// Asks for dead letters to be made due again; all that is named must fit.
@@ -196,6 +236,18 @@ pub(crate) fn count_dead(view: &mut dyn View, query: &DeadQuery) -> Result<u64, 
         let Some(next) = page.next else { return Ok(count) };
         query.before = Some(next);
     }
+}
+
+/// Reads a page of the audit table.
+///
+/// # Errors
+/// When the spool cannot be read.
+pub(crate) fn audit(view: &mut dyn View, before: Option<i64>, limit: usize) -> Result<Audit, SpoolError> {
+    let mut audit = view.audit(before, limit.saturating_add(1))?;
+    let more = audit.len() > limit;
+    audit.truncate(limit);
+    let next = audit.last().filter(|_| more).map(|row| row.id);
+    Ok(Audit { audit, next })
 }
 
 /// Refuses a destination that the spool never had: a slip of the pen must not look like good news.

@@ -31,6 +31,8 @@ pub(super) enum Problem {
     BadBody(String),
     /// A destination is named that the spool never had.
     UnknownDestination(String),
+    /// A gap is to be acknowledged that lasts still.
+    GapOpen,
     /// The body is too large.
     TooLarge,
     /// The body did not come in time.
@@ -87,6 +89,9 @@ impl Problem {
             Self::BadQuery(detail) => (StatusCode::BAD_REQUEST, "bad_query", detail),
             Self::BadBody(detail) => (StatusCode::BAD_REQUEST, "bad_body", detail),
             Self::UnknownDestination(detail) => (StatusCode::NOT_FOUND, "unknown_destination", detail),
+            Self::GapOpen => {
+                (StatusCode::CONFLICT, "gap_open", "the gap lasts still; acknowledge it when a socket is live again")
+            }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body may have 64 kB"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body", "the body did not come within 10 s"),
             Self::BadRequest(detail) => (StatusCode::BAD_REQUEST, "bad_request", detail),

@@ -19,7 +19,7 @@ const LATE: SignedDuration = SignedDuration::from_mins(5);
 const BEHIND: SignedDuration = SignedDuration::from_mins(1);
 /// A socket that is live and brings nothing for this long makes one look at Zoom's settings.
 const SILENT: SignedDuration = SignedDuration::from_mins(10);
-/// Gaps that ended within this time are still news.
+/// Gaps that ended within this time are still news, unless somebody has dealt with them.
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
 
 /// Says how bad it is; the worst is the greatest.
@@ -247,6 +247,7 @@ pub(crate) fn summary(
 fn recent(gaps: &[GapRow], now: Timestamp) -> String {
     let ended: Vec<SignedDuration> = gaps
         .iter()
+        .filter(|gap| gap.acknowledged.is_none())
         .filter_map(|gap| gap.closed_at.map(|closed| (gap.opened_at, closed)))
         .filter(|(_, closed)| now.duration_since(*closed) < RECENT)
         .map(|(opened, closed)| closed.duration_since(opened))

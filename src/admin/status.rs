@@ -64,8 +64,14 @@ pub(crate) struct Report {
     uptime_seconds: Option<i64>,
     spool: Option<SpoolReport>,
     subscriptions: Vec<SubscriptionReport>,
-    destinations: Vec<DestinationReport>,
+    pub(super) destinations: Vec<DestinationReport>,
     open_gaps: Vec<GapRow>,
+}
+
+/// Is how every subscription is doing.
+#[derive(Debug, Serialize)]
+pub(super) struct Subscriptions {
+    subscriptions: Vec<SubscriptionReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,9 +94,10 @@ struct SubscriptionReport {
     last_event_at: Option<Timestamp>,
 }
 
+/// Is how a destination is doing.
 #[derive(Debug, Serialize)]
-struct DestinationReport {
-    name: Box<str>,
+pub(crate) struct DestinationReport {
+    pub(super) name: Box<str>,
     #[serde(flatten)]
     said: Sentence,
     /// What the lane says of itself, while the bridge runs and the destination is configured.
@@ -101,6 +108,16 @@ struct DestinationReport {
 
 /// Answers the status document, whatever state the spool is in.
 pub(super) async fn show(State(handles): State<Arc<Handles>>) -> Json<Report> {
+    Json(current(&handles).await)
+}
+
+/// Answers the part of it that is about subscriptions.
+pub(super) async fn subscriptions(State(handles): State<Arc<Handles>>) -> Json<Subscriptions> {
+    Json(Subscriptions { subscriptions: current(&handles).await.subscriptions })
+}
+
+/// Makes the status document of now.
+pub(super) async fn current(handles: &Handles) -> Report {
     let rows = handles.spool.read(Rows::read).await.map_err(|error| error.to_string());
     let board = handles.board.load();
     let facts = Facts {
@@ -110,7 +127,7 @@ pub(super) async fn show(State(handles): State<Arc<Handles>>) -> Json<Report> {
         destinations: board.destinations(),
         rows,
     };
-    Json(report(facts, handles.clock.now()))
+    report(facts, handles.clock.now())
 }
 
 /// Makes the document of a running bridge.
@@ -280,6 +297,7 @@ mod tests {
             closed_at: None,
             reason: "closed by Zoom".into(),
             last_event_at: None,
+            acknowledged: None,
         });
         let mut facts = facts(Ok(rows));
         facts.subscriptions[0].1.link = Link::Connecting;

@@ -1,22 +1,29 @@
-//! `gaps`: when no socket was live, so that what Zoom sent was missed.
+//! `gaps`: when no socket was live, so that what Zoom sent was missed, and what was done about it.
 
-use anyhow::Context as _;
-use clap::Args;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::Failure;
+use super::bridge::{Answer, Bridge};
 use super::events::{LIMIT, limit};
 use super::options::SourceArgs;
 use super::output::{BAD, print, print_json};
 use super::table::{Cell, Table, terminal_width};
-use crate::admin::document::Gaps;
+use crate::admin::document::{AcknowledgeRequest, AcknowledgedGap, Gaps};
 use crate::clock::Clock;
-use crate::spool::open_view;
+use crate::spool::record::Acknowledgement;
+use crate::spool::{acknowledge_at_rest, open_view};
 use crate::wording::{ago, span, time, time_ago};
 
 /// Is the command line of `gaps`.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct GapsArgs {
+    #[command(subcommand)]
+    command: Option<GapsCommand>,
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = LIMIT, value_parser = limit)]
     limit: usize,
@@ -27,11 +34,39 @@ pub(super) struct GapsArgs {
     source: SourceArgs,
 }
 
-/// Lists gaps, newest first.
+#[derive(Debug, Subcommand)]
+enum GapsCommand {
+    /// Note what was done about a gap; the status speaks of it no more
+    Ack(AckArgs),
+}
+
+#[derive(Args, Debug)]
+struct AckArgs {
+    /// The gap
+    #[arg(value_name = "GAP")]
+    gap: i64,
+    /// What was done about it, such as the number of a ticket
+    #[arg(long, value_name = "TEXT")]
+    note: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Lists gaps, newest first, or notes what was done about one.
 ///
 /// # Errors
-/// When the configuration is wrong, or the spool cannot be read.
-pub(super) fn run(args: &GapsArgs) -> Result<(), Failure> {
+/// When the configuration is wrong, the spool cannot be read, or neither a bridge nor the spool takes the note.
+pub(super) async fn run(args: &GapsArgs) -> Result<(), Failure> {
+    match &args.command {
+        Some(GapsCommand::Ack(args)) => acknowledge(args).await,
+        None => list(args),
+    }
+}
+
+fn list(args: &GapsArgs) -> Result<(), Failure> {
     let config = args.source.load()?.config;
     let mut view = open_view(&config.spool.path).map_err(anyhow::Error::from)?;
     let gaps = Gaps { gaps: view.gaps(args.limit).context("cannot list gaps")? };
@@ -43,11 +78,40 @@ pub(super) fn run(args: &GapsArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+async fn acknowledge(args: &AckArgs) -> Result<(), Failure> {
+    let config = args.source.load()?.config;
+    let request = AcknowledgeRequest { note: args.note.clone() };
+    let note = request.note().map_err(Failure::usage)?;
+    let answer = match Bridge::at(&config.admin)? {
+        Some(bridge) => bridge.post(&format!("/api/v1/gaps/{}/acknowledge", args.gap), &request).await?,
+        None => Answer::NobodyThere,
+    };
+    let done = match answer {
+        Answer::Document(text) => serde_json::from_str(&text).context("the bridge's answer is not understood")?,
+        Answer::NobodyThere => at_rest(&config.spool.path, args.gap, note)?,
+    };
+    if args.json {
+        print_json(&done)?;
+    } else {
+        print(&format!("gap {} is noted as dealt with\n", done.gap))?;
+    }
+    Ok(())
+}
+
+fn at_rest(path: &Path, gap: i64, note: &str) -> anyhow::Result<AcknowledgedGap> {
+    match acknowledge_at_rest(path, gap, note, "the command line", Clock::system().now())? {
+        Acknowledgement::Noted => Ok(AcknowledgedGap { gap }),
+        Acknowledgement::StillOpen => bail!("gap {gap} lasts still; note it when a socket is live again"),
+        Acknowledgement::NoSuchGap => bail!("the spool has no gap {gap}"),
+    }
+}
+
 fn render(gaps: &Gaps, now: Timestamp, width: Option<usize>) -> String {
     if gaps.gaps.is_empty() {
         return "no gaps: a socket was live all the time\n".to_owned();
     }
-    let mut table = Table::new(["GAP", "SUBSCRIPTION", "OPENED", "CLOSED", "LASTED", "LAST EVENT BEFORE", "REASON"]);
+    let mut table =
+        Table::new(["GAP", "SUBSCRIPTION", "OPENED", "CLOSED", "LASTED", "LAST EVENT BEFORE", "REASON", "NOTE"]);
     for gap in &gaps.gaps {
         let open = || Cell::fact("still open".to_owned()).styled(BAD);
         let closed = gap.closed_at.map_or_else(open, |at| Cell::fact(time(at, now)));
@@ -60,6 +124,7 @@ fn render(gaps: &Gaps, now: Timestamp, width: Option<usize>) -> String {
             Cell::fact(lasted),
             Cell::fact(gap.last_event_at.map_or("none".to_owned(), |at| ago(at, now))),
             Cell::text(&gap.reason),
+            Cell::text(gap.acknowledged.as_ref().map_or("", |acknowledged| &acknowledged.note)),
         ]);
     }
     table.render(width)
@@ -71,7 +136,7 @@ mod tests {
 
     use super::*;
     use crate::admin::document::tests::now;
-    use crate::spool::record::GapRow;
+    use crate::spool::record::{Acknowledged, GapRow};
 
     #[test]
     fn no_gaps_are_said_in_a_sentence() {
@@ -89,19 +154,21 @@ mod tests {
             closed_at: Some(at("2026-07-29T22:00:42Z")),
             reason: "closed by Zoom with 1000".into(),
             last_event_at: None,
+            acknowledged: Some(Acknowledged { at: now(), by: "operator".into(), note: "OPS-12".into() }),
         };
         let open = GapRow {
             id: 12,
             opened_at: at("2026-07-30T10:02:11Z"),
             closed_at: None,
             last_event_at: Some(at("2026-07-30T10:01:11Z")),
+            acknowledged: None,
             ..closed.clone()
         };
         let text = render(&Gaps { gaps: vec![open, closed] }, now(), None);
         insta::assert_snapshot!(strip_str(&text), @"
-        GAP  SUBSCRIPTION  OPENED                                    CLOSED                   LASTED  LAST EVENT BEFORE  REASON
+        GAP  SUBSCRIPTION  OPENED                                    CLOSED                   LASTED  LAST EVENT BEFORE  REASON                    NOTE
          12  main          10:02:11 UTC (4 min ago)                  still open               4 min   5 min ago          closed by Zoom with 1000
-          1  main          2026-07-29 22:00:00 UTC (12 h 6 min ago)  2026-07-29 22:00:42 UTC  42 s    none               closed by Zoom with 1000
+          1  main          2026-07-29 22:00:00 UTC (12 h 6 min ago)  2026-07-29 22:00:42 UTC  42 s    none               closed by Zoom with 1000  OPS-12
         ");
     }
 }

@@ -5,19 +5,12 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use serde::Serialize;
-use tower::ServiceExt as _;
-
 use crate::clock::Clock;
 use crate::config::{Config, Destination, Subscription};
 use crate::telemetry::metrics::Metrics;
-use crate::webhook::client::client;
-use crate::webhook::signature::Signer;
-use crate::webhook::validation::{judge, question};
+use crate::webhook;
 use crate::zoom::token::TokenCache;
-
-/// Length of the token that Zoom makes up for a validation.
-const PLAIN_TOKEN: usize = 22;
+use serde::Serialize;
 
 /// Is what became of one question.
 #[derive(Serialize)]
@@ -41,7 +34,7 @@ pub(super) async fn probe(config: &Config) -> Vec<Probe> {
     }
     for destination in &config.destinations {
         let target = format!("destination `{}`", destination.name);
-        probes.push(Probe::of(target, "the handler answered its url validation", validate(destination, &clock).await));
+        probes.push(Probe::of(target, "the handler answered its url validation", asked(destination, &clock).await));
     }
     probes
 }
@@ -72,12 +65,6 @@ async fn fetch(subscription: &Subscription, tokens: &TokenCache) -> anyhow::Resu
     Ok(())
 }
 
-async fn validate(destination: &Destination, clock: &Clock) -> anyhow::Result<()> {
-    let signer = Signer::new(&destination.secret_token);
-    let mut plain_token = clock.request_id().uuid().simple().to_string();
-    plain_token.truncate(PLAIN_TOKEN);
-    let outgoing = question(&plain_token, clock.request_id(), &signer, clock.now());
-    let answer = client(destination)?.oneshot(outgoing).await?;
-    judge(&answer, &plain_token, &signer)?;
-    Ok(())
+async fn asked(destination: &Destination, clock: &Clock) -> anyhow::Result<()> {
+    Ok(webhook::probe::probe(destination, clock).await?)
 }

@@ -185,6 +185,45 @@ pub struct GapRow {
     pub reason: Box<str>,
     /// When the last event before the gap was received.
     pub last_event_at: Option<Timestamp>,
+    /// Who has dealt with it, if somebody has.
+    pub acknowledged: Option<Acknowledged>,
+}
+
+/// Says that an operator has dealt with a gap.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Acknowledged {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: Box<str>,
+    /// What was done about it.
+    pub note: Box<str>,
+}
+
+/// Is what came of acknowledging a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// It is noted.
+    Noted,
+    /// The gap lasts still: what it costs is not known yet.
+    StillOpen,
+    /// There is no such gap.
+    NoSuchGap,
+}
+
+/// Is one change that an operator made.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AuditRow {
+    /// Its number.
+    pub id: i64,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Who made it.
+    pub who: Box<str>,
+    /// What was done, in one word.
+    pub action: Box<str>,
+    /// To what, and what came of it.
+    pub detail: Box<str>,
 }
 
 /// Is what the spool knows of a destination, configured now or not.

@@ -22,7 +22,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use self::view::SqliteView;
 use super::SpoolError;
-use super::record::{DeadQuery, DestinationId, Pause};
+use super::record::{Acknowledgement, DeadQuery, DestinationId, Pause};
 use super::store::{Batch, Identity, Pages, Registered, Store};
 use crate::event::EventId;
 
@@ -121,6 +121,17 @@ impl Store for Sqlite {
         let id = write::pause(&transaction, name, pause, who, now)?;
         transaction.commit()?;
         Ok(id)
+    }
+
+    fn acknowledge(&mut self, gap: i64, note: &str, who: &str, now: Timestamp) -> Result<Acknowledgement, SpoolError> {
+        let transaction = self.connection.transaction()?;
+        let acknowledgement = write::acknowledge(&transaction, gap, note, who, now)?;
+        transaction.commit()?;
+        Ok(acknowledgement)
+    }
+
+    fn audit(&mut self, who: &str, action: &str, detail: &str, now: Timestamp) -> Result<(), SpoolError> {
+        Ok(write::audit(&self.connection, now.as_millisecond(), who, action, detail)?)
     }
 
     fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<Registered>, SpoolError> {

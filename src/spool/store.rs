@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::SpoolError;
 use super::record::{
-    DeadQuery, DeadRow, DestinationId, DestinationRow, EventDetail, EventQuery, EventRow, GapRow, Opened, Pause,
-    SubscriptionRow,
+    Acknowledgement, AuditRow, DeadQuery, DeadRow, DestinationId, DestinationRow, EventDetail, EventQuery, EventRow,
+    GapRow, Opened, Pause, SubscriptionRow,
 };
 use super::settlement::Settlement;
 use crate::event::{Digest, Event, EventId};
@@ -92,6 +92,10 @@ pub(crate) trait Store: Send {
         who: &str,
         now: Timestamp,
     ) -> Result<Option<DestinationId>, SpoolError>;
+    /// Notes that an operator has dealt with a gap that is over.
+    fn acknowledge(&mut self, gap: i64, note: &str, who: &str, now: Timestamp) -> Result<Acknowledgement, SpoolError>;
+    /// Adds a row to the audit table.
+    fn audit(&mut self, who: &str, action: &str, detail: &str, now: Timestamp) -> Result<(), SpoolError>;
     /// Makes sure that each of these subscriptions has a gap open: none of them has a socket yet.
     fn begin(&mut self, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError>;
     /// Makes dead letters due at `now`, and returns how many of each destination.
@@ -107,6 +111,9 @@ pub(crate) trait Store: Send {
     /// Returns the bytes in use.
     fn bytes(&mut self) -> Result<u64, SpoolError>;
 }
+
+/// Is a change that is made between two batches, given the time; it tells whoever asked what came of it.
+pub(crate) type Change = Box<dyn FnOnce(&mut dyn Store, Timestamp) + Send>;
 
 /// Is a delivery whose next attempt is due.
 #[derive(Clone, Debug)]
@@ -141,6 +148,8 @@ pub trait View: Send {
     fn dead(&mut self, query: &DeadQuery) -> Result<Vec<DeadRow>, SpoolError>;
     /// Lists gaps, newest first.
     fn gaps(&mut self, limit: usize) -> Result<Vec<GapRow>, SpoolError>;
+    /// Lists changes that operators made, newest first: those before a number, if one is given.
+    fn audit(&mut self, before: Option<i64>, limit: usize) -> Result<Vec<AuditRow>, SpoolError>;
     /// Lists every destination that the spool ever had, configured now or not.
     fn destinations(&mut self) -> Result<Vec<DestinationRow>, SpoolError>;
     /// Lists every subscription that the spool ever had.

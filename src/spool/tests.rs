@@ -463,6 +463,20 @@ impl store::Store for FullDisk {
         self.disk.pause(name, pause, who, now)
     }
 
+    fn acknowledge(
+        &mut self,
+        gap: i64,
+        note: &str,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<record::Acknowledgement, SpoolError> {
+        self.disk.acknowledge(gap, note, who, now)
+    }
+
+    fn audit(&mut self, who: &str, action: &str, detail: &str, now: Timestamp) -> Result<(), SpoolError> {
+        self.disk.audit(who, action, detail, now)
+    }
+
     fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<store::Registered>, SpoolError> {
         self.disk.register(names)
     }

@@ -18,7 +18,7 @@ use super::queue::Permit;
 use super::record::{DeadQuery, DestinationId, Opened, Pause};
 use super::repeats::Repeats;
 use super::settlement::Settlement;
-use super::store::{Batch, Identity, LedgerEntry, NewEvent, Repeat, Store};
+use super::store::{Batch, Change, Identity, LedgerEntry, NewEvent, Repeat, Store};
 use super::{Health, Readers, SpoolError};
 use crate::clock::Clock;
 use crate::config;
@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Breaker { destination: DestinationId, opened: Option<Opened> },
     /// Pause or resume a destination; answers whether there is one of this name.
     Pause { name: Box<str>, pause: Pause, who: Box<str>, reply: oneshot::Sender<Result<bool, SpoolError>> },
+    /// Make a change that only the store is concerned with.
+    Change(Change),
     /// Say when all that came before is durable.
     Flush { reply: oneshot::Sender<()> },
     /// End when all that came before is durable.
@@ -76,6 +78,7 @@ impl Command {
             | Self::ReplayDead { .. }
             | Self::Breaker { .. }
             | Self::Pause { .. }
+            | Self::Change(_)
             | Self::Flush { .. }
             | Self::Close => false,
         }
@@ -137,6 +140,7 @@ enum Barrier {
     Route(Routes, oneshot::Sender<Vec<(Arc<str>, Feed)>>),
     ReplayDead(DeadQuery, Box<str>, oneshot::Sender<Result<u64, SpoolError>>),
     Pause(Box<str>, Pause, Box<str>, oneshot::Sender<Result<bool, SpoolError>>),
+    Change(Change),
     Close,
 }
 
@@ -234,6 +238,7 @@ impl Writer {
                 Some(Barrier::Pause(name, pause, who, reply)) => {
                     let _ = reply.send(self.pause(&name, pause, &who));
                 }
+                Some(Barrier::Change(change)) => change(self.store.as_mut(), self.clock.now()),
                 Some(Barrier::Close) => return ControlFlow::Break(()),
                 None => {}
             }
@@ -272,6 +277,7 @@ impl Writer {
                 Command::Route { routes, reply } => return Some(Barrier::Route(routes, reply)),
                 Command::ReplayDead { query, who, reply } => return Some(Barrier::ReplayDead(query, who, reply)),
                 Command::Pause { name, pause, who, reply } => return Some(Barrier::Pause(name, pause, who, reply)),
+                Command::Change(change) => return Some(Barrier::Change(change)),
                 Command::Close => return Some(Barrier::Close),
             }
         }

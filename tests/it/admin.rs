@@ -1,6 +1,8 @@
 //! The operator's port of a running bridge.
 
-use crate::lab::{Lab, body};
+use serde_json::{Value, json};
+
+use crate::lab::{Bridge, Lab, body};
 use crate::receiver::Answer;
 
 #[tokio::test]
@@ -75,12 +77,121 @@ async fn metrics_count_what_happened() {
     bridge.stop().await;
 }
 
+#[tokio::test]
+async fn viewer_sees_no_payload_and_changes_nothing() {
+    let lab = Lab::new(&["crm"]).await;
+    lab.write_configuration(&["crm"]);
+    let mut command = lab.command(&["run"]);
+    command.env("ZOOMHOOK_ADMIN_VIEWER_TOKEN", "canary-viewer");
+    let bridge = Bridge::start(command).await;
+    bridge.until_ready().await;
+    lab.handler("crm").answer(Answer::Status(404));
+    lab.zoom.push(&body(7)).await;
+    bridge.until("/api/v1/dead", |_, text| text.contains("status 404")).await;
+    assert!(bridge.get("/api/v1/events/1").await.1.contains("canary-payload"), "the operator sees it");
+    let viewer = |method: &str, path: &str| {
+        let method = method.parse().expect("a method");
+        client().request(method, format!("http://{}{path}", bridge.admin)).bearer_auth("canary-viewer")
+    };
+    for path in ["status", "events", "events/1", "dead", "gaps", "audit", "destinations", "subscriptions"] {
+        let answer = viewer("GET", &format!("/api/v1/{path}")).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+        crate::lab::assert_no_canary(&answer.text().await.expect("text"));
+    }
+    for path in ["destinations/crm/pause", "destinations/crm/probe", "dead/replay", "gaps/1/acknowledge", "reload"] {
+        let answer = viewer("POST", &format!("/api/v1/{path}")).json(&json!({})).send().await.expect("an answer");
+        assert_eq!(answer.status(), 403, "{path}");
+        assert!(answer.text().await.expect("text").contains("\"operator_only\""), "{path}");
+    }
+    assert_eq!(lab.handler("crm").requests(), 1);
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn gap_that_was_dealt_with_is_spoken_of_no_more_and_the_audit_says_by_whom() {
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.live_bridge().await;
+    assert!(bridge.status().await["summary"].as_str().is_some_and(|summary| summary.contains("1 gap")));
+    let acknowledge = async |gap: &str, note: &str| {
+        let (status, answer) = bridge.post(&format!("/api/v1/gaps/{gap}/acknowledge"), &json!({ "note": note })).await;
+        (status, answer["code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(acknowledge("1", "").await, (400, "bad_body".to_owned()));
+    assert_eq!(acknowledge("99", "x").await, (404, "not_found".to_owned()));
+    assert_eq!(acknowledge("first", "x").await, (400, "bad_query".to_owned()));
+    assert_eq!(acknowledge("1", "nothing happened yet").await, (200, String::new()));
+    let summary = bridge.status().await["summary"].to_string();
+    assert!(!summary.contains("gap"), "{summary}");
+    let (_, gaps) = bridge.get("/api/v1/gaps").await;
+    assert!(gaps.contains("nothing happened yet") && gaps.contains("operator at 127.0.0.1"), "{gaps}");
+
+    bridge.post("/api/v1/destinations/crm/pause", &json!({})).await;
+    bridge.post("/api/v1/reload", &json!({})).await;
+    bridge.until("/api/v1/audit", |_, text| text.contains("reload")).await;
+    let page = |text: &str| serde_json::from_str::<Value>(text).expect("json");
+    let first = page(&bridge.get("/api/v1/audit?limit=2").await.1);
+    let second = page(&bridge.get(&format!("/api/v1/audit?limit=2&before={}", first["next"])).await.1);
+    let rows =
+        [first["audit"].as_array(), second["audit"].as_array()].map(|rows| rows.expect("a list").clone()).concat();
+    let actions: Vec<_> = rows.iter().map(|row| row["action"].as_str().expect("a word")).collect();
+    assert_eq!(actions, ["reload", "pause", "acknowledge_gap"]);
+    assert!(rows.iter().all(|row| row["who"] == "operator at 127.0.0.1"), "{rows:?}");
+    assert_eq!(second["next"], Value::Null);
+
+    // An open gap says nothing of its cost yet.
+    lab.zoom.set_faults({
+        let mut faults = zoomhook::simulator::fault::Faults::default();
+        faults.set("connect-status=503").expect("a fault");
+        faults
+    });
+    lab.zoom.drop_sockets("reset".parse().expect("a cut"));
+    bridge.until("/api/v1/status", |_, text| text.contains("\"open_gaps\":[{")).await;
+    assert_eq!(acknowledge("2", "x").await, (409, "gap_open".to_owned()));
+    bridge.stop().await;
+    let (code, out, err) = lab.run(&["gaps", "ack", "1", "--note", "OPS-12"]).await;
+    assert_eq!((code, out.as_str()), (0, "gap 1 is noted as dealt with\n"), "{err}");
+    let (_, out, _) = lab.run(&["gaps"]).await;
+    assert!(out.contains("OPS-12") && !out.contains("nothing happened yet"), "{out}");
+    let (code, _, err) = lab.run(&["gaps", "ack", "2", "--note", "x"]).await;
+    assert!(code == 1 && err.contains("gap 2 lasts still"), "{err}");
+}
+
+#[tokio::test]
+async fn each_destination_and_subscription_can_be_looked_at_and_its_handler_asked() {
+    let lab = Lab::new(&["crm", "audit"]).await;
+    let bridge = lab.live_bridge().await;
+    lab.zoom.push(&body(1)).await;
+    lab.handler("crm").has_taken(1).await;
+    let path = "/api/v1/destinations/crm";
+    bridge.until(path, |_, text| text.contains("\"delivered\":1")).await;
+    let one: Value = serde_json::from_str(&bridge.get(path).await.1).expect("json");
+    assert!(one["status"]["last_success_at"].is_string() && one["level"] == "fine", "{one}");
+    let all: Value = serde_json::from_str(&bridge.get("/api/v1/destinations").await.1).expect("json");
+    let names: Vec<_> = all["destinations"].as_array().expect("a list").iter().map(|it| &it["name"]).collect();
+    assert_eq!(names, ["crm", "audit"]);
+    let (_, subscriptions) = bridge.get("/api/v1/subscriptions").await;
+    assert!(subscriptions.contains("\"link\":\"live\""), "{subscriptions}");
+    assert_eq!(bridge.get("/api/v1/destinations/nobody").await.0, 404);
+
+    let before = lab.handler("crm").requests();
+    let (status, answer) = bridge.post("/api/v1/destinations/crm/probe", &json!({})).await;
+    assert_eq!((status, &answer["ok"]), (200, &Value::Bool(false)), "{answer}");
+    assert!(answer["detail"].as_str().is_some_and(|detail| detail.contains("url validation")), "{answer}");
+    assert_eq!(lab.handler("crm").requests(), before + 1, "it was asked once");
+    let (status, answer) = bridge.post("/api/v1/destinations/nobody/probe", &json!({})).await;
+    assert_eq!((status, &answer["code"]), (404, &Value::from("unknown_destination")));
+    bridge.stop().await;
+}
+
 async fn anonymous(admin: std::net::SocketAddr, path: &str) -> (u16, String) {
-    let http = reqwest::Client::builder()
+    let response = client().get(format!("http://{admin}{path}")).send().await.expect("an answer");
+    (response.status().as_u16(), response.text().await.expect("text"))
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
         .tls_backend_preconfigured(zoomhook::tls::client_config(None).expect("roots"))
         .no_proxy()
         .build()
-        .expect("a client");
-    let response = http.get(format!("http://{admin}{path}")).send().await.expect("an answer");
-    (response.status().as_u16(), response.text().await.expect("text"))
+        .expect("a client")
 }

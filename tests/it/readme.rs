@@ -253,12 +253,12 @@ fn load(text: &str, purpose: Purpose) -> Result<config::Loaded, Problems> {
 /// Collects the commands that do something, with those above them.
 fn collect(command: &clap::Command, above: &str, into: &mut BTreeSet<String>) {
     let name = format!("{above}{}", command.get_name());
-    let mut below = command.get_subcommands().filter(|below| below.get_name() != "help").peekable();
-    if below.peek().is_none() {
-        into.insert(name);
-        return;
+    let below: Vec<_> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
+    // One that does something by itself, too, as `gaps` does.
+    if below.is_empty() || command.get_arguments().next().is_some() {
+        into.insert(name.clone());
     }
-    below.for_each(|below| collect(below, &format!("{name} "), into));
+    below.into_iter().for_each(|below| collect(below, &format!("{name} "), into));
 }
 
 /// Returns the text of every source file, tests included.

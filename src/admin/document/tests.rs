@@ -104,6 +104,31 @@ fn viewers_get_neither_bodies_nor_answers() {
     }
 }
 
+#[test]
+fn audit_comes_in_pages_that_join() {
+    let mut view = FakeView::default();
+    let (mut seen, mut before) = (Vec::new(), None);
+    loop {
+        let page = audit(&mut view, before, 2).expect("readable");
+        seen.extend(page.audit.iter().map(|row| row.id));
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, [5, 4, 3, 2, 1]);
+}
+
+#[test]
+fn note_about_a_gap_is_one_line_of_text() {
+    let note = |note: &str| AcknowledgeRequest { note: note.to_owned() }.note().map(str::to_owned);
+    assert_eq!(note(" reports fetched, OPS-12 ").as_deref(), Ok("reports fetched, OPS-12"));
+    assert!(note(&"ü".repeat(NOTE)).is_ok());
+    for wrong in ["", "  ", "two\nlines", "bell\u{7}", &"a".repeat(NOTE + 1)] {
+        assert_eq!(note(wrong), Err("note: expected one line of 1 to 500 characters".to_owned()), "{wrong:?}");
+    }
+}
+
 fn ids(page: &Events) -> Vec<u64> {
     page.events.iter().map(|row| row.id.0).collect()
 }
@@ -150,6 +175,10 @@ pub(crate) fn dead_row(id: u64, destination: &str) -> DeadRow {
     }
 }
 
+fn audit_row(id: i64) -> AuditRow {
+    AuditRow { id, at: now(), who: "operator".into(), action: "pause".into(), detail: "destination crm".into() }
+}
+
 pub(crate) fn destination_row(name: &str) -> DestinationRow {
     DestinationRow {
         id: DestinationId(1),
@@ -194,6 +223,11 @@ impl View for FakeView {
 
     fn gaps(&mut self, limit: usize) -> Result<Vec<GapRow>, SpoolError> {
         Ok(self.gaps.iter().take(limit).cloned().collect())
+    }
+
+    fn audit(&mut self, before: Option<i64>, limit: usize) -> Result<Vec<AuditRow>, SpoolError> {
+        let rows = (1..=5).rev().filter(|id| before.is_none_or(|before| *id < before)).take(limit);
+        Ok(rows.map(audit_row).collect())
     }
 
     fn destinations(&mut self) -> Result<Vec<DestinationRow>, SpoolError> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::dispatch::status::{Failure, Status as Lane};
-use crate::spool::record::DestinationId;
+use crate::spool::record::{Acknowledged, DestinationId};
 use crate::zoom::status::Status as Socket;
 
 const NOW: &str = "2026-07-30T10:06:11Z";
@@ -201,6 +201,9 @@ fn summary_tells_what_was_missed_lately() {
     );
     let one = said(summary(1, 1, &[], &gaps[..1], now()));
     assert!(one.ends_with("In the last 24 h there was 1 gap (3 min in all): zoomhook gaps."), "{one}");
+    let acknowledged = Acknowledged { at: now(), by: "operator".into(), note: "reports fetched".into() };
+    let dealt_with = [GapRow { acknowledged: Some(acknowledged), ..gaps[0].clone() }];
+    assert!(said(summary(1, 1, &[], &dealt_with, now())).ends_with("1 destination taking events."), "no more of it");
 }
 
 #[test]
@@ -263,5 +266,6 @@ fn gap(opened: &str, closed: Option<&str>) -> GapRow {
         closed_at: closed.map(at),
         reason: "closed by Zoom".into(),
         last_event_at: None,
+        acknowledged: None,
     }
 }

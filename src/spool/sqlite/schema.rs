@@ -74,7 +74,10 @@ CREATE TABLE gaps (
   opened_at INTEGER NOT NULL,
   closed_at INTEGER,
   reason TEXT NOT NULL,
-  last_event_at INTEGER
+  last_event_at INTEGER,
+  acknowledged_at INTEGER,
+  acknowledged_by TEXT,
+  note TEXT
 );
 CREATE UNIQUE INDEX gaps_open ON gaps (subscription) WHERE closed_at IS NULL;
 CREATE TABLE audit (

@@ -12,8 +12,8 @@ use crate::config::filter::Pattern;
 use crate::event::{Digest, Event, EventId, RequestId};
 use crate::spool::SpoolError;
 use crate::spool::record::{
-    AttemptRow, DeadQuery, DeadRow, DeliveryRow, DeliveryState, DestinationId, DestinationRow, EventDetail, EventQuery,
-    EventRow, GapRow, Opened, SubscriptionRow,
+    Acknowledged, AttemptRow, AuditRow, DeadQuery, DeadRow, DeliveryRow, DeliveryState, DestinationId, DestinationRow,
+    EventDetail, EventQuery, EventRow, GapRow, Opened, SubscriptionRow,
 };
 use crate::spool::store::{Due, Pages, View, Waiting};
 
@@ -79,7 +79,8 @@ impl View for SqliteView {
 
     fn gaps(&mut self, most: usize) -> Result<Vec<GapRow>, SpoolError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT id, subscription, opened_at, closed_at, reason, last_event_at FROM gaps ORDER BY id DESC LIMIT ?1",
+            "SELECT id, subscription, opened_at, closed_at, reason, last_event_at,
+               acknowledged_at, acknowledged_by, note FROM gaps ORDER BY id DESC LIMIT ?1",
         )?;
         let rows = statement.query_map([limit(most)], |row| {
             Ok(GapRow {
@@ -89,6 +90,23 @@ impl View for SqliteView {
                 closed_at: row.get::<_, Option<i64>>(3)?.map(timestamp),
                 reason: row.get(4)?,
                 last_event_at: row.get::<_, Option<i64>>(5)?.map(timestamp),
+                acknowledged: acknowledged(row)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn audit(&mut self, before: Option<i64>, most: usize) -> Result<Vec<AuditRow>, SpoolError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT id, at, who, action, detail FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2")?;
+        let rows = statement.query_map((before.unwrap_or(i64::MAX), limit(most)), |row| {
+            Ok(AuditRow {
+                id: row.get(0)?,
+                at: timestamp(row.get(1)?),
+                who: row.get(2)?,
+                action: row.get(3)?,
+                detail: row.get(4)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -176,6 +194,11 @@ pub(super) const DESTINATIONS: &str = "SELECT n.id, n.name, n.pending, n.dead, n
 /// `CROSS JOIN` keeps the order: without it every delivery of every event is read to find those of one.
 pub(super) const DELIVERIES: &str = "SELECT n.name, d.state, d.attempts, d.due, d.settled_at, d.outcome
      FROM destinations n CROSS JOIN deliveries d ON d.destination = n.id AND d.event = ?1 ORDER BY n.id";
+
+fn acknowledged(row: &Row<'_>) -> rusqlite::Result<Option<Acknowledged>> {
+    let Some(at) = row.get::<_, Option<i64>>(6)? else { return Ok(None) };
+    Ok(Some(Acknowledged { at: timestamp(at), by: row.get(7)?, note: row.get(8)? }))
+}
 
 /// Columns of [`event_row`].
 const EVENT_ROW: &str = "e.id, e.kind, e.subscription, e.request_id, e.digest, e.event_ts, e.received_at, e.size,

@@ -10,7 +10,7 @@ use super::meta;
 use super::view::{dead_where, opened};
 use crate::event::EventId;
 use crate::spool::SpoolError;
-use crate::spool::record::{DeadQuery, DestinationId, Pause};
+use crate::spool::record::{Acknowledgement, DeadQuery, DestinationId, Pause};
 use crate::spool::settlement::{Outcome, Settlement};
 use crate::spool::store::{Batch, LedgerEntry, NewEvent, Registered};
 
@@ -258,7 +258,29 @@ pub(super) fn pause(
     Ok(id.map(DestinationId))
 }
 
-fn audit(connection: &Connection, at: i64, who: &str, action: &str, detail: &str) -> rusqlite::Result<()> {
+/// Notes that a gap was dealt with; a second note takes the place of the first, which stays in the audit table.
+pub(super) fn acknowledge(
+    connection: &Connection,
+    gap: i64,
+    note: &str,
+    who: &str,
+    now: Timestamp,
+) -> Result<Acknowledgement, SpoolError> {
+    let now = now.as_millisecond();
+    let changed = connection
+        .prepare_cached(
+            "UPDATE gaps SET acknowledged_at = ?2, acknowledged_by = ?3, note = ?4 WHERE id = ?1 AND closed_at IS NOT NULL",
+        )?
+        .execute(params![gap, now, who, note])?;
+    if changed == 1 {
+        audit(connection, now, who, "acknowledge_gap", &format!("gap {gap}: {note}"))?;
+        return Ok(Acknowledgement::Noted);
+    }
+    let is_open = connection.prepare_cached("SELECT 1 FROM gaps WHERE id = ?1")?.exists([gap])?;
+    Ok(if is_open { Acknowledgement::StillOpen } else { Acknowledgement::NoSuchGap })
+}
+
+pub(super) fn audit(connection: &Connection, at: i64, who: &str, action: &str, detail: &str) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![at, who, action, detail])?;

@@ -507,6 +507,7 @@ impl Stored {
             | Command::ReplayDead { .. }
             | Command::Breaker { .. }
             | Command::Pause { .. }
+            | Command::Change(_)
             | Command::Flush { .. }
             | Command::Close => panic!("a socket asks for no such thing"),
         }

@@ -1,0 +1,30 @@
+//! Who changed what.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+
+use super::Handles;
+use super::document::{self, Audit};
+use super::input::{Params, limit};
+use super::problem::Problem;
+
+/// Chooses a page, as the query says it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditParams {
+    before: Option<i64>,
+    limit: Option<usize>,
+}
+
+/// Lists changes that operators made, newest first.
+pub(super) async fn list(
+    State(handles): State<Arc<Handles>>,
+    Params(params): Params<AuditParams>,
+) -> Result<Json<Audit>, Problem> {
+    let (before, limit) = (params.before, limit(params.limit)?);
+    let page = handles.spool.read(move |view| document::audit(view, before, limit)).await?;
+    Ok(Json(page))
+}

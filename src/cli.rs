@@ -14,6 +14,7 @@ mod dead;
 pub mod demo;
 mod events;
 mod gaps;
+mod moment;
 pub mod options;
 mod output;
 mod pause;

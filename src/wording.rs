@@ -4,6 +4,8 @@
 
 use std::fmt::Display;
 
+use jiff::civil::{DateTime, Time};
+use jiff::tz::Offset;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 const MINUTE: i64 = 60;
@@ -12,7 +14,9 @@ const DAY: i64 = 24 * HOUR;
 
 /// Says that a text is neither a time nor an age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a time such as `2026-07-30T10:00:00Z`, or an age such as `2h`")]
+#[error(
+    "expected an age such as `24h`, or a time such as `2026-07-30T10:00:00+02:00`, `2026-07-30 08:00` (UTC) or `08:00` (UTC, today)"
+)]
 pub struct NotAMoment;
 
 /// Writes a number with its thousands grouped: `12,345`.
@@ -112,12 +116,16 @@ pub fn list<T: Display>(words: &[T]) -> String {
     }
 }
 
-/// Reads a moment: an RFC 3339 time, or how long ago it was (`2h`, `1d 12h`, `90 min`).
+/// Reads a moment: an RFC 3339 time, a time in UTC as this program writes it (`2026-07-30 10:02:11 UTC`, and
+/// `10:02:11` of today), or how long ago it was (`2h`, `1d 12h`, `90 min`).
 ///
 /// # Errors
-/// When the text is neither.
+/// When the text is none of them.
 pub fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, NotAMoment> {
     if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    if let Some(at) = parse_utc(text.strip_suffix("UTC").unwrap_or(text).trim_end(), now) {
         return Ok(at);
     }
     let age: Span = text.parse().map_err(|_| NotAMoment)?;
@@ -126,6 +134,23 @@ pub fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, NotAMoment>
         return Err(NotAMoment);
     }
     now.checked_sub(age).map_err(|_| NotAMoment)
+}
+
+/// Reads a date, a date with a time, or a time of today.
+fn parse_utc(text: &str, now: Timestamp) -> Option<Timestamp> {
+    // An offset or a zone that is not understood must not be passed over.
+    if !text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | 'T' | ' ')) {
+        return None;
+    }
+    let of_today = |time: Time| Offset::UTC.to_datetime(now).date().to_datetime(time);
+    let moment = if text.contains('-') {
+        text.parse::<DateTime>()
+    } else if text.contains(':') {
+        text.parse().map(of_today)
+    } else {
+        return None;
+    };
+    Offset::UTC.to_timestamp(moment.ok()?).ok()
 }
 
 #[cfg(test)]
@@ -188,6 +213,14 @@ mod tests {
     }
 
     #[test]
+    fn time_that_was_printed_can_be_typed() {
+        let now = at("2026-07-30T10:06:11Z");
+        for moment in ["2026-07-30T00:00:00Z", "2026-07-30T10:02:11Z", "2026-07-28T23:59:59Z"] {
+            assert_eq!(parse_moment(&time(at(moment), now), now), Ok(at(moment)));
+        }
+    }
+
+    #[test]
     fn moments_are_times_or_ages() {
         let now = at("2026-07-30T10:00:00Z");
         let cases = [
@@ -196,11 +229,28 @@ mod tests {
             ("2h", "2026-07-30T08:00:00Z"),
             ("90min", "2026-07-30T08:30:00Z"),
             ("1d 12h", "2026-07-28T22:00:00Z"),
+            ("2026-07-30 09:59:58 UTC", "2026-07-30T09:59:58Z"),
+            ("2026-07-29 22:15", "2026-07-29T22:15:00Z"),
+            ("2026-07-29", "2026-07-29T00:00:00Z"),
+            ("09:59:58 UTC", "2026-07-30T09:59:58Z"),
+            ("09:30", "2026-07-30T09:30:00Z"),
         ];
         for (text, moment) in cases {
             assert_eq!(parse_moment(text, now), Ok(at(moment)), "{text}");
         }
-        for text in ["", "yesterday", "2", "-2h", "2h ago", "1mo", "2026-07-30", "999999999d"] {
+        for text in [
+            "",
+            "yesterday",
+            "2",
+            "-2h",
+            "2h ago",
+            "1mo",
+            "24:61",
+            "12",
+            "2026-07-30T10:00:00[Europe/Berlin]",
+            "2026-07-30 10:00 CET",
+            "999999999d",
+        ] {
             assert_eq!(parse_moment(text, now), Err(NotAMoment), "{text}");
         }
     }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::Failure;
+use super::moment::moment;
 use super::options::SourceArgs;
 use super::output::{BAD, FAIR, GOOD, print, print_bytes, print_json};
 use super::table::{Cell, Table, terminal_width};
@@ -16,7 +17,7 @@ use crate::config::filter::Pattern;
 use crate::event::EventId;
 use crate::spool::open_view;
 use crate::spool::record::{DeliveryState, EventQuery, EventRow};
-use crate::wording::{NotAMoment, parse_moment, size, time_ago};
+use crate::wording::{size, time_ago};
 
 /// Rows that a list shows unless told otherwise: a screen of them.
 pub(super) const LIMIT: usize = 20;
@@ -41,7 +42,7 @@ pub(super) struct ListArgs {
     /// Only what stands so: waiting, retrying, delivered, dead
     #[arg(long, value_name = "STATE")]
     state: Option<DeliveryState>,
-    /// Only what was received since then: 2h, 2026-07-30T10:00:00Z
+    /// Only what was received since then: 24h, 10:00, 2026-07-30T10:00:00+02:00
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Timestamp>,
     /// Only what was received before then
@@ -75,11 +76,6 @@ pub(super) struct ShowArgs {
     json: bool,
     #[command(flatten)]
     source: SourceArgs,
-}
-
-/// Reads a time or an age.
-fn moment(text: &str) -> Result<Timestamp, NotAMoment> {
-    parse_moment(text, Clock::system().now())
 }
 
 /// Reads how many rows are wanted.

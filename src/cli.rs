@@ -20,12 +20,14 @@ mod output;
 mod pause;
 mod probe;
 mod run;
+mod screen;
 mod secret_token;
 pub mod send;
 pub mod simulate;
 mod status;
 mod table;
 pub mod verify;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -36,11 +38,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::options::EXIT_CONFIG;
 use self::output::plain;
+use crate::app::Stop;
 use crate::config::problem::Problems;
 use crate::spool::record::Pause;
 
 /// Is the exit code for arguments that cannot be understood, as clap has it.
 const EXIT_USAGE: u8 = 2;
+/// Is the exit code of a command that a second Ctrl-C cut short, as shells have it.
+const EXIT_CUT: u8 = 130;
 
 /// Bridges the WebSocket of a Zoom event subscription to signed webhook requests: durable, at least once, no inbound port
 #[derive(Parser)]
@@ -103,11 +108,18 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run(args) => run::run(args).await?,
         Command::Check(args) => return Ok(check::run(&args, out, err).await?),
         Command::Config(args) => return Ok(config::run(&args, out, err)?),
-        Command::Demo(args) => demo::run(args, interrupted()?).await?,
-        Command::Simulate(args) => return Ok(simulate::run(args, interrupted()?).await?),
+        Command::Demo(args) => {
+            let Stop { gently, now } = interrupted()?;
+            let done = async { demo::run(args, gently).await.map(|()| ExitCode::SUCCESS) };
+            return cut_short(done, now).await;
+        }
+        Command::Simulate(args) => {
+            let Stop { gently, now } = interrupted()?;
+            return cut_short(simulate::run(args, gently), now).await;
+        }
         Command::Send(args) => return send::run(&args).await,
         Command::Verify(args) => return verify::run(&args),
-        Command::Status(args) => status::run(&args).await?,
+        Command::Status(args) => return status::run(&args).await,
         Command::Events(command) => events::run(&command)?,
         Command::Dead(command) => dead::run(&command).await?,
         Command::Pause(args) => pause::run(&args, Pause::On).await?,
@@ -117,24 +129,36 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns a token that the first Ctrl-C or SIGTERM cancels; a second one ends the process at once.
-fn interrupted() -> io::Result<CancellationToken> {
+/// Says when to end: gently at the first Ctrl-C or SIGTERM, now at the second.
+fn interrupted() -> io::Result<Stop> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let token = CancellationToken::new();
-    let first = token.clone();
+    let stop = Stop::default();
+    let ends = stop.clone();
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
             }
-            if first.is_cancelled() {
-                std::process::exit(130);
+            if ends.gently.is_cancelled() {
+                ends.now.cancel();
             }
-            first.cancel();
+            ends.gently.cancel();
         }
     });
-    Ok(token)
+    Ok(stop)
+}
+
+/// Runs work to its end, or drops it where it is, so that what it holds is put away all the same.
+async fn cut_short(
+    work: impl Future<Output = anyhow::Result<ExitCode>>,
+    now: CancellationToken,
+) -> Result<ExitCode, Failure> {
+    tokio::select! {
+        biased;
+        () = now.cancelled() => Ok(ExitCode::from(EXIT_CUT)),
+        done = work => Ok(done?),
+    }
 }
 
 impl From<Problems> for Failure {

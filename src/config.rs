@@ -20,7 +20,7 @@ mod environment;
 mod file;
 pub mod filter;
 pub mod problem;
-mod quantity;
+pub(crate) mod quantity;
 mod review;
 pub mod secret;
 mod show;

@@ -18,7 +18,7 @@ use crate::config::filter::Pattern;
 use crate::event::EventId;
 use crate::spool::record::DeadQuery;
 use crate::spool::{open_view, replay_dead_at_rest};
-use crate::wording::{ago, count, counted, time_ago};
+use crate::wording::{ago, count, counted};
 
 /// Is the command line of `dead`.
 #[derive(Debug, Subcommand)]
@@ -157,14 +157,15 @@ fn render(page: &Dead, now: Timestamp, width: Option<usize>) -> String {
     if page.dead.is_empty() {
         return "no dead letters\n".to_owned();
     }
-    let mut table = Table::new(["EVENT", "TYPE", "DESTINATION", "RECEIVED", "GIVEN UP", "ATTEMPTS", "REASON"]);
+    let mut table =
+        Table::new(["EVENT", "TYPE", "DESTINATION", "RECEIVED", "GIVEN UP", "ATTEMPTS", "REASON"]).may_go(&[3, 5]);
     for row in &page.dead {
         table.push([
             Cell::number(row.event.to_string()),
             Cell::text(if row.kind.is_empty() { "(no type)" } else { &row.kind }),
             Cell::text(&row.destination),
             Cell::fact(ago(row.received_at, now)),
-            Cell::fact(time_ago(row.dead_at, now)),
+            Cell::moment(row.dead_at, now, width),
             Cell::number(count(row.attempts.into())),
             Cell::text(&row.reason),
         ]);

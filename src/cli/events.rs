@@ -17,7 +17,7 @@ use crate::config::filter::Pattern;
 use crate::event::EventId;
 use crate::spool::open_view;
 use crate::spool::record::{DeliveryState, EventQuery, EventRow};
-use crate::wording::{size, time_ago};
+use crate::wording::size;
 
 /// Rows that a list shows unless told otherwise: a screen of them.
 pub(super) const LIMIT: usize = 20;
@@ -141,7 +141,7 @@ fn render(page: &Events, now: Timestamp, width: Option<usize>) -> String {
     for row in &page.events {
         table.push([
             Cell::number(row.id.to_string()),
-            Cell::fact(time_ago(row.received_at, now)),
+            Cell::moment(row.received_at, now, width),
             Cell::text(kind(row)),
             Cell::number(size(row.size)),
             deliveries(row),
@@ -217,10 +217,10 @@ mod tests {
         ");
         let narrow = strip_str(&render(&page, now(), Some(60))).to_string();
         insta::assert_snapshot!(narrow, @"
-        EVENT  RECEIVED                  TYPE       SIZE    DELIVER…
-         1042  10:02:11 UTC (4 min ago)  meeting.…  1.5 kB  crm del…
-         1041  10:02:11 UTC (4 min ago)  (no type)    17 B  parked:…
-            9  10:02:11 UTC (4 min ago)  meeting.…  1.5 kB  wanted …
+        EVENT  RECEIVED   TYPE             SIZE    DELIVERIES
+         1042  4 min ago  meeting.started  1.5 kB  crm delivered, a…
+         1041  4 min ago  (no type)          17 B  parked: not json
+            9  4 min ago  meeting.started  1.5 kB  wanted by none
         older ones: --before 9
         ");
     }

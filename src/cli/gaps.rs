@@ -16,7 +16,7 @@ use crate::admin::document::{AcknowledgeRequest, AcknowledgedGap, Gaps};
 use crate::clock::Clock;
 use crate::spool::record::Acknowledgement;
 use crate::spool::{acknowledge_at_rest, open_view};
-use crate::wording::{ago, span, time, time_ago};
+use crate::wording::{ago, span, time};
 
 /// Is the command line of `gaps`.
 #[derive(Args, Debug)]
@@ -110,18 +110,20 @@ fn render(gaps: &Gaps, now: Timestamp, width: Option<usize>) -> String {
     if gaps.gaps.is_empty() {
         return "no gaps: a socket was live all the time\n".to_owned();
     }
-    let mut table =
-        Table::new(["GAP", "SUBSCRIPTION", "OPENED", "CLOSED", "LASTED", "LAST EVENT BEFORE", "REASON", "NOTE"]);
+    let mut table = Table::new(["GAP", "SUBSCRIPTION", "OPENED", "CLOSED", "LASTED", "LAST EVENT", "REASON", "NOTE"])
+        .may_go(&[5, 7, 3]);
     for gap in &gaps.gaps {
         let open = || Cell::fact("still open".to_owned()).styled(BAD);
-        let closed = gap.closed_at.map_or_else(open, |at| Cell::fact(time(at, now)));
+        let closed_at = |at| Cell::fact(if width.is_some() { ago(at, now) } else { time(at, now) });
+        let closed = gap.closed_at.map_or_else(open, closed_at);
         let lasted = span(gap.closed_at.unwrap_or(now).duration_since(gap.opened_at));
+        let so_far = if gap.closed_at.is_none() { " so far" } else { "" };
         table.push([
             Cell::number(gap.id.to_string()),
             Cell::text(&gap.subscription),
-            Cell::fact(time_ago(gap.opened_at, now)),
+            Cell::moment(gap.opened_at, now, width),
             closed,
-            Cell::fact(lasted),
+            Cell::fact(lasted + so_far),
             Cell::fact(gap.last_event_at.map_or("none".to_owned(), |at| ago(at, now))),
             Cell::text(&gap.reason),
             Cell::text(gap.acknowledged.as_ref().map_or("", |acknowledged| &acknowledged.note)),
@@ -164,11 +166,25 @@ mod tests {
             acknowledged: None,
             ..closed.clone()
         };
-        let text = render(&Gaps { gaps: vec![open, closed] }, now(), None);
-        insta::assert_snapshot!(strip_str(&text), @"
-        GAP  SUBSCRIPTION  OPENED                                    CLOSED                   LASTED  LAST EVENT BEFORE  REASON                    NOTE
-         12  main          10:02:11 UTC (4 min ago)                  still open               4 min   5 min ago          closed by Zoom with 1000
-          1  main          2026-07-29 22:00:00 UTC (12 h 6 min ago)  2026-07-29 22:00:42 UTC  42 s    none               closed by Zoom with 1000  OPS-12
+        let shown =
+            |width| strip_str(&render(&Gaps { gaps: vec![open.clone(), closed.clone()] }, now(), width)).to_string();
+        insta::assert_snapshot!(shown(None), @"
+        GAP  SUBSCRIPTION  OPENED                                    CLOSED                   LASTED        LAST EVENT  REASON
+         12  main          10:02:11 UTC (4 min ago)                  still open               4 min so far  5 min ago   closed by Zoom with 1000
+          1  main          2026-07-29 22:00:00 UTC (12 h 6 min ago)  2026-07-29 22:00:42 UTC  42 s          none        closed by Zoom with 1000  OPS-12
         ");
+        insta::assert_snapshot!(shown(Some(80)), @"
+        GAP  SUBSCRIPTION  OPENED          CLOSED          LASTED        REASON
+         12  main          4 min ago       still open      4 min so far  closed by Zoom…
+          1  main          12 h 6 min ago  12 h 5 min ago  42 s          closed by Zoom…
+        ");
+        insta::assert_snapshot!(shown(Some(60)), @"
+        GAP  SUBSCRIPTION  OPENED          LASTED        REASON
+         12  main          4 min ago       4 min so far  closed by …
+          1  main          12 h 6 min ago  42 s          closed by …
+        ");
+        let narrow = shown(Some(40));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 40), "{narrow}");
+        assert_eq!(narrow.matches("closed by Zoom with").count(), 2, "{narrow}");
     }
 }

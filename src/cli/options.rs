@@ -13,6 +13,16 @@ use crate::config::{self, Loaded, LogFormat, Purpose};
 /// Is the exit code for a configuration that is wrong: `EX_CONFIG` of sysexits.
 pub const EXIT_CONFIG: u8 = 78;
 
+/// Is what the exit codes of most commands are.
+pub(super) const EXITS: &str = "0 done, 1 it failed, 2 usage, 78 configuration";
+
+/// Makes what stands below the options of a command: how it is used, and its exit codes.
+pub(super) fn after(examples: &[&str], exits: &str) -> String {
+    let lines: String = examples.iter().map(|example| format!("  {example}\n")).collect();
+    let examples = if lines.is_empty() { lines } else { format!("Examples:\n{lines}\n") };
+    format!("{examples}Exit codes: {exits}")
+}
+
 /// Is what every subcommand that reads the configuration takes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SourceArgs {

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use serde::de::IgnoredAny;
+use unicode_width::UnicodeWidthStr as _;
 
 /// Is the style of what is well.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -49,6 +50,27 @@ pub(super) fn print_json<T: Serialize>(document: &T) -> io::Result<()> {
 /// Puts a text into a style.
 pub(super) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
+}
+
+/// Breaks a text at its blanks into lines of at most `width` columns, of which the first begins at column `indent`
+/// and the others are indented so far. Without a width it stays one line.
+pub(super) fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
+    let Some(width) = width else { return text.to_owned() };
+    let (mut out, mut column) = (String::with_capacity(text.len()), indent);
+    for word in text.split(' ') {
+        let fits = column + 1 + word.width() <= width;
+        if column > indent && fits {
+            out.push(' ');
+            column += 1;
+        } else if column > indent {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        }
+        out.push_str(word);
+        column += word.width();
+    }
+    out
 }
 
 /// Shows control characters as escapes: what Zoom and handlers wrote must not move the cursor.
@@ -153,6 +175,16 @@ mod tests {
           "big": 12345678901234567890
         }
         "#);
+    }
+
+    #[test]
+    fn sentence_is_broken_at_its_blanks_and_keeps_its_indent() {
+        let text = "main: live since 10:02:11 UTC (4 min), last event just now";
+        assert_eq!(wrapped(text, 4, None), text);
+        let lines = format!("    {}", wrapped(text, 4, Some(30)));
+        assert_eq!(lines, "    main: live since 10:02:11\n    UTC (4 min), last event\n    just now");
+        assert!(lines.lines().all(|line| line.width() <= 30), "{lines}");
+        assert_eq!(wrapped("a-word-that-is-too-long b", 2, Some(10)), "a-word-that-is-too-long\n  b");
     }
 
     #[test]

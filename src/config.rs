@@ -19,6 +19,7 @@ mod entry;
 mod environment;
 mod file;
 pub mod filter;
+pub mod limits;
 pub mod problem;
 pub(crate) mod quantity;
 mod review;
@@ -41,6 +42,7 @@ use url::Url;
 
 pub use self::check::{Loaded, Purpose, load};
 use self::filter::EventFilter;
+use self::limits::{Rate, Ttl};
 use self::secret::Secret;
 pub use self::show::{Egress, Shown, egress, show};
 
@@ -143,6 +145,16 @@ pub struct Destination {
     pub concurrency: usize,
     /// In what order events about the same thing are delivered.
     pub ordering: Ordering,
+    /// The most attempts in a time (default: as many as the handler takes).
+    pub rate: Option<Rate>,
+    /// How old an event may be when it is attempted (default: of any age).
+    pub ttl: Ttl,
+    /// After so many attempts an event is given up, whatever `retry` says (default: what `retry` says).
+    pub max_attempts: Option<u32>,
+    /// An event of this age is not retried any more, whatever `retry` says (default: what `retry` says).
+    pub max_age: Option<Duration>,
+    /// How an open breaker finds out that the handler is back.
+    pub probe: Probe,
     /// Certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
 }
@@ -170,6 +182,11 @@ impl Destination {
             timeout: Self::STEADY_TIMEOUT,
             concurrency: Self::CONCURRENCY,
             ordering: Ordering::Object,
+            rate: None,
+            ttl: Ttl::default(),
+            max_attempts: None,
+            max_age: None,
+            probe: Probe::Event,
             ca_file: None,
         }
     }
@@ -187,6 +204,11 @@ impl fmt::Debug for Destination {
             .field("timeout", &self.timeout)
             .field("concurrency", &self.concurrency)
             .field("ordering", &self.ordering)
+            .field("rate", &self.rate)
+            .field("ttl", &self.ttl)
+            .field("max_attempts", &self.max_attempts)
+            .field("max_age", &self.max_age)
+            .field("probe", &self.probe)
             .field("ca_file", &self.ca_file)
             .finish()
     }
@@ -206,6 +228,21 @@ pub enum Ordering {
 impl Ordering {
     /// Is how a configuration writes them.
     pub const WORDS: &[(&str, Self)] = &[("object", Self::Object), ("strict", Self::Strict), ("none", Self::None)];
+}
+
+/// Says how an open breaker finds out that the handler is back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// By an event that waits: it closes when one is taken.
+    Event,
+    /// By Zoom's signed question `endpoint.url_validation`: it closes when the answer is right, and no event is
+    /// touched before.
+    Validation,
+}
+
+impl Probe {
+    /// Is how a configuration writes them.
+    pub const WORDS: &[(&str, Self)] = &[("event", Self::Event), ("validation", Self::Validation)];
 }
 
 /// Says in which form bodies are posted to a destination.
@@ -231,6 +268,17 @@ pub enum Retry {
     Zoom,
     /// After each of these delays in turn, then never again.
     List(Vec<Duration>),
+}
+
+impl Retry {
+    /// Returns how many attempts it makes at most; `None` where age alone ends them.
+    pub fn attempts(&self) -> Option<usize> {
+        match self {
+            Self::Steady => None,
+            Self::Zoom => Some(4),
+            Self::List(delays) => Some(delays.len() + 1),
+        }
+    }
 }
 
 /// Says where events are stored.

@@ -109,7 +109,7 @@ pub(crate) fn destination(
                 row.and_then(|row| row.paused_at).map_or(String::new(), |at| format!(" since {}", since(at, now)));
             (Level::Degraded, format!("paused{since}, {waiting}; zoomhook resume {name} delivers them"))
         }
-        Some(status) => match failing(status, &waiting, now) {
+        Some(status) => match unreadable(status, &waiting, now).or_else(|| failing(status, &waiting, now)) {
             Some(text) => (Level::Degraded, text),
             None => (if oldest >= BEHIND { Level::Degraded } else { Level::Fine }, taking(status, &waiting, now)),
         },
@@ -117,6 +117,10 @@ pub(crate) fn destination(
     if dead > 0 {
         level = Level::Degraded;
         text.push_str(&dead_letters(name, dead));
+        if let Some(lane::Expired { count, last_at }) = status.and_then(|status| status.expired) {
+            let last = ago(last_at, now);
+            text.push_str(&format!("; {} expired since the start, the last one {last}", counted(count, "event")));
+        }
     }
     Sentence::new(level, format!("{name}: {text}"))
 }
@@ -154,6 +158,14 @@ fn waiting(row: Option<&DestinationRow>, now: Timestamp) -> String {
     }
 }
 
+fn unreadable(status: &lane::Status, waiting: &str, now: Timestamp) -> Option<String> {
+    let lane::Unreadable { since: at, reason } = status.unreadable.as_ref()?;
+    let began = since(*at, now);
+    Some(format!(
+        "events cannot be read from the spool since {began}: {reason}, {waiting}. Repair its disk; nothing is lost"
+    ))
+}
+
 fn failing(status: &lane::Status, waiting: &str, now: Timestamp) -> Option<String> {
     let began = since(status.failing_since?, now);
     let cause = status.last_failure.as_ref().map_or("", |failure| &failure.cause);
@@ -183,7 +195,9 @@ fn advice(cause: &str) -> (&'static str, &'static str) {
         ),
         "status 404" | "status 410" => (" from the handler", "Check the path of the destination's url"),
         "status 413" => (" from the handler", "Raise the handler's limit on the size of a request"),
-        "status 429" => (" from the handler", "Lower the destination's concurrency, or raise the handler's limit"),
+        "status 429" => {
+            (" from the handler", "Lower the destination's rate or concurrency, or raise the handler's limit")
+        }
         status if status.starts_with("status 3") => {
             (" from the handler", "Put the address that it redirects to into the destination's url")
         }
@@ -194,6 +208,13 @@ fn advice(cause: &str) -> (&'static str, &'static str) {
         "tls failed" => ("", "Check the handler's certificate, or name its authority in the destination's ca_file"),
         "timeout" => ("", "Let the handler answer first and work later, or raise the destination's timeout"),
         "answer cut off" => ("", "Check the log of the handler, and of any proxy before it"),
+        "url validation answered with a wrong encryptedToken" => {
+            ("", "Check that the handler's secret token is the secret_token configured here")
+        }
+        probe if probe.starts_with("url validation answered ") => (
+            "",
+            "Let the handler answer endpoint.url_validation as it answers Zoom, or set the destination's probe to \"event\"",
+        ),
         "request cannot be sent" => ("", "Check url and secret_token of the destination"),
         _ => ("", "Check the handler's log"),
     }

@@ -17,7 +17,10 @@ pub(super) fn answer(request: ProbeRequest, destinations: &[Destination], clock:
     tokio::spawn(async move {
         let began = clock.instant();
         let outcome = tokio::select! {
-            outcome = webhook::probe::probe(&destination, &clock) => outcome.map_err(|error| error.to_string()),
+            asked = webhook::probe::probe(&destination, &clock) => match asked {
+                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            },
             () = reply.closed() => return,
         };
         let _ = reply.send(Some(Probe { elapsed: began.elapsed(), outcome }));

@@ -5,12 +5,13 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::clock::Clock;
 use crate::config::{Config, Destination, Subscription};
 use crate::telemetry::metrics::Metrics;
 use crate::webhook;
 use crate::zoom::token::TokenCache;
-use serde::Serialize;
 
 /// Is what became of one question.
 #[derive(Serialize)]
@@ -66,5 +67,5 @@ async fn fetch(subscription: &Subscription, tokens: &TokenCache) -> anyhow::Resu
 }
 
 async fn asked(destination: &Destination, clock: &Clock) -> anyhow::Result<()> {
-    Ok(webhook::probe::probe(destination, clock).await?)
+    Ok(webhook::probe::probe(destination, clock).await??)
 }

@@ -159,6 +159,17 @@ impl<'a> Entry<'a> {
         Some(items.into_iter().enumerate().map(entry).collect())
     }
 
+    /// Opens a table whose keys are the file's own; gives back what is none.
+    pub(super) fn table(self) -> Result<Vec<(String, Self)>, Self> {
+        let Value::Table(table) = self.value else { return Err(self) };
+        let entry = |(key, node): (String, Node)| {
+            let path = format!("{}, {}", self.place.path, key.escape_debug());
+            let place = Place { path, line: node.origin.line(), ..self.place.clone() };
+            (key, Self { place, value: node.value })
+        };
+        Ok(table.into_iter().map(entry).collect())
+    }
+
     /// Reads the path of a file of certificates, and looks whether it holds any.
     pub(super) fn certificates(self) -> Option<PathBuf> {
         let place = self.place();

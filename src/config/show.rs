@@ -11,7 +11,7 @@ use super::check::OFF;
 use super::filter::Pattern;
 use super::quantity::{format_duration, format_size};
 use super::secret::Secret;
-use super::{BodyForm, Config, Destination, Grant, Log, LogFormat, Ordering, Retry, Subscription};
+use super::{BodyForm, Config, Destination, Grant, Log, LogFormat, Ordering, Probe, Retry, Subscription};
 
 /// Is the effective configuration in the shape of the file; its TOML form loads again.
 #[derive(Serialize)]
@@ -52,7 +52,17 @@ struct ShownDestination<'a> {
     concurrency: usize,
     ordering: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<String>,
+    probe: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<&'a Path>,
+    // A table: TOML wants it last.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    ttl: BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -145,8 +155,23 @@ fn subscription(subscription: &Subscription) -> ShownSubscription<'_> {
 }
 
 fn destination(destination: &Destination) -> ShownDestination<'_> {
-    let Destination { name, url, secret_token, filter, body, retry, timeout, concurrency, ordering, ca_file } =
-        destination;
+    let Destination {
+        name,
+        url,
+        secret_token,
+        filter,
+        body,
+        retry,
+        timeout,
+        concurrency,
+        ordering,
+        rate,
+        ttl,
+        max_attempts,
+        max_age,
+        probe,
+        ca_file,
+    } = destination;
     let patterns = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect();
     ShownDestination {
         name,
@@ -163,7 +188,12 @@ fn destination(destination: &Destination) -> ShownDestination<'_> {
         timeout: format_duration(*timeout),
         concurrency: *concurrency,
         ordering: word(Ordering::WORDS, *ordering),
+        rate: rate.map(|rate| rate.to_string()),
+        max_attempts: *max_attempts,
+        max_age: max_age.map(format_duration),
+        probe: word(Probe::WORDS, *probe),
         ca_file: ca_file.as_deref(),
+        ttl: ttl.rules().iter().map(|(pattern, ttl)| (pattern.to_string(), format_duration(*ttl))).collect(),
     }
 }
 

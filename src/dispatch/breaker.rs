@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::retry::later;
 use super::schedule::Kind;
 use crate::event::EventId;
 use crate::spool::record::Opened;
@@ -35,6 +36,8 @@ const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// How far a delay may move either way.
 const JITTER: f64 = 0.2;
+/// The longest that a probe can lie ahead: the longest delay, moved as far as can be.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(72);
 
 /// Is what an attempt says of the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +91,15 @@ impl Breaker {
     }
 
     /// Tells whether an attempt may start now; while the breaker is open that attempt is the probe.
+    ///
+    /// A probe that lies further ahead than any delay was planned by a clock that has been set back since.
     pub fn allows(&self, now: Timestamp) -> bool {
         match self.opened {
             None => true,
-            Some(opened) => !self.probing && now >= opened.probe_at,
+            Some(opened) => {
+                let left = opened.probe_at.duration_since(now);
+                !self.probing && (left <= SignedDuration::ZERO || left > LONGEST_WAIT)
+            }
         }
     }
 
@@ -169,10 +177,6 @@ impl Window {
 fn delay(probes: u32, jitter: f64) -> Duration {
     let doubled = FIRST_DELAY.saturating_mul(1_u32.checked_shl(probes).unwrap_or(u32::MAX)).min(LONGEST_DELAY);
     doubled.mul_f64(1.0 + JITTER * (2.0 * jitter - 1.0))
-}
-
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -281,6 +285,18 @@ mod tests {
         assert_eq!(breaker.result(Sign::Well, Kind::First, true, at(1), 0.5), Change::Closed);
         assert!(breaker.allows(at(1)) && breaker.opened().is_none());
         assert!(!breaker.start(), "no probe any more");
+    }
+
+    #[test]
+    fn clock_that_is_set_back_does_not_put_off_a_probe() {
+        let breaker = Breaker::new(open().opened());
+        assert!(breaker.allows(at(-3600)), "no probe is planned an hour ahead");
+        let mut slow = open();
+        while slow.opened().is_some_and(|opened| opened.probes < 9) {
+            slow.start();
+            slow.result(Sign::Failed, Kind::First, true, at(0), 0.999);
+        }
+        assert!(!slow.allows(at(0)), "the longest delay is waited for");
     }
 
     #[test]

@@ -6,28 +6,33 @@
 
 mod attempt;
 mod retries;
+mod start;
 mod voice;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use self::attempt::{Finished, Purpose, attempt, failure};
-use self::retries::{Retries, wait_until};
-use self::voice::Voice;
+use self::attempt::{Ended, Finished, Purpose, failure};
+use self::retries::{READ_AGAIN, Retries, Step, wait};
+use self::voice::{Reading, Voice};
 use super::body::Herald;
 use super::breaker::{Breaker, Change, Sign};
+use super::expiry::cut;
 use super::key::key;
 use super::order::{Item, Order, Put};
+use super::rate::Bucket;
 use super::retry::{Policy, next};
 use super::schedule::{Kind, Slots};
 use super::status::Status;
 use crate::clock::Clock;
-use crate::config::{self, BodyForm, Ordering};
+use crate::config::limits::{Rate, Ttl};
+use crate::config::{self, BodyForm, Ordering, Probe};
 use crate::event::EventId;
 use crate::spool::feed::{Feed, Item as Fed};
 use crate::spool::record::{DeadQuery, Pause};
@@ -35,6 +40,7 @@ use crate::spool::settlement::{FailedAttempt, Outcome, Settlement};
 use crate::spool::store::Due;
 use crate::spool::{Closed, Spool};
 use crate::telemetry::metrics::Metrics;
+use crate::webhook::probe::ProbeError;
 use crate::webhook::request::Outgoing;
 use crate::webhook::signature::Signer;
 use crate::webhook::verdict::{Answer, SendError, StatusRules, Verdict, verdict};
@@ -47,24 +53,34 @@ const WINDOW_BYTES: usize = 2 << 20;
 /// Is everything of a destination that can change while its lane runs.
 pub struct Settings<S> {
     policy: Policy,
+    /// The longest time that a retry can lie ahead.
+    longest: SignedDuration,
     rules: StatusRules,
     signer: Signer,
     body: BodyForm,
     concurrency: usize,
     ordering: Ordering,
+    rate: Option<Rate>,
+    ttl: Ttl,
+    probe: Probe,
     client: S,
 }
 
 impl<S> Settings<S> {
     /// Puts together what a destination's configuration says, and the client that posts to it.
     pub fn new(destination: &config::Destination, client: S) -> Self {
+        let policy = Policy::from(&destination.retry).limited(destination.max_attempts, destination.max_age);
         Self {
-            policy: Policy::from(&destination.retry),
+            longest: policy.longest(),
+            policy,
             rules: StatusRules::from(&destination.retry),
             signer: Signer::new(&destination.secret_token),
             body: destination.body,
             concurrency: destination.concurrency,
             ordering: destination.ordering,
+            rate: destination.rate,
+            ttl: destination.ttl.clone(),
+            probe: destination.probe,
             client,
         }
     }
@@ -82,10 +98,12 @@ pub struct Lane<S> {
     bodies: Herald,
     slots: Slots,
     order: Order,
+    /// `None` where no rate limits the attempts.
+    bucket: Option<Bucket>,
     breaker: Breaker,
     pause: Pause,
     retries: Retries,
-    attempts: JoinSet<Finished<S>>,
+    attempts: JoinSet<Ended<S>>,
 }
 
 impl<S> Lane<S>
@@ -113,6 +131,7 @@ where
             bodies: Herald::new(metrics, &name),
             slots: Slots::new(current.concurrency),
             order: Order::new(current.ordering),
+            bucket: current.rate.map(|rate| Bucket::new(rate, clock.instant().into_std())),
             retries: Retries::new(clock.now()),
             breaker,
             pause,
@@ -146,111 +165,107 @@ where
     async fn work(&mut self, stop: &CancellationToken) -> Result<(), Closed> {
         self.find_waiting(stop).await;
         loop {
-            self.start_what_may();
-            let now = self.clock.now();
-            let wake = self.wake_at(now);
+            self.start_what_may(stop).await?;
+            let wake = self.wake_in();
             let clock = &self.clock;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(joined) = self.attempts.join_next() => {
                     // An attempt catches its own panic, and only `cut` aborts it.
-                    if let Ok(finished) = joined {
-                        self.finish(finished).await?;
+                    if let Ok(ended) = joined {
+                        self.end(ended).await?;
                     }
                 }
-                due = self.retries.next(|| clock.now()) => {
-                    for due in due {
-                        self.put(Kind::Retry, due).await?;
-                    }
+                step = self.retries.next(|| clock.now()) => {
+                    self.take_step(step).await?;
                     self.voice.next_retry(self.retries.look_at());
                 }
                 changed = self.settings.changed() => match changed {
-                    Ok(()) => self.change_settings().await?,
+                    Ok(()) => self.change_settings(),
                     Err(_) => return Ok(()),
                 },
                 fed = self.feed.next(), if self.has_room() => match fed {
-                    Some(Fed::Fresh(event)) => {
-                        let since = event.received_at;
-                        self.put(Kind::First, Due { event, attempts: 0, since }).await?;
-                    }
-                    Some(Fed::Due(at)) => self.retries.look_no_later_than(at),
-                    Some(Fed::Pause(pause)) => {
-                        self.pause = pause;
-                        self.voice.pause(pause);
-                    }
+                    Some(fed) => self.take(fed).await?,
                     None => return Ok(()),
                 },
-                () = wait_until(wake, now) => {}
+                () = wait(wake) => {}
             }
         }
+    }
+
+    async fn take_step(&mut self, step: Step) -> Result<(), Closed> {
+        match step {
+            Step::Confirmed => {}
+            Step::Read(due) => {
+                self.voice.readable(Reading::Retries);
+                for due in due {
+                    self.put(Kind::Retry, due).await?;
+                }
+            }
+            Step::Unreadable(reason) => self.voice.unreadable(Reading::Retries, reason, self.clock.now()),
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, fed: Fed) -> Result<(), Closed> {
+        match fed {
+            Fed::Fresh(event) => {
+                let since = event.received_at;
+                self.put(Kind::First, Due { event, attempts: 0, since }).await?;
+            }
+            Fed::Due(at) => self.retries.look_no_later_than(at),
+            Fed::Pause(pause) => {
+                self.pause = pause;
+                self.voice.pause(pause);
+            }
+            Fed::Unreadable(reason) => self.voice.unreadable(Reading::Fresh, reason, self.clock.now()),
+            Fed::Readable => self.voice.readable(Reading::Fresh),
+        }
+        Ok(())
     }
 
     /// Lets what is in flight end.
     async fn drain(&mut self) -> Result<(), Closed> {
         while let Some(joined) = self.attempts.join_next().await {
-            if let Ok(finished) = joined {
-                self.finish(finished).await?;
+            if let Ok(ended) = joined {
+                self.end(ended).await?;
             }
         }
         Ok(())
     }
 
-    /// In strict order, finds out what waits for its retry since before this process: it holds later events back.
+    /// In strict order, finds out what waits for its retry on the disk: it holds later events back.
     async fn find_waiting(&mut self, stop: &CancellationToken) {
         if self.order.ordering() != Ordering::Strict {
             return;
         }
         let mut after = (Timestamp::MIN, EventId(0));
         while !stop.is_cancelled() {
-            let page = self.feed.waiting(after).await;
-            let Some(last) = page.last() else { return };
-            after = (last.due, last.event.id);
-            for waiting in page {
-                let key = key(&waiting.event.body);
-                self.order.found_waiting(key, waiting.event.id, waiting.due);
+            match self.feed.waiting(after).await {
+                Ok(page) => {
+                    self.voice.readable(Reading::Retries);
+                    let Some(last) = page.last() else { return };
+                    after = (last.due, last.event.id);
+                    for waiting in page {
+                        let key = key(&waiting.event.body);
+                        self.order.found_waiting(key, waiting.event.id, waiting.due);
+                    }
+                }
+                Err(error) => {
+                    self.voice.unreadable(Reading::Retries, error.to_string().into(), self.clock.now());
+                    let again = Duration::try_from(READ_AGAIN).unwrap_or_default();
+                    tokio::select! {
+                        () = tokio::time::sleep(again) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
             }
         }
     }
 
     fn has_room(&self) -> bool {
         self.order.count() < WINDOW_EVENTS && self.order.bytes() < WINDOW_BYTES
-    }
-
-    /// Returns when the clock is the next thing to look at.
-    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.pause == Pause::On {
-            return None;
-        }
-        let ready = self.order.waits(Kind::First) || self.order.waits(Kind::Retry);
-        let look = self.retries.look_at().filter(|_| self.has_room());
-        match self.breaker.opened() {
-            None => look,
-            Some(_) if self.breaker.is_probing() => None,
-            Some(opened) if ready => Some(opened.probe_at).filter(|at| *at > now),
-            Some(opened) => look.map(|at| at.max(opened.probe_at)),
-        }
-    }
-
-    /// Starts what order, breaker and slots allow, and looks for retries when it is time.
-    fn start_what_may(&mut self) {
-        if self.pause == Pause::On {
-            return;
-        }
-        let now = self.clock.now();
-        while self.breaker.allows(now)
-            && let Some(kind) = self.slots.choose(self.order.waits(Kind::First), self.order.waits(Kind::Retry))
-            && let Some(item) = self.order.take(kind)
-        {
-            let purpose = if self.breaker.start() { Purpose::Probe } else { Purpose::Deliver };
-            self.slots.start(kind);
-            self.attempts.spawn(attempt(item, purpose, Arc::clone(&self.current), self.clock.clone()));
-        }
-        self.voice.in_flight(self.slots.in_flight());
-        let is_time = self.retries.look_at().is_some_and(|at| at <= now);
-        if is_time && self.has_room() && self.breaker.allows(now) {
-            self.retries.look(&self.feed, now);
-        }
     }
 
     /// Puts an event in its place, or sends it back to the disk when an earlier one holds it.
@@ -269,6 +284,21 @@ where
     async fn postpone(&mut self, item: Item, until: Timestamp) -> Result<(), Closed> {
         let cause = "waits for an earlier event about the same thing".into();
         self.settle(&item, item.due.attempts, Outcome::Retry { due: until, cause }, None).await
+    }
+
+    async fn end(&mut self, ended: Ended<S>) -> Result<(), Closed> {
+        match ended {
+            Ended::Attempt(finished) => self.finish(finished).await,
+            Ended::Probe(outcome) => self.finish_probe(outcome).await,
+        }
+    }
+
+    async fn finish_probe(&mut self, outcome: Result<(), ProbeError>) -> Result<(), Closed> {
+        let (now, jitter) = (self.clock.now(), self.clock.jitter());
+        let sign = if outcome.is_ok() { Sign::Well } else { Sign::Failed };
+        let change = self.breaker.result(sign, Kind::First, true, now, jitter);
+        self.voice.probe(outcome.map_err(|error| error.cause()), now);
+        self.breaker_changed(change).await
     }
 
     async fn finish(&mut self, finished: Finished<S>) -> Result<(), Closed> {
@@ -301,7 +331,11 @@ where
             }
             (Some(_) | None, _) => (outcome, attempt),
         };
-        self.voice.attempt(event, &outcome, failed.as_ref(), elapsed, now, self.clock.instant());
+        let outcome = cut(outcome, &settings.ttl, &item.due.event.kind, item.due.since);
+        self.voice.attempt(event, &outcome, failed.as_ref(), elapsed, now);
+        if let Outcome::Dead { reason } = &outcome {
+            self.voice.given_up(event, verdict, reason, now, self.clock.instant());
+        }
         let behind = match &outcome {
             Outcome::Retry { due, .. } => {
                 let held = self.order.waits_for_retry(item.key, event, *due);
@@ -366,15 +400,25 @@ where
     }
 
     /// Takes new settings; what is in flight ends under the old ones.
-    async fn change_settings(&mut self) -> Result<(), Closed> {
+    fn change_settings(&mut self) {
         self.current = Arc::clone(&self.settings.borrow_and_update());
         self.slots.resize(self.current.concurrency);
-        if self.order.ordering() != self.current.ordering {
-            let waiting = self.order.drain();
-            self.order = Order::new(self.current.ordering);
-            for Item { kind, due, .. } in waiting {
-                self.put(kind, due).await?;
-            }
+        let now = self.clock.instant().into_std();
+        self.bucket = self.current.rate.map(|rate| match self.bucket {
+            Some(bucket) => bucket.at(rate, now),
+            None => Bucket::new(rate, now),
+        });
+    }
+
+    /// Goes over to the order of the settings, while nothing is in flight.
+    async fn reorder(&mut self, stop: &CancellationToken) -> Result<(), Closed> {
+        let waiting = self.order.drain();
+        self.order = Order::new(self.current.ordering);
+        // The disk must tell what waits there as it stands now.
+        self.spool.flush().await?;
+        self.find_waiting(stop).await;
+        for Item { kind, due, .. } in waiting {
+            self.put(kind, due).await?;
         }
         Ok(())
     }

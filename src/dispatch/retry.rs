@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Retry;
 use crate::spool::settlement::Outcome;
-use crate::webhook::verdict::{Cause, Verdict};
+use crate::webhook::verdict::{Cause, RETRY_AFTER_MAX, Verdict};
+use crate::wording::{counted, span};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -38,21 +39,37 @@ pub struct Policy {
     max_age: Option<Duration>,
     /// How far a delay may move either way, as a share of it.
     jitter: f64,
+    /// Attempts after which a delivery is given up, whatever is left.
+    max_attempts: Option<u32>,
 }
 
 impl From<&Retry> for Policy {
     fn from(retry: &Retry) -> Self {
+        let bounded = |delays, jitter| Self { delays, then: None, max_age: None, jitter, max_attempts: None };
         match retry {
             Retry::Steady => {
-                Self { delays: STEADY.into(), then: Some(STEADY_THEN), max_age: Some(STEADY_AGE), jitter: JITTER }
+                Self { then: Some(STEADY_THEN), max_age: Some(STEADY_AGE), ..bounded(STEADY.into(), JITTER) }
             }
-            Retry::Zoom => Self { delays: ZOOM.into(), then: None, max_age: None, jitter: 0.0 },
-            Retry::List(delays) => Self { delays: delays.clone(), then: None, max_age: None, jitter: JITTER },
+            Retry::Zoom => bounded(ZOOM.into(), 0.0),
+            Retry::List(delays) => bounded(delays.clone(), JITTER),
         }
     }
 }
 
 impl Policy {
+    /// Gives up after so many attempts, too, and at this age: the preset's own is replaced, the end of a list stays.
+    pub fn limited(self, max_attempts: Option<u32>, max_age: Option<Duration>) -> Self {
+        Self { max_attempts, max_age: max_age.or(self.max_age), ..self }
+    }
+
+    /// Returns the longest time that a retry can lie ahead, whatever the reason for its delay.
+    pub fn longest(&self) -> SignedDuration {
+        let delay = self.delays.iter().copied().chain(self.then).max().unwrap_or_default();
+        let moved = SignedDuration::try_from(delay.mul_f64(1.0 + self.jitter)).unwrap_or(SignedDuration::MAX);
+        // What a handler asks for can be longer; the longest delay of a breaker's probe cannot.
+        moved.max(RETRY_AFTER_MAX)
+    }
+
     /// Tells whether a delivery is too old to be tried again, whatever the reason for its delay.
     pub fn is_over(&self, since: Timestamp, now: Timestamp) -> bool {
         self.max_age.is_some_and(|age| now > later(since, age))
@@ -71,29 +88,30 @@ pub fn next(attempt: u32, verdict: Verdict, policy: &Policy, jitter: f64, since:
         Verdict::Retry(cause) => (cause, now),
         Verdict::RetryAfter(cause, at) => (cause, at),
     };
+    if policy.max_attempts.is_some_and(|most| attempt >= most) {
+        return give_up(cause, attempt, None);
+    }
     let position = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
     let Some(delay) = policy.delays.get(position).copied().or(policy.then) else {
-        return give_up(cause, &format!("after {attempt} attempts"));
+        return give_up(cause, attempt, None);
     };
     let moved = delay.mul_f64(1.0 + policy.jitter * (2.0 * jitter - 1.0));
     let due = later(now, moved).max(not_before);
     match policy.max_age {
-        Some(age) if due > later(since, age) => {
-            give_up(cause, &format!("after {attempt} attempts in {} h", hours(age)))
-        }
+        Some(age) if due > later(since, age) => give_up(cause, attempt, Some(age)),
         Some(_) | None => Outcome::Retry { due, cause: cause.to_string().into() },
     }
 }
 
-fn give_up(cause: Cause, when: &str) -> Outcome {
-    Outcome::Dead { reason: format!("{cause} {when}").into() }
+fn give_up(cause: Cause, attempts: u32, within: Option<Duration>) -> Outcome {
+    let mut reason = format!("{cause} after {}", counted(attempts.into(), "attempt"));
+    if let Some(age) = within.and_then(|age| SignedDuration::try_from(age).ok()) {
+        reason.push_str(&format!(" within {}", span(age)));
+    }
+    Outcome::Dead { reason: reason.into() }
 }
 
-fn hours(age: Duration) -> u64 {
-    age.as_secs() / HOUR.as_secs()
-}
-
-fn later(at: Timestamp, by: Duration) -> Timestamp {
+pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.saturating_add(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
 }
 

@@ -24,15 +24,37 @@ pub struct Status {
     pub breaker: Option<Opened>,
     /// True while the operator holds deliveries back.
     pub paused: bool,
+    /// Events that became too old to be attempted, if there were any since the start.
+    pub expired: Option<Expired>,
+    /// Since when events that wait on the disk cannot be read, if so.
+    pub unreadable: Option<Unreadable>,
 }
 
-/// Is one failed attempt.
+/// Is events that became dead letters because their time to live was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Expired {
+    /// How many since the start.
+    pub count: u64,
+    /// When the last of them was noticed.
+    pub last_at: Timestamp,
+}
+
+/// Is a spool that a lane cannot read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Unreadable {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, in words.
+    pub reason: Box<str>,
+}
+
+/// Is one failed attempt, or one failed probe.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Failure {
     /// When it failed.
     pub at: Timestamp,
     /// What it came to, such as `status 503` or `timeout`.
     pub cause: Box<str>,
-    /// The event that it concerned.
-    pub event: u64,
+    /// The event that it concerned; `None` for a probe by URL validation.
+    pub event: Option<u64>,
 }

@@ -81,6 +81,7 @@ impl Outlet {
             complete_until: EventId(0),
             next: None,
             loading: None,
+            unreadable: false,
         };
         (Self { sender, shared, last }, feed)
     }
@@ -123,6 +124,10 @@ pub enum Item {
     Due(Timestamp),
     /// The operator pauses the destination, or resumes it.
     Pause(Pause),
+    /// Events on the disk could not be read, for this reason; it is tried again.
+    Unreadable(Box<str>),
+    /// They can be read again.
+    Readable,
 }
 
 /// Is a lane's end: every event for its destination, in order, each once.
@@ -142,12 +147,15 @@ pub struct Feed {
     complete_until: EventId,
     next: Option<Handed>,
     loading: Option<Loading>,
+    /// True since a page could not be read, until one can.
+    unreadable: bool,
 }
 
 /// Is a page on its way from the disk.
 struct Loading {
     until: EventId,
-    page: JoinHandle<Result<Vec<Arc<Event>>, SpoolError>>,
+    /// `None` after a pause in which nothing was read.
+    page: JoinHandle<Result<Option<Vec<Arc<Event>>>, SpoolError>>,
 }
 
 impl Feed {
@@ -166,19 +174,13 @@ impl Feed {
         self.breaker
     }
 
-    /// Reads the next deliveries that wait for their retry after this place, the soonest due first; tries until it
-    /// can.
-    pub async fn waiting(&self, after: (Timestamp, EventId)) -> Vec<Waiting> {
-        loop {
-            let destination = self.destination;
-            match self.readers.run(move |view| view.waiting(destination, after, PAGE_EVENTS)).await {
-                Ok(page) => return page,
-                Err(error) => {
-                    tracing::error!(%error, "cannot read waiting events from the spool, trying again");
-                    tokio::time::sleep(READ_AGAIN).await;
-                }
-            }
-        }
+    /// Reads the next deliveries that wait for their retry after this place, the soonest due first.
+    ///
+    /// # Errors
+    /// When the spool cannot be read.
+    pub async fn waiting(&self, after: (Timestamp, EventId)) -> Result<Vec<Waiting>, SpoolError> {
+        let destination = self.destination;
+        self.readers.run(move |view| view.waiting(destination, after, PAGE_EVENTS)).await
     }
 
     /// Waits for what comes next; `None` when the destination was taken out of the routes and all is said.
@@ -200,8 +202,10 @@ impl Feed {
             }
             self.cursor = self.cursor.max(self.complete_until);
             if self.loading.is_some() {
-                self.finish_loading().await;
-                continue;
+                match self.finish_loading().await {
+                    Some(item) => return Some(item),
+                    None => continue,
+                }
             }
             if self.next.is_none() {
                 self.next = self.receiver.try_recv().ok();
@@ -230,11 +234,14 @@ impl Feed {
 
     /// Reads deliveries whose next attempt is due at `now`, the longest due first, skipping those in `except`.
     ///
+    /// What is due after `latest` counts as due now: nobody plans so far ahead, so the clock was set back since.
+    ///
     /// # Errors
     /// When the spool cannot be read.
     pub fn due(
         &self,
         now: Timestamp,
+        latest: Timestamp,
         limit: usize,
         except: Vec<EventId>,
     ) -> impl Future<Output = Result<DuePage, SpoolError>> + Send + 'static {
@@ -242,9 +249,15 @@ impl Feed {
         async move {
             readers
                 .run(move |view| {
-                    let page = view.due(destination, now, limit, PAGE_BYTES, &except)?;
+                    let mut page = view.due(destination, latest, Timestamp::MAX, limit, PAGE_BYTES, &except)?;
+                    let misplaced = !page.is_empty();
+                    if !misplaced {
+                        page = view.due(destination, Timestamp::MIN, now, limit, PAGE_BYTES, &except)?;
+                    }
                     let known: Vec<EventId> = except.into_iter().chain(page.iter().map(|due| due.event.id)).collect();
-                    Ok(DuePage { next: view.next_due(destination, &known)?, page })
+                    let next = view.next_due(destination, &known)?;
+                    // Behind misplaced ones there may be more of them.
+                    Ok(DuePage { next: if misplaced { Some(now) } else { next }, page })
                 })
                 .await
         }
@@ -262,34 +275,38 @@ impl Feed {
     fn load(&mut self, until: EventId) {
         let (readers, destination, after) = (self.readers.clone(), self.destination, self.cursor);
         let read = async move {
-            readers.run(move |view| view.fresh(destination, after, until, PAGE_EVENTS, PAGE_BYTES)).await
+            readers.run(move |view| view.fresh(destination, after, until, PAGE_EVENTS, PAGE_BYTES).map(Some)).await
         };
         self.loading = Some(Loading { until, page: tokio::spawn(read) });
     }
 
-    async fn finish_loading(&mut self) {
-        let Some(loading) = &mut self.loading else { return };
+    /// Takes the page that was on its way; returns what is to be said of it.
+    async fn finish_loading(&mut self) -> Option<Item> {
+        let loading = self.loading.as_mut()?;
         match (&mut loading.page).await.map_err(|_| SpoolError::Interrupted).flatten() {
-            Ok(page) => {
+            Ok(Some(page)) => {
                 let bytes: usize = page.iter().map(|event| event.body.len()).sum();
                 if page.len() < PAGE_EVENTS && bytes < PAGE_BYTES {
                     self.complete_until = loading.until;
                 }
                 self.page.extend(page);
+                self.loading = None;
+                std::mem::take(&mut self.unreadable).then_some(Item::Readable)
+            }
+            // The pause after a failure is over: the range is loaded anew.
+            Ok(None) => {
+                self.loading = None;
+                None
             }
             Err(error) => {
-                tracing::error!(error = %error, "cannot read waiting events from the spool, trying again");
-                let again = async {
+                loading.page = tokio::spawn(async {
                     tokio::time::sleep(READ_AGAIN).await;
-                    Ok(Vec::new())
-                };
-                // An empty page from a pause must not move the cursor: the range is loaded anew.
-                loading.until = self.cursor;
-                loading.page = tokio::spawn(again);
-                return;
+                    Ok(None)
+                });
+                self.unreadable = true;
+                Some(Item::Unreadable(error.to_string().into()))
             }
         }
-        self.loading = None;
     }
 
     /// Waits for a hand-over or a wake-up; `None` when the writer has dropped its end and nothing is left.

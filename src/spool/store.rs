@@ -171,11 +171,13 @@ pub(crate) trait Pages: View {
         limit: usize,
         bytes: usize,
     ) -> Result<Vec<Arc<Event>>, SpoolError>;
-    /// Returns deliveries whose next attempt is due at `now`, the longest due first, skipping those in `except`.
+    /// Returns deliveries whose next attempt is due after `after`, up to `until`, the longest due first, skipping those
+    /// in `except`.
     fn due(
         &mut self,
         destination: DestinationId,
-        now: Timestamp,
+        after: Timestamp,
+        until: Timestamp,
         limit: usize,
         bytes: usize,
         except: &[EventId],

@@ -139,12 +139,12 @@ async fn retry_is_read_when_it_is_due_and_not_while_it_is_busy() {
     let due = Timestamp::now() + SignedDuration::from_secs(60);
     running.settle(&feeds[0], event, Outcome::Retry { due, cause: "status 503".into() }).await;
 
-    let early = feeds[0].due(due - SignedDuration::from_secs(1), 10, Vec::new()).await.expect("readable");
+    let early = feeds[0].due(due - SignedDuration::from_secs(1), due, 10, Vec::new()).await.expect("readable");
     assert!(early.page.is_empty());
     assert_eq!(early.next.map(|at| at.as_millisecond()), Some(due.as_millisecond()));
-    let busy = feeds[0].due(due, 10, vec![event]).await.expect("readable");
+    let busy = feeds[0].due(due, due, 10, vec![event]).await.expect("readable");
     assert!(busy.page.is_empty() && busy.next.is_none());
-    let page = feeds[0].due(due, 10, Vec::new()).await.expect("readable");
+    let page = feeds[0].due(due, due, 10, Vec::new()).await.expect("readable");
     assert_eq!((page.page[0].event.id, page.page[0].attempts), (event, 1));
     running.stop().await;
 }
@@ -191,7 +191,7 @@ async fn dead_letters_stay_and_can_be_made_due_again() {
 
     assert_eq!(running.spool.replay_dead(query.clone(), "test").await.expect("open"), 1);
     assert!(matches!(feeds[0].next().await, Some(Item::Due(_))), "the lane is woken");
-    let due = feeds[0].due(Timestamp::now(), 10, Vec::new()).await.expect("readable");
+    let due = feeds[0].due(Timestamp::now(), Timestamp::MAX, 10, Vec::new()).await.expect("readable");
     assert_eq!((due.page[0].event.id, due.page[0].attempts), (event, 0));
     assert_eq!(running.spool.replay_dead(query, "test").await.expect("open"), 0, "nothing is dead any more");
     running.stop().await;

@@ -51,6 +51,15 @@ pub struct ByReason {
     pub reason: &'static str,
 }
 
+/// Labels what belongs to a destination and has a cause.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByDestinationCause {
+    /// Name of the destination.
+    pub destination: String,
+    /// Why: one of a fixed set of words.
+    pub cause: &'static str,
+}
+
 type Seconds = Family<ByDestination, Histogram, fn() -> Histogram>;
 
 /// Holds every metric.
@@ -93,6 +102,8 @@ pub struct Metrics {
     pub deliveries_pending: Family<ByDestination, Gauge>,
     /// 1 while the breaker is open, else 0.
     pub breaker_open: Family<ByDestination, Gauge>,
+    /// Deliveries that were given up, by cause: `refused`, `exhausted` (retries used up), `expired`.
+    pub dead_letters: Family<ByDestinationCause, Counter>,
     /// Dead letters of a destination.
     pub deliveries_dead: Family<ByDestination, Gauge>,
     /// Requests in flight.
@@ -133,6 +144,7 @@ impl Metrics {
             bodies_not_fixed_point: Family::default(),
             attempt_seconds: Family::new_with_constructor(seconds),
             deliveries_pending: Family::default(),
+            dead_letters: Family::default(),
             deliveries_dead: Family::default(),
             breaker_open: Family::default(),
             deliveries_in_flight: Family::default(),
@@ -167,6 +179,7 @@ impl Metrics {
         r.register("attempt_seconds", "Time of a delivery attempt", self.attempt_seconds.clone());
         r.register("deliveries_pending", "Events that wait for a destination", self.deliveries_pending.clone());
         r.register("breaker_open", "1 while the breaker is open", self.breaker_open.clone());
+        r.register("dead_letters", "Deliveries given up by cause", self.dead_letters.clone());
         r.register("deliveries_dead", "Dead letters of a destination", self.deliveries_dead.clone());
         r.register("deliveries_in_flight", "Requests in flight", self.deliveries_in_flight.clone());
         r.register("admin_connections", "Connections to the admin port", self.admin_connections.clone());

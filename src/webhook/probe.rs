@@ -1,42 +1,57 @@
-//! Asking a handler whether it is there and shares the secret: one URL validation, apart from all deliveries.
+//! Asking a handler whether it is there and shares the secret: one URL validation, which touches no event.
 
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 
 use super::client::{ClientError, client};
+use super::request::Outgoing;
 use super::signature::Signer;
-use super::validation::{self, judge, question};
-use super::verdict::SendError;
+use super::validation::{Failure, judge, plain_token, question};
+use super::verdict::{Answer, SendError};
 use crate::clock::Clock;
 use crate::config::Destination;
 
-/// Length of the token that Zoom makes up for a validation.
-const PLAIN_TOKEN: usize = 22;
-
 /// Says why a handler did not pass.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
-    /// The request could not be prepared.
+    /// It gave no answer.
     #[error(transparent)]
-    Client(#[from] ClientError),
-    /// There was no answer.
+    Unanswered(#[from] SendError),
+    /// It gave a wrong one.
     #[error(transparent)]
-    Send(#[from] SendError),
-    /// The answer is not the one that it should be.
-    #[error(transparent)]
-    Answer(#[from] validation::Failure),
+    Wrong(#[from] Failure),
 }
 
-/// Asks the handler of a destination, over a connection of its own and within the destination's timeout.
+impl ProbeError {
+    /// Says it shortly, as it stands in the status of a destination.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Unanswered(error) => error.cause().to_string(),
+            Self::Wrong(failure) => failure.cause(),
+        }
+    }
+}
+
+/// Asks the handler of a destination over a connection of its own, apart from all deliveries.
 ///
 /// # Errors
-/// When it cannot be asked, or its answer is not right.
-pub async fn probe(destination: &Destination, clock: &Clock) -> Result<(), ProbeError> {
+/// When no client can be made, or (within) when there is no answer, or a wrong one.
+pub async fn probe(destination: &Destination, clock: &Clock) -> Result<Result<(), ProbeError>, ClientError> {
     let signer = Signer::new(&destination.secret_token);
-    let mut plain_token = clock.request_id().uuid().simple().to_string();
-    plain_token.truncate(PLAIN_TOKEN);
-    let outgoing = question(&plain_token, clock.request_id(), &signer, clock.now());
-    let answer = client(destination)?.oneshot(outgoing).await?;
-    Ok(judge(&answer, &plain_token, &signer)?)
+    Ok(ask(client(destination)?, &signer, clock).await)
+}
+
+/// Asks over a client that there is, and judges the answer.
+///
+/// # Errors
+/// When there is no answer, or a wrong one.
+pub async fn ask<S>(client: S, signer: &Signer, clock: &Clock) -> Result<(), ProbeError>
+where
+    S: Service<Outgoing, Response = Answer, Error = SendError>,
+{
+    let plain_token = plain_token(clock.request_id().uuid());
+    let outgoing = question(&plain_token, clock.request_id(), signer, clock.now());
+    let answer = client.oneshot(outgoing).await?;
+    Ok(judge(&answer, &plain_token, signer)?)
 }
 
 #[cfg(test)]
@@ -53,19 +68,20 @@ mod tests {
     #[tokio::test]
     async fn handler_passes_that_shares_the_secret() {
         let destination = destination(handler("canary").await);
-        probe(&destination, &Clock::system()).await.expect("it passes");
+        probe(&destination, &Clock::system()).await.expect("a client").expect("it passes");
     }
 
     #[tokio::test]
     async fn handler_with_another_secret_or_none_there_does_not_pass() {
         let clock = Clock::system();
-        let error = probe(&destination(handler("another").await), &clock).await.expect_err("another secret");
-        assert!(matches!(error, ProbeError::Answer(validation::Failure::EncryptedToken)), "{error}");
+        let error =
+            probe(&destination(handler("another").await), &clock).await.expect("a client").expect_err("another secret");
+        assert!(matches!(error, ProbeError::Wrong(Failure::EncryptedToken)), "{error}");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         drop(listener);
-        let error = probe(&destination(url), &clock).await.expect_err("nobody there");
-        assert!(matches!(error, ProbeError::Send(SendError::Refused)), "{error}");
+        let error = probe(&destination(url), &clock).await.expect("a client").expect_err("nobody there");
+        assert!(matches!(error, ProbeError::Unanswered(SendError::Refused)), "{error}");
     }
 
     fn destination(url: String) -> Destination {

@@ -8,11 +8,15 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
+use uuid::Uuid;
 
 use super::request::Outgoing;
 use super::signature::Signer;
 use super::verdict::Answer;
 use crate::event::RequestId;
+
+/// Length of the token that Zoom makes up for a validation.
+const PLAIN_TOKEN: usize = 22;
 
 /// Says why a handler did not pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +35,18 @@ pub enum Failure {
     /// It computed another token.
     #[error("handler answered with a wrong `encryptedToken`: it has another secret token than `secret_token` here")]
     EncryptedToken,
+}
+
+impl Failure {
+    /// Says it shortly, as it stands in the status of a destination.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Status(status) => format!("url validation answered with status {status}"),
+            Self::NotTheObject => "url validation answered with something else".to_owned(),
+            Self::PlainToken => "url validation answered with another plainToken".to_owned(),
+            Self::EncryptedToken => "url validation answered with a wrong encryptedToken".to_owned(),
+        }
+    }
 }
 
 // The key order is Zoom's.
@@ -52,6 +68,13 @@ struct Payload<'a> {
 struct Reply {
     plain_token: String,
     encrypted_token: String,
+}
+
+/// Makes a `plainToken` out of a random number.
+pub fn plain_token(random: Uuid) -> String {
+    let mut token = random.simple().to_string();
+    token.truncate(PLAIN_TOKEN);
+    token
 }
 
 /// Makes the request `endpoint.url_validation`; Zoom's own tokens are 22 random characters.
@@ -86,8 +109,6 @@ pub fn judge(answer: &Answer, plain_token: &str, signer: &Signer) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use crate::config::secret::Secret;
     use crate::webhook::request::{SIGNATURE, TIMESTAMP};
@@ -107,6 +128,11 @@ mod tests {
         );
         assert_eq!(outgoing.headers[TIMESTAMP], "1785368934");
         assert_eq!(outgoing.headers[SIGNATURE], signer().sign("1785368934", &outgoing.body));
+    }
+
+    #[test]
+    fn token_is_as_long_as_those_of_zoom() {
+        assert_eq!(plain_token(Uuid::from_u128(u128::MAX)), "f".repeat(PLAIN.len()));
     }
 
     #[test]
@@ -133,6 +159,7 @@ mod tests {
             (200, format!(r#"{{"plainToken":"{PLAIN}","encryptedToken":"{wrong}"}}"#), Failure::EncryptedToken),
             (200, format!(r#"{{"plainToken":"{PLAIN}","encryptedToken":""}}"#), Failure::EncryptedToken),
         ] {
+            assert!(reason.cause().starts_with("url validation answered with "));
             assert_eq!(judge(&answer(status, &text), PLAIN, &signer()), Err(reason), "{status} {text}");
         }
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::dispatch::status::{Failure, Status as Lane};
+use crate::dispatch::status::{Expired, Failure, Status as Lane, Unreadable};
 use crate::spool::record::{Acknowledged, DestinationId};
 use crate::zoom::status::Status as Socket;
 
@@ -109,6 +109,8 @@ fn every_cause_has_its_own_advice() {
         ("timeout", "answer first"),
         ("answer cut off", "proxy"),
         ("request cannot be sent", "url and secret_token"),
+        ("url validation answered with a wrong encryptedToken", "secret_token"),
+        ("url validation answered with status 404", "endpoint.url_validation"),
     ];
     for (cause, advice) in cases {
         let shown = said(destination("crm", Some(&failing_lane(cause)), Some(&row(1, 0)), now()));
@@ -155,6 +157,28 @@ fn destination_that_takes_events_tells_its_backlog() {
     for (lane, row, expected) in cases {
         assert_eq!(said(destination("crm", lane, row.as_ref(), now())), expected);
     }
+}
+
+#[test]
+fn expired_events_are_told_while_their_dead_letters_are_kept() {
+    let expired = Some(Expired { count: 3, last_at: at("2026-07-30T10:02:11Z") });
+    let lane = Lane { last_success_at: Some(at("2026-07-30T10:06:09Z")), expired, ..Lane::default() };
+    let shown = |dead| said(destination("crm", Some(&lane), Some(&row(0, dead)), now()));
+    let told = "3 dead letters kept: zoomhook dead list --destination crm; \
+                3 events expired since the start, the last one 4 min ago";
+    assert!(shown(3).starts_with("Degraded ") && shown(3).ends_with(told), "{}", shown(3));
+    assert!(shown(0).starts_with("Fine ") && !shown(0).contains("expired"), "{}", shown(0));
+}
+
+#[test]
+fn lane_that_cannot_read_the_spool_says_since_when_and_why() {
+    let unreadable = Some(Unreadable { since: at("2026-07-30T10:02:11Z"), reason: "disk I/O error".into() });
+    let lane = Lane { unreadable, ..failing_lane("status 503") };
+    assert_eq!(
+        said(destination("crm", Some(&lane), Some(&row(213, 0)), now())),
+        "Degraded crm: events cannot be read from the spool since 10:02:11 UTC (4 min): disk I/O error, 213 events \
+         waiting, oldest 4 min old. Repair its disk; nothing is lost"
+    );
 }
 
 #[test]
@@ -238,7 +262,7 @@ fn socket(link: Link) -> Socket {
 fn failing_lane(cause: &str) -> Lane {
     Lane {
         failing_since: Some(at("2026-07-30T10:02:11Z")),
-        last_failure: Some(Failure { at: at("2026-07-30T10:06:00Z"), cause: cause.into(), event: 7 }),
+        last_failure: Some(Failure { at: at("2026-07-30T10:06:00Z"), cause: cause.into(), event: Some(7) }),
         failures_in_a_row: 9,
         next_retry_at: Some(at("2026-07-30T10:06:23Z")),
         ..Lane::default()

@@ -16,11 +16,8 @@ use crate::event::RequestId;
 use crate::webhook::client::{Client, ClientError, client};
 use crate::webhook::request::Outgoing;
 use crate::webhook::signature::Signer;
-use crate::webhook::validation::question;
+use crate::webhook::validation::{plain_token, question};
 use crate::webhook::verdict::{Answer, SendError};
-
-/// Length of the token that Zoom makes up for a validation.
-const PLAIN_TOKEN: usize = 22;
 
 /// Is the handler that is tried.
 pub(super) struct Handler {
@@ -95,8 +92,7 @@ impl Handler {
     /// Asks for the URL validation, and judges the answer.
     pub(super) async fn validate(&self) -> Exchange {
         let request_id = self.clock.request_id();
-        let mut plain_token = self.clock.request_id().uuid().simple().to_string();
-        plain_token.truncate(PLAIN_TOKEN);
+        let plain_token = plain_token(self.clock.request_id().uuid());
         let outgoing = question(&plain_token, request_id, &self.signer, self.clock.now());
         let bytes = outgoing.body.len();
         let (result, took) = self.post(outgoing).await;

@@ -1,5 +1,6 @@
 //! The rules of `[[destination]]`.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,21 @@ use crate::config::address::Protocol;
 use crate::config::cursor::Cursor;
 use crate::config::entry::Entry;
 use crate::config::filter::{EventFilter, Pattern};
-use crate::config::{BodyForm, Destination, Ordering, Retry};
+use crate::config::limits::{Rate, Ttl};
+use crate::config::{BodyForm, Destination, Ordering, Probe, Retry};
+use crate::wording::counted;
 
 /// The shortest time in which a handler can be expected to answer, and to be asked again.
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// More is a mistake: Zoom itself gives up after three.
 const MOST_RETRIES: usize = 100;
+
+/// More is a mistake: a lane walks over them for each attempt.
+const MOST_TTLS: usize = 100;
+
+/// Ages are told by the second, and beyond a year nothing is an event any more.
+const AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY.saturating_mul(366);
 
 /// Reads them all; `None` when there is none, or one is wrong.
 pub(super) fn all(root: &mut Cursor<'_>) -> Option<Vec<Destination>> {
@@ -38,6 +47,11 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
     let timeout = cursor.take("timeout").and_then(|entry| entry.duration(SHORTEST..=10 * MINUTE));
     let concurrency = cursor.take("concurrency").and_then(|entry| entry.count(1..=1024));
     let ordering = cursor.take("ordering").map_or(Some(Ordering::Object), |entry| entry.choice(Ordering::WORDS));
+    let rate = cursor.take("rate").map_or(Some(None), |entry| rate(entry).map(Some));
+    let ttl = cursor.take("ttl").map_or(Some(Ttl::default()), ttl);
+    let max_attempts = max_attempts(&mut cursor, retry.as_ref());
+    let max_age = cursor.take("max_age").and_then(|entry| entry.duration(AGES));
+    let probe = cursor.take("probe").map_or(Some(Probe::Event), |entry| entry.choice(Probe::WORDS));
     let ca_file = cursor.take("ca_file").and_then(Entry::certificates);
     if let Some(name) = &name {
         if names.contains(name) {
@@ -59,6 +73,11 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
         timeout: timeout.unwrap_or(default_timeout),
         concurrency: concurrency.unwrap_or(default.concurrency),
         ordering: ordering?,
+        rate: rate?,
+        ttl: ttl?,
+        max_attempts,
+        max_age,
+        probe: probe?,
         ca_file,
         ..default
     })
@@ -106,4 +125,44 @@ fn retry(entry: Entry<'_>) -> Option<Retry> {
     }
     let read: Vec<_> = entries.into_iter().map(|entry| entry.duration(SHORTEST..=7 * DAY)).collect();
     read.into_iter().collect::<Option<_>>().map(Retry::List)
+}
+
+fn rate(entry: Entry<'_>) -> Option<Rate> {
+    match entry.as_word().unwrap_or_default().parse() {
+        Ok(rate) => Some(rate),
+        Err(_) => entry.mismatch("a rate such as \"50/s\", \"600/m\" or \"50/s burst 100\""),
+    }
+}
+
+/// Reads one duration for all events, or one for each pattern.
+fn ttl(entry: Entry<'_>) -> Option<Ttl> {
+    let place = entry.place();
+    let entries = match entry.table() {
+        Ok(entries) => entries,
+        Err(entry) => return entry.duration(AGES).map(|ttl| Ttl::new(vec![(Pattern::All, ttl)])),
+    };
+    if entries.is_empty() {
+        return place.fail("an empty table limits nothing: leave it out");
+    }
+    if entries.len() > MOST_TTLS {
+        return place.fail(format!("expected at most {MOST_TTLS} patterns, found {}", entries.len()));
+    }
+    let rule = |(key, entry): (String, Entry<'_>)| match key.parse() {
+        Ok(pattern) => entry.duration(AGES).map(|ttl| (pattern, ttl)),
+        Err(error) => entry.place().fail(format!("{error}")),
+    };
+    let read: Vec<_> = entries.into_iter().map(rule).collect();
+    read.into_iter().collect::<Option<_>>().map(Ttl::new)
+}
+
+fn max_attempts(cursor: &mut Cursor<'_>, retry: Option<&Retry>) -> Option<u32> {
+    let entry = cursor.take("max_attempts")?;
+    let place = entry.place();
+    let most = entry.count(1..=1000)?;
+    match retry?.attempts() {
+        Some(made) if most > made => {
+            place.fail(format!("retry ends after {} already", counted(made as u64, "attempt")))
+        }
+        Some(_) | None => u32::try_from(most).ok(),
+    }
 }

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::dispatch::body;
 use crate::dispatch::order::Item;
 use crate::spool::settlement::FailedAttempt;
+use crate::webhook::probe::{ProbeError, ask};
 use crate::webhook::request::Outgoing;
 use crate::webhook::verdict::{Answer, Cause, SendError, Verdict};
 
@@ -23,6 +24,14 @@ pub(super) enum Purpose {
     Deliver,
     /// To find out whether the handler is back, too.
     Probe,
+}
+
+/// Is what was in flight and has ended.
+pub(super) enum Ended<S> {
+    /// An attempt.
+    Attempt(Finished<S>),
+    /// A probe by URL validation.
+    Probe(Result<(), ProbeError>),
 }
 
 /// Is an attempt that has ended.
@@ -39,7 +48,7 @@ pub(super) struct Finished<S> {
 }
 
 /// Makes an attempt. A panic of the client is a failed attempt.
-pub(super) async fn attempt<S>(item: Item, purpose: Purpose, settings: Arc<Settings<S>>, clock: Clock) -> Finished<S>
+pub(super) async fn attempt<S>(item: Item, purpose: Purpose, settings: Arc<Settings<S>>, clock: Clock) -> Ended<S>
 where
     S: Service<Outgoing, Response = Answer, Error = SendError> + Clone,
 {
@@ -53,7 +62,16 @@ where
     };
     let sent = AssertUnwindSafe(attempt).catch_unwind().await;
     let result = sent.unwrap_or_else(|_| Err(SendError::Own("the attempt panicked".to_owned())));
-    Finished { item, purpose, rewritten, result, started_at, elapsed: started.elapsed(), settings }
+    Ended::Attempt(Finished { item, purpose, rewritten, result, started_at, elapsed: started.elapsed(), settings })
+}
+
+/// Asks for the URL validation; no event is touched. A panic of the client is a wrong answer.
+pub(super) async fn validate<S>(settings: Arc<Settings<S>>, clock: Clock) -> Ended<S>
+where
+    S: Service<Outgoing, Response = Answer, Error = SendError> + Clone,
+{
+    let asked = AssertUnwindSafe(ask(settings.client.clone(), &settings.signer, &clock)).catch_unwind().await;
+    Ended::Probe(asked.unwrap_or_else(|_| Err(SendError::Own("the probe panicked".to_owned()).into())))
 }
 
 /// Returns what is kept of an attempt that failed.

@@ -17,7 +17,7 @@ use crate::spool::store::Due;
 /// Due retries that are read at once: a few turns of the default number of slots.
 const PAGE: usize = 64;
 /// How long a lane waits after due retries could not be read.
-const READ_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const READ_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// Is something that the lane waits for beside its attempts.
 type Underway<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -31,6 +31,16 @@ pub(super) struct Retries {
     reading: Option<Underway<Result<DuePage, SpoolError>>>,
     /// When to look next; `None` while none wait.
     look_at: Option<Timestamp>,
+}
+
+/// Is what has happened beside the attempts.
+pub(super) enum Step {
+    /// A report has become durable.
+    Confirmed,
+    /// Retries are due; none, when only the time of the next look was found out.
+    Read(Vec<Due>),
+    /// They could not be read, for this reason; it is tried again.
+    Unreadable(Box<str>),
 }
 
 /// Is a report that has become durable.
@@ -56,16 +66,23 @@ impl Retries {
         self.look_at = Some(self.look_at.map_or(at, |known| known.min(at)));
     }
 
-    /// Begins to read what is due.
-    pub(super) fn look(&mut self, feed: &Feed, now: Timestamp) {
-        let busy = self.busy.iter().copied().collect();
-        self.look_at = None;
-        self.reading = Some(Box::pin(feed.due(now, PAGE, busy)));
+    /// Tells whether it is time to look; `longest` is the longest time that a retry can lie ahead.
+    ///
+    /// One that lies further ahead was planned by a clock that has been set back since.
+    pub(super) fn is_time(&self, now: Timestamp, longest: SignedDuration) -> bool {
+        self.look_at().is_some_and(|at| at <= now || at.duration_since(now) > longest)
     }
 
-    /// Waits until something is to be done: returns retries that are due, none when only the time of the next look
-    /// has changed.
-    pub(super) async fn next(&mut self, now: impl Fn() -> Timestamp) -> Vec<Due> {
+    /// Begins to read what is due.
+    pub(super) fn look(&mut self, feed: &Feed, now: Timestamp, longest: SignedDuration) {
+        let busy = self.busy.iter().copied().collect();
+        let latest = now.saturating_add(longest).unwrap_or(Timestamp::MAX);
+        self.look_at = None;
+        self.reading = Some(Box::pin(feed.due(now, latest, PAGE, busy)));
+    }
+
+    /// Waits until something has happened.
+    pub(super) async fn next(&mut self, now: impl Fn() -> Timestamp) -> Step {
         tokio::select! {
             biased;
             Some(confirmed) = self.unconfirmed.next(), if !self.unconfirmed.is_empty() => {
@@ -73,7 +90,7 @@ impl Retries {
                 if let Some(due) = confirmed.due {
                     self.look_no_later_than(due);
                 }
-                Vec::new()
+                Step::Confirmed
             }
             page = poll(&mut self.reading), if self.reading.is_some() => {
                 self.reading = None;
@@ -89,18 +106,17 @@ impl Retries {
         self.unconfirmed.push(Box::pin(durable.map(move |_| Confirmed { event, due })));
     }
 
-    fn found(&mut self, page: Result<DuePage, SpoolError>, now: Timestamp) -> Vec<Due> {
+    fn found(&mut self, page: Result<DuePage, SpoolError>, now: Timestamp) -> Step {
         match page {
             Ok(DuePage { page, next }) => {
                 self.busy.extend(page.iter().map(|due| due.event.id));
                 // What was settled while the page was read may be due before what the page knew of.
                 self.look_at = next.into_iter().chain(self.look_at).min();
-                page
+                Step::Read(page)
             }
             Err(error) => {
-                tracing::error!(error = %error, "cannot read due retries from the spool, trying again");
                 self.look_no_later_than(now.saturating_add(READ_AGAIN).unwrap_or(Timestamp::MAX));
-                Vec::new()
+                Step::Unreadable(error.to_string().into())
             }
         }
     }
@@ -117,9 +133,8 @@ async fn poll<F: Future + Unpin>(maybe: &mut Option<F>) -> F::Output {
 /// The longest sleep before the clock is looked at again: it may have been set, or the machine asleep.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Waits for a time of day, looking at the clock now and then; for ever when there is none.
-pub(super) async fn wait_until(at: Option<Timestamp>, now: Timestamp) {
-    let Some(at) = at else { return std::future::pending().await };
-    let left = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+/// Waits so long, or less, so that the clock is looked at now and then; for ever when there is no end.
+pub(super) async fn wait(left: Option<Duration>) {
+    let Some(left) = left else { return std::future::pending().await };
     tokio::time::sleep(left.min(LOOK_AGAIN)).await;
 }

@@ -11,14 +11,32 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::dispatch::breaker::Change;
-use crate::dispatch::status::{Failure, Status};
+use crate::dispatch::expiry::EXPIRED;
+use crate::dispatch::status::{Expired, Failure, Status, Unreadable};
 use crate::event::EventId;
 use crate::spool::record::{Opened, Pause};
 use crate::spool::settlement::{FailedAttempt, Outcome};
-use crate::telemetry::metrics::{ByDestination, ByDestinationOutcome, Metrics};
+use crate::telemetry::metrics::{ByDestination, ByDestinationCause, ByDestinationOutcome, Metrics};
+use crate::webhook::verdict::Verdict;
 
 /// How often dead letters of one lane are announced in the log, beside the first of a run.
 const ANNOUNCE: Duration = Duration::from_secs(10);
+
+/// Says what a lane reads from the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Events that were never attempted.
+    Fresh,
+    /// Events that wait for their retry.
+    Retries,
+}
+
+/// Counts dead letters by why they are dead.
+struct Deaths {
+    refused: Counter,
+    exhausted: Counter,
+    expired: Counter,
+}
 
 /// Speaks for one lane.
 pub(super) struct Voice {
@@ -30,6 +48,9 @@ pub(super) struct Voice {
     seconds: Histogram,
     in_flight: Gauge,
     open: Gauge,
+    deaths: Deaths,
+    /// What cannot be read now: fresh events, retries.
+    unreadable: [Option<Unreadable>; 2],
     announced_at: Option<Instant>,
     unannounced: u64,
 }
@@ -42,6 +63,10 @@ impl Voice {
             let labels = ByDestinationOutcome { destination: name.to_string(), outcome };
             metrics.attempts.get_or_create(&labels).clone()
         };
+        let cause = |cause| {
+            let labels = ByDestinationCause { destination: name.to_string(), cause };
+            metrics.dead_letters.get_or_create(&labels).clone()
+        };
         let by = ByDestination { destination: name.to_string() };
         let voice = Self {
             status,
@@ -51,6 +76,8 @@ impl Voice {
             seconds: metrics.attempt_seconds.get_or_create(&by).clone(),
             in_flight: metrics.deliveries_in_flight.get_or_create(&by).clone(),
             open: metrics.breaker_open.get_or_create(&by).clone(),
+            deaths: Deaths { refused: cause("refused"), exhausted: cause("exhausted"), expired: cause(EXPIRED) },
+            unreadable: [None, None],
             announced_at: None,
             unannounced: 0,
             name,
@@ -106,7 +133,6 @@ impl Voice {
         failed: Option<&FailedAttempt>,
         elapsed: Duration,
         now: Timestamp,
-        instant: Instant,
     ) {
         self.seconds.observe(elapsed.as_secs_f64());
         match outcome {
@@ -116,25 +142,97 @@ impl Voice {
         };
         match failed {
             None => self.success(now),
-            Some(failed) => self.failure(event, failed, now),
-        }
-        if let Outcome::Dead { reason } = outcome {
-            self.dead(event, reason, instant);
+            Some(failed) => {
+                let FailedAttempt { cause, elapsed_ms, .. } = failed;
+                tracing::debug!(destination.name = %self.name, event.id = event.0, %cause, elapsed_ms, "an attempt failed");
+                self.failure(Some(event.0), cause, now);
+            }
         }
     }
 
-    fn failure(&self, event: EventId, failed: &FailedAttempt, now: Timestamp) {
-        let FailedAttempt { cause, elapsed_ms, .. } = failed;
-        tracing::debug!(destination.name = %self.name, event.id = event.0, %cause, elapsed_ms, "an attempt failed");
+    /// Tells that an attempt was the last.
+    pub(super) fn given_up(
+        &mut self,
+        event: EventId,
+        verdict: Verdict,
+        reason: &str,
+        now: Timestamp,
+        instant: Instant,
+    ) {
+        match verdict {
+            Verdict::Refused(_) => _ = self.deaths.refused.inc(),
+            Verdict::Retry(_) | Verdict::RetryAfter(..) if reason == EXPIRED => self.expired(now),
+            Verdict::Retry(_) | Verdict::RetryAfter(..) | Verdict::Delivered { .. } => _ = self.deaths.exhausted.inc(),
+        }
+        self.dead(event, reason, instant);
+    }
+
+    /// Tells that an event was too old to be attempted.
+    pub(super) fn too_old(&mut self, event: EventId, now: Timestamp, instant: Instant) {
+        self.expired(now);
+        self.dead(event, EXPIRED, instant);
+    }
+
+    fn expired(&self, now: Timestamp) {
+        self.deaths.expired.inc();
+        self.status.send_if_modified(|status| {
+            let count = status.expired.map_or(1, |expired| expired.count + 1);
+            status.expired = Some(Expired { count, last_at: now });
+            false
+        });
+    }
+
+    /// Tells what a probe by URL validation came to: right, or wrong for this cause.
+    pub(super) fn probe(&self, outcome: Result<(), String>, now: Timestamp) {
+        match outcome {
+            Ok(()) => {
+                let mut ended = None;
+                self.status.send_modify(|status| ended = end_failures(status));
+                self.failures_ended(ended);
+            }
+            Err(cause) => {
+                tracing::debug!(destination.name = %self.name, %cause, "a probe failed");
+                self.failure(None, &cause, now);
+            }
+        }
+    }
+
+    /// Tells that events on the disk could not be read.
+    pub(super) fn unreadable(&mut self, what: Reading, reason: Box<str>, now: Timestamp) {
+        let known = self.unreadable[index(what)].take();
+        if known.is_none() {
+            tracing::error!(
+                destination.name = %self.name, %reason, "cannot read waiting events from the spool, trying again"
+            );
+        }
+        let since = known.map_or(now, |known| known.since);
+        self.unreadable[index(what)] = Some(Unreadable { since, reason });
+        self.tell_unreadable();
+    }
+
+    /// Tells that events on the disk could be read.
+    pub(super) fn readable(&mut self, what: Reading) {
+        if self.unreadable[index(what)].take().is_some() {
+            tracing::info!(destination.name = %self.name, "waiting events can be read from the spool again");
+            self.tell_unreadable();
+        }
+    }
+
+    fn tell_unreadable(&self) {
+        let longest = self.unreadable.iter().flatten().min_by_key(|unreadable| unreadable.since).cloned();
+        self.status.send_modify(|status| status.unreadable = longest);
+    }
+
+    fn failure(&self, event: Option<u64>, cause: &str, now: Timestamp) {
         let mut begins = false;
         self.status.send_modify(|status| {
             begins = status.failing_since.is_none();
             status.failing_since.get_or_insert(now);
             status.failures_in_a_row += 1;
-            status.last_failure = Some(Failure { at: now, cause: cause.clone(), event: event.0 });
+            status.last_failure = Some(Failure { at: now, cause: cause.into(), event });
         });
         if begins {
-            tracing::warn!(destination.name = %self.name, %cause, "deliveries fail");
+            tracing::warn!(destination.name = %self.name, cause, "deliveries fail");
         }
     }
 
@@ -142,16 +240,19 @@ impl Voice {
         let mut ended = None;
         self.status.send_modify(|status| {
             status.last_success_at = Some(now);
-            ended = status.failing_since.take().map(|since| (since, status.failures_in_a_row));
-            status.failures_in_a_row = 0;
+            ended = end_failures(status);
         });
+        self.failures_ended(ended);
+    }
+
+    fn failures_ended(&self, ended: Option<(Timestamp, u64)>) {
         if let Some((since, failures)) = ended {
             tracing::info!(destination.name = %self.name, %since, failures, "deliveries succeed again");
         }
     }
 
     /// Announces dead letters, many in one line.
-    pub(super) fn dead(&mut self, event: EventId, reason: &str, now: Instant) {
+    fn dead(&mut self, event: EventId, reason: &str, now: Instant) {
         self.unannounced += 1;
         if self.announced_at.is_some_and(|at| now.duration_since(at) < ANNOUNCE) {
             return;
@@ -162,5 +263,18 @@ impl Voice {
             destination.name = %self.name, event.id = event.0, reason, count,
             "given up and kept as dead letters; the last is named"
         );
+    }
+}
+
+/// Ends the present run of failures, and returns since when it lasted and how many they were.
+fn end_failures(status: &mut Status) -> Option<(Timestamp, u64)> {
+    let failures = std::mem::take(&mut status.failures_in_a_row);
+    status.failing_since.take().map(|since| (since, failures))
+}
+
+fn index(what: Reading) -> usize {
+    match what {
+        Reading::Fresh => 0,
+        Reading::Retries => 1,
     }
 }

@@ -31,7 +31,8 @@ pub(super) const DUE: &str = concat!(
     "SELECT ",
     event_columns!(),
     ", d.attempts, d.since FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
-     WHERE d.destination = ?1 AND d.state < 2 AND d.state = 1 AND d.due <= ?2 ORDER BY d.due, d.event LIMIT ?3"
+     WHERE d.destination = ?1 AND d.state < 2 AND d.state = 1 AND d.due > ?2 AND d.due <= ?3
+     ORDER BY d.due, d.event LIMIT ?4"
 );
 pub(super) const WAITING: &str = concat!(
     "SELECT ",
@@ -69,13 +70,15 @@ pub(super) fn fresh(
 pub(super) fn due(
     connection: &Connection,
     destination: DestinationId,
-    now: Timestamp,
+    after: Timestamp,
+    until: Timestamp,
     limit: usize,
     bytes: usize,
     except: &[EventId],
 ) -> Result<Vec<Due>, SpoolError> {
     let mut statement = connection.prepare_cached(DUE)?;
-    let mut rows = statement.query((destination.0, now.as_millisecond(), limit + except.len()))?;
+    let (after, until) = (after.as_millisecond(), until.as_millisecond());
+    let mut rows = statement.query((destination.0, after, until, limit + except.len()))?;
     let mut page = Vec::new();
     let mut weight = 0;
     while let Some(row) = rows.next()? {

@@ -158,12 +158,13 @@ impl Pages for SqliteView {
     fn due(
         &mut self,
         destination: DestinationId,
-        now: Timestamp,
+        after: Timestamp,
+        until: Timestamp,
         limit: usize,
         bytes: usize,
         except: &[EventId],
     ) -> Result<Vec<Due>, SpoolError> {
-        page::due(&self.connection, destination, now, limit, bytes, except)
+        page::due(&self.connection, destination, after, until, limit, bytes, except)
     }
 
     fn waiting(

@@ -1,0 +1,114 @@
+//! What a lane starts, and when it looks again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::Lane;
+use super::attempt::{Purpose, attempt, validate};
+use crate::config::Probe;
+use crate::dispatch::expiry::{expired, is_expired};
+use crate::dispatch::schedule::Kind;
+use crate::spool::Closed;
+use crate::spool::record::Pause;
+use crate::webhook::request::Outgoing;
+use crate::webhook::verdict::{Answer, SendError};
+
+impl<S> Lane<S>
+where
+    S: Service<Outgoing, Response = Answer, Error = SendError> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    /// Returns how long it takes until the clock is the next thing to look at.
+    pub(super) fn wake_in(&self) -> Option<Duration> {
+        if self.pause == Pause::On {
+            return None;
+        }
+        let now = self.clock.now();
+        let ready = self.order.waits(Kind::First) || self.order.waits(Kind::Retry);
+        let asks = self.asks();
+        let look = self.retries.look_at().filter(|_| self.has_room());
+        let at = match self.breaker.opened() {
+            None => look,
+            Some(_) if self.breaker.is_probing() => None,
+            Some(opened) if ready || asks => Some(opened.probe_at).filter(|at| *at > now),
+            Some(opened) => look.map(|at| at.max(opened.probe_at)),
+        };
+        let left = at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+        // Where there is a token, something else is waited for.
+        let token = Some(self.wait_for_token()).filter(|wait| (ready || asks) && !wait.is_zero());
+        left.into_iter().chain(token).min()
+    }
+
+    /// Starts what order, breaker, rate and slots allow, and looks for retries when it is time.
+    pub(super) async fn start_what_may(&mut self, stop: &CancellationToken) -> Result<(), Closed> {
+        if self.pause == Pause::On {
+            return Ok(());
+        }
+        if self.order.ordering() != self.current.ordering {
+            // What is in flight under the old order must not meet its successors under the new one.
+            if self.slots.in_flight() > 0 {
+                return Ok(());
+            }
+            self.reorder(stop).await?;
+        }
+        let now = self.clock.now();
+        if self.asks() {
+            self.ask_whether_it_is_back(now);
+        } else {
+            self.start_attempts(now).await?;
+        }
+        self.voice.in_flight(self.slots.in_flight());
+        if self.retries.is_time(now, self.current.longest) && self.has_room() && self.breaker.allows(now) {
+            self.retries.look(&self.feed, now, self.current.longest);
+        }
+        Ok(())
+    }
+
+    async fn start_attempts(&mut self, now: Timestamp) -> Result<(), Closed> {
+        while self.breaker.allows(now)
+            && self.wait_for_token().is_zero()
+            && let Some(kind) = self.slots.choose(self.order.waits(Kind::First), self.order.waits(Kind::Retry))
+            && let Some(item) = self.order.take(kind)
+        {
+            if is_expired(&self.current.ttl, &item.due.event.kind, item.due.since, now) {
+                self.voice.too_old(item.due.event.id, now, self.clock.instant());
+                self.order.ended(item.key);
+                self.settle(&item, item.due.attempts, expired(), None).await?;
+                continue;
+            }
+            let purpose = if self.breaker.start() { Purpose::Probe } else { Purpose::Deliver };
+            self.slots.start(kind);
+            self.take_token();
+            self.attempts.spawn(attempt(item, purpose, Arc::clone(&self.current), self.clock.clone()));
+        }
+        Ok(())
+    }
+
+    /// Sends a probe that touches no event, when it is time.
+    fn ask_whether_it_is_back(&mut self, now: Timestamp) {
+        if self.breaker.allows(now) && self.wait_for_token().is_zero() {
+            self.breaker.start();
+            self.take_token();
+            self.attempts.spawn(validate(Arc::clone(&self.current), self.clock.clone()));
+        }
+    }
+
+    /// Tells whether the question of the URL validation is what closes the breaker.
+    fn asks(&self) -> bool {
+        self.breaker.opened().is_some() && self.current.probe == Probe::Validation
+    }
+
+    fn wait_for_token(&self) -> Duration {
+        self.bucket.as_ref().map_or(Duration::ZERO, |bucket| bucket.wait(self.clock.instant().into_std()))
+    }
+
+    fn take_token(&mut self) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(self.clock.instant().into_std());
+        }
+    }
+}

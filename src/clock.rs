@@ -2,6 +2,9 @@
 //!
 //! Everything else takes `now`, a jitter or an id as an argument, or is handed a [`Clock`].
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -15,7 +18,7 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    Anchored { wall: Timestamp, at: Instant },
+    Anchored { wall: Timestamp, at: Instant, set: Arc<AtomicI64> },
 }
 
 impl Clock {
@@ -26,16 +29,25 @@ impl Clock {
 
     /// Returns a clock that shows `wall` now and goes on with tokio's clock, which tests can pause.
     pub fn anchored(wall: Timestamp) -> Self {
-        Self(Source::Anchored { wall, at: Instant::now() })
+        Self(Source::Anchored { wall, at: Instant::now(), set: Arc::default() })
+    }
+
+    /// Sets an anchored clock, with all its clones, back by so many milliseconds; monotonic time goes on.
+    #[cfg(test)]
+    pub(crate) fn set_back(&self, millis: i64) {
+        if let Source::Anchored { set, .. } = &self.0 {
+            set.fetch_sub(millis, Ordering::Relaxed);
+        }
     }
 
     /// Tells the time of day, in UTC.
     pub fn now(&self) -> Timestamp {
-        match self.0 {
+        match &self.0 {
             Source::System => Timestamp::now(),
-            Source::Anchored { wall, at } => {
+            Source::Anchored { wall, at, set } => {
                 let passed = SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
-                wall.saturating_add(passed).unwrap_or(Timestamp::MAX)
+                let set = SignedDuration::from_millis(set.load(Ordering::Relaxed));
+                wall.saturating_add(passed.saturating_add(set)).unwrap_or(Timestamp::MAX)
             }
         }
     }
@@ -69,6 +81,8 @@ mod tests {
         let clock = Clock::anchored(Timestamp::UNIX_EPOCH);
         tokio::time::advance(Duration::from_secs(90)).await;
         assert_eq!(clock.now().as_second(), 90);
+        clock.clone().set_back(60_000);
+        assert_eq!(clock.now().as_second(), 30);
     }
 
     #[test]

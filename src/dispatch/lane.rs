@@ -34,7 +34,7 @@ use crate::clock::Clock;
 use crate::config::limits::{Rate, Ttl};
 use crate::config::{self, BodyForm, Ordering, Probe};
 use crate::event::EventId;
-use crate::spool::feed::{Feed, Item as Fed};
+use crate::spool::feed::{Feed, Item as Fed, Room};
 use crate::spool::record::{DeadQuery, Pause};
 use crate::spool::settlement::{FailedAttempt, Outcome, Settlement};
 use crate::spool::store::Due;
@@ -167,6 +167,7 @@ where
         loop {
             self.start_what_may(stop).await?;
             let wake = self.wake_in();
+            let room = if self.has_room() { Room::ForEvents } else { Room::Full };
             let clock = &self.clock;
             tokio::select! {
                 biased;
@@ -185,7 +186,7 @@ where
                     Ok(()) => self.change_settings(),
                     Err(_) => return Ok(()),
                 },
-                fed = self.feed.next(), if self.has_room() => match fed {
+                fed = self.feed.next(room) => match fed {
                     Some(fed) => self.take(fed).await?,
                     None => return Ok(()),
                 },

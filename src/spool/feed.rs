@@ -130,6 +130,15 @@ pub enum Item {
     Readable,
 }
 
+/// Says what a lane can take now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Events, and whatever else there is to say.
+    ForEvents,
+    /// No events: they stay where they are, and the rest is said all the same.
+    Full,
+}
+
 /// Is a lane's end: every event for its destination, in order, each once.
 pub struct Feed {
     destination: DestinationId,
@@ -186,7 +195,7 @@ impl Feed {
     /// Waits for what comes next; `None` when the destination was taken out of the routes and all is said.
     ///
     /// A call that is dropped half-way loses nothing.
-    pub async fn next(&mut self) -> Option<Item> {
+    pub async fn next(&mut self, room: Room) -> Option<Item> {
         loop {
             let pause = if self.shared.paused.load(Ordering::Acquire) { Pause::On } else { Pause::Off };
             if self.pause != pause {
@@ -196,6 +205,10 @@ impl Feed {
             if self.shared.due.load(Ordering::Relaxed) != NOTHING_DUE {
                 let due = self.shared.due.swap(NOTHING_DUE, Ordering::AcqRel);
                 return Some(Item::Due(Timestamp::from_millisecond(due).unwrap_or(Timestamp::UNIX_EPOCH)));
+            }
+            if room == Room::Full {
+                self.shared.wake.notified().await;
+                continue;
             }
             if let Some(event) = self.page.pop_front() {
                 return Some(self.give(event));

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use super::feed::Item;
+use super::feed::{DuePage, Item, Room};
 use super::record::{DeliveryState, EventQuery};
 use super::settlement::{FailedAttempt, Outcome};
 use super::*;
@@ -129,6 +129,51 @@ async fn unsettled_events_come_again_after_a_restart_and_settled_ones_do_not() {
     running.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn page_that_cannot_be_read_is_told_and_read_again() {
+    let bench = Bench::new();
+    let running = bench.start();
+    drop(running.route(&[("crm", "*")]).await);
+    running.append("e", "1").await;
+    running.stop().await;
+    let running = bench.start();
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    let aside = bench.path().with_extension("aside");
+    std::fs::rename(bench.path(), &aside).expect("moved");
+    for _ in 0..2 {
+        assert!(matches!(feed.next(Room::ForEvents).await, Some(Item::Unreadable(_))));
+    }
+    std::fs::rename(&aside, bench.path()).expect("moved back");
+    assert!(matches!(feed.next(Room::ForEvents).await, Some(Item::Readable)));
+    assert_eq!(&fresh(&mut feed).await.body[..], b"1");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn retry_that_lies_further_ahead_than_any_can_is_due_now_and_comes_before_the_others() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
+    for (body, due) in [("due", now), ("soon", now + hour), ("misplaced", now + hour * 2)] {
+        running.append("e", body).await;
+        let event = fresh(&mut feed).await.id;
+        running.settle(&feed, event, Outcome::Retry { due, cause: "timeout".into() }).await;
+    }
+    let (mut seen, mut busy) = (Vec::new(), Vec::new());
+    loop {
+        let DuePage { page, next } = feed.due(now, now + hour, 10, busy.clone()).await.expect("readable");
+        if page.is_empty() {
+            assert_eq!(next.map(|at| at.as_millisecond()), Some((now + hour).as_millisecond()));
+            break;
+        }
+        seen.extend(page.iter().map(|due| due.event.body.clone()));
+        busy.extend(page.iter().map(|due| due.event.id));
+    }
+    assert_eq!(seen, ["misplaced", "due"]);
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn retry_is_read_when_it_is_due_and_not_while_it_is_busy() {
     let bench = Bench::new();
@@ -190,7 +235,7 @@ async fn dead_letters_stay_and_can_be_made_due_again() {
     assert_eq!((listed.len(), &*listed[0].reason), (1, "status 410"));
 
     assert_eq!(running.spool.replay_dead(query.clone(), "test").await.expect("open"), 1);
-    assert!(matches!(feeds[0].next().await, Some(Item::Due(_))), "the lane is woken");
+    assert!(matches!(feeds[0].next(Room::ForEvents).await, Some(Item::Due(_))), "the lane is woken");
     let due = feeds[0].due(Timestamp::now(), Timestamp::MAX, 10, Vec::new()).await.expect("readable");
     assert_eq!((due.page[0].event.id, due.page[0].attempts), (event, 0));
     assert_eq!(running.spool.replay_dead(query, "test").await.expect("open"), 0, "nothing is dead any more");
@@ -375,7 +420,7 @@ async fn rerouting_keeps_the_feeds_that_stay() {
     assert_eq!(fresh(&mut stays[0]).await.body, "3", "the filter changed");
     assert_eq!(fresh(&mut new[0]).await.body, "2", "a new destination starts from now");
     assert_eq!(fresh(&mut stays[1]).await.body, "1");
-    assert!(stays[1].next().await.is_none(), "a feed that was taken out ends");
+    assert!(stays[1].next(Room::ForEvents).await.is_none(), "a feed that was taken out ends");
     running.stop().await;
     let waiting = open_view(bench.path()).expect("a spool").destinations().expect("readable");
     assert_eq!((&*waiting[1].name, waiting[1].pending), ("goes", 1), "what waited for it is kept");
@@ -608,7 +653,7 @@ fn received(subscription: &str, kind: &str, body: &str) -> Received {
 }
 
 async fn fresh(feed: &mut Feed) -> Arc<crate::event::Event> {
-    match feed.next().await {
+    match feed.next(Room::ForEvents).await {
         Some(Item::Fresh(event)) => event,
         other => panic!("{other:?}"),
     }

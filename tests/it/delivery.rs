@@ -156,3 +156,62 @@ async fn slow_handler_does_not_grow_the_memory_of_the_bridge() {
     assert!(peak < 64 << 20, "{} MiB", peak >> 20);
     bridge.kill().await;
 }
+
+#[tokio::test]
+async fn rate_lets_a_burst_through_and_holds_the_rest() {
+    let mut lab = Lab::new(&["crm", "well"]).await;
+    lab.destination_lines = "rate = \"1/h burst 3\"".to_owned();
+    let bridge = lab.live_bridge().await;
+    lab.zoom.push_all(&bodies(0..10)).await;
+    lab.handler("crm").has_taken(3).await;
+    lab.handler("well").has_taken(3).await;
+    bridge.until("/metrics", |_, text| text.contains("deliveries_pending{destination=\"crm\"} 7")).await;
+    assert_eq!((lab.handler("crm").requests(), lab.handler("well").requests()), (3, 3));
+    // Without the limit the others follow: nothing was lost.
+    lab.destination_lines = String::new();
+    lab.write_configuration(&["crm", "well"]);
+    bridge.signal("HUP");
+    lab.handler("crm").has_taken(10).await;
+    lab.handler("well").has_taken(10).await;
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn expired_events_are_dead_letters_without_a_request_and_can_be_replayed() {
+    let mut lab = Lab::new(&["crm"]).await;
+    lab.destination_lines = "ttl = { \"meeting.*\" = \"1s\", \"*\" = \"24h\" }".to_owned();
+    let bridge = lab.live_bridge().await;
+    bridge.post("/api/v1/destinations/crm/pause", &serde_json::json!({})).await;
+    let other = r#"{"event":"recording.completed","payload":{}}"#.to_owned();
+    lab.zoom.push_all(&[bodies(0..3), vec![other.clone()]].concat()).await;
+    bridge.until("/api/v1/status", |_, text| text.contains("4 events waiting, oldest 2 s old")).await;
+    bridge.post("/api/v1/destinations/crm/resume", &serde_json::json!({})).await;
+    lab.handler("crm").has_taken(1).await;
+    bridge.until("/api/v1/dead", |_, text| text.matches("\"reason\":\"expired\"").count() == 3).await;
+    assert!(lab.handler("crm").has(other.as_bytes()));
+    assert_eq!(lab.handler("crm").requests(), 1);
+    let counted = "zoomhook_dead_letters_total{destination=\"crm\",cause=\"expired\"} 3";
+    assert!(bridge.get("/metrics").await.1.contains(counted));
+    assert!(bridge.get("/api/v1/status").await.1.contains("3 events expired since the start"));
+    bridge.post("/api/v1/dead/replay", &serde_json::json!({ "all": true })).await;
+    lab.handler("crm").has_taken(4).await;
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn handler_that_answers_the_url_validation_again_gets_its_events() {
+    let mut lab = Lab::new(&["crm"]).await;
+    lab.destination_lines = "probe = \"validation\"".to_owned();
+    let bridge = lab.live_bridge().await;
+    lab.handler("crm").answer(Answer::Status(401));
+    lab.zoom.push_all(&bodies(0..100)).await;
+    lab.handler("crm").has_been_asked(2).await;
+    bridge.until("/api/v1/status", |_, text| text.contains("url validation answered with status 401")).await;
+    let touched = lab.handler("crm").requests();
+    assert!(touched < 100, "{touched} requests");
+    lab.handler("crm").has_been_asked(3).await;
+    assert_eq!(lab.handler("crm").requests(), touched, "a probe touches no event");
+    lab.handler("crm").answer(Answer::Status(200));
+    lab.handler("crm").has_taken(100).await;
+    bridge.stop().await;
+}

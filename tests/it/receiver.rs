@@ -42,6 +42,8 @@ struct Inner {
     request_ids: Mutex<HashMap<Bytes, String>>,
     count: watch::Sender<usize>,
     requests: watch::Sender<usize>,
+    /// URL validations, whatever they were answered; they are no requests.
+    validations: watch::Sender<usize>,
 }
 
 impl Receiver {
@@ -55,6 +57,7 @@ impl Receiver {
             request_ids: Mutex::default(),
             count: watch::Sender::new(0),
             requests: watch::Sender::new(0),
+            validations: watch::Sender::new(0),
         }));
         let router = Router::new().fallback(take).layer(DefaultBodyLimit::disable()).with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -79,6 +82,11 @@ impl Receiver {
         self.0.requests.subscribe().wait_for(|count| *count >= requests).await.expect("alive");
     }
 
+    /// Waits until so many URL validations have come, whatever they were answered.
+    pub(crate) async fn has_been_asked(&self, validations: usize) {
+        self.0.validations.subscribe().wait_for(|count| *count >= validations).await.expect("alive");
+    }
+
     pub(crate) fn requests(&self) -> usize {
         *self.0.requests.borrow()
     }
@@ -101,7 +109,9 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
     let id = header("x-zm-request-id");
     let first = inner.request_ids.lock().expect("no panic").entry(body.clone()).or_insert_with(|| id.clone()).clone();
     assert_eq!(first, id, "one event, two request ids");
-    inner.requests.send_modify(|count| *count += 1);
+    let validation = validation_token(&body);
+    let asked = if validation.is_some() { &inner.validations } else { &inner.requests };
+    asked.send_modify(|count| *count += 1);
     let answer = *inner.answer.lock().expect("no panic");
     match answer {
         Answer::Status(200) => {}
@@ -114,8 +124,18 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
             return (head, axum::body::Body::from_stream(broken)).into_response();
         }
     }
+    if let Some(plain) = validation {
+        let encrypted = inner.signer.validation_token(&plain);
+        return axum::Json(serde_json::json!({ "plainToken": plain, "encryptedToken": encrypted })).into_response();
+    }
     let mut taken = inner.taken.lock().expect("no panic");
     *taken.entry(body).or_default() += 1;
     inner.count.send_replace(taken.len());
     StatusCode::OK.into_response()
+}
+
+/// Returns the `plainToken` of a URL validation; an event is none.
+fn validation_token(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    (body["event"] == "endpoint.url_validation").then(|| body["payload"]["plainToken"].as_str().map(str::to_owned))?
 }

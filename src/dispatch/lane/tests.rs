@@ -1,5 +1,8 @@
 //! The lane with a real spool, a paused clock and a handler that follows a script.
 
+mod limits;
+
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -185,7 +188,7 @@ async fn new_settings_hold_for_the_next_attempt() {
     let bench = Bench::start(Retry::List(vec![]), 1, |_| async { status(503) }).await;
     bench.append("1").await;
     bench.all_settled(1).await;
-    bench.set(Retry::List(vec![]), 1, |_| async { status(200) });
+    bench.set(|destination| destination.retry = Retry::List(vec![]), |_| async { status(200) });
     bench.append("2").await;
     bench.all_settled(2).await;
     assert_eq!(bench.states().await, [DeliveryState::Delivered, DeliveryState::Dead]);
@@ -302,14 +305,12 @@ async fn events_about_one_thing_are_in_flight_one_at_a_time_and_others_flow() {
 
 #[tokio::test(start_paused = true)]
 async fn strict_order_is_never_inverted_whatever_fails() {
-    let bench = Bench::start(Retry::Steady, 4, |post: Post| async move {
+    let bench = Bench::with(
+        |destination| destination.ordering = Ordering::Strict,
         // Every third request fails, whatever it carries.
-        if post.nth.is_multiple_of(3) { status(503) } else { status(200) }
-    })
+        |post: Post| async move { if post.nth.is_multiple_of(3) { status(503) } else { status(200) } },
+    )
     .await;
-    bench.set_ordering(Ordering::Strict, |post: Post| async move {
-        if post.nth.is_multiple_of(3) { status(503) } else { status(200) }
-    });
     for n in 0..30 {
         bench.append(&about(n % 3, n)).await;
     }
@@ -355,12 +356,32 @@ struct Bench {
     settings: watch::Sender<Arc<Settings<Client>>>,
     status: watch::Receiver<Status>,
     posts: Arc<Mutex<Vec<Post>>>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
     cut: CancellationToken,
 }
 
 impl Bench {
     async fn start<F, R>(retry: Retry, concurrency: usize, script: F) -> Self
+    where
+        F: Fn(Post) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<Answer, SendError>> + Send + 'static,
+    {
+        Self::with(|destination| (destination.retry, destination.concurrency) = (retry, concurrency), script).await
+    }
+
+    /// Starts with a destination that is changed in this way.
+    async fn with<F, R>(change: impl FnOnce(&mut config::Destination), script: F) -> Self
+    where
+        F: Fn(Post) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<Answer, SendError>> + Send + 'static,
+    {
+        Self::after(|_| {}, change, script).await
+    }
+
+    /// Does something to the file of the open spool before the lane starts.
+    async fn after<F, R>(before: impl FnOnce(&Path), change: impl FnOnce(&mut config::Destination), script: F) -> Self
     where
         F: Fn(Post) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Result<Answer, SendError>> + Send + 'static,
@@ -377,35 +398,32 @@ impl Bench {
             destinations: vec![("crm".into(), EventFilter::all())],
         };
         let (name, feed) = spool.route(routes).await.expect("open").remove(0);
+        before(&stored.path);
         let posts = Arc::default();
-        let settings = watch::Sender::new(Arc::new(settings(retry, concurrency, script, Arc::clone(&posts))));
-        let (lane, status) = Lane::new(name, feed, spool.clone(), clock, settings.subscribe(), &metrics);
+        let settings = watch::Sender::new(Arc::new(settings(change, script, Arc::clone(&posts))));
+        let (lane, status) = Lane::new(name, feed, spool.clone(), clock.clone(), settings.subscribe(), &metrics);
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let lane = tokio::spawn(lane.run(stop.clone(), cut.clone()));
-        Self { _directory: directory, spool, writer, lane, settings, status, posts, stop, cut }
+        Self { _directory: directory, spool, writer, lane, settings, status, posts, clock, metrics, stop, cut }
     }
 
-    fn set<F, R>(&self, retry: Retry, concurrency: usize, script: F)
+    /// Goes over to a destination that is changed in this way from the default.
+    fn set<F, R>(&self, change: impl FnOnce(&mut config::Destination), script: F)
     where
         F: Fn(Post) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Result<Answer, SendError>> + Send + 'static,
     {
-        self.settings.send_replace(Arc::new(settings(retry, concurrency, script, Arc::clone(&self.posts))));
-    }
-
-    fn set_ordering<F, R>(&self, ordering: Ordering, script: F)
-    where
-        F: Fn(Post) -> R + Clone + Send + Sync + 'static,
-        R: Future<Output = Result<Answer, SendError>> + Send + 'static,
-    {
-        let settings = settings(Retry::Steady, 4, script, Arc::clone(&self.posts));
-        self.settings.send_replace(Arc::new(Settings { ordering, ..settings }));
+        self.settings.send_replace(Arc::new(settings(change, script, Arc::clone(&self.posts))));
     }
 
     async fn append(&self, body: &str) {
+        self.append_kind("meeting.started", body).await;
+    }
+
+    async fn append_kind(&self, kind: &str, body: &str) {
         let received = Received {
             subscription: "main".into(),
-            kind: "meeting.started".into(),
+            kind: kind.into(),
             event_ts: None,
             received_at: Timestamp::from_second(1_800_000_000).expect("within range"),
             body: Bytes::from(body.to_owned()),
@@ -468,7 +486,11 @@ impl Bench {
     }
 }
 
-fn settings<F, R>(retry: Retry, concurrency: usize, script: F, posts: Arc<Mutex<Vec<Post>>>) -> Settings<Client>
+fn settings<F, R>(
+    change: impl FnOnce(&mut config::Destination),
+    script: F,
+    posts: Arc<Mutex<Vec<Post>>>,
+) -> Settings<Client>
 where
     F: Fn(Post) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Result<Answer, SendError>> + Send + 'static,
@@ -487,11 +509,9 @@ where
         script(post)
     });
     let url = "http://127.0.0.1:1/".parse().expect("a url");
-    let destination = config::Destination {
-        retry,
-        concurrency,
-        ..config::Destination::new("crm", url, Secret::new("bridge-test-secret"))
-    };
+    let mut destination = config::Destination::new("crm", url, Secret::new("bridge-test-secret"));
+    destination.concurrency = 4;
+    change(&mut destination);
     Settings::new(&destination, BoxCloneSyncService::new(handler))
 }
 

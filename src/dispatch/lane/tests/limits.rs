@@ -1,0 +1,428 @@
+//! Rate, time to live, probes by URL validation, and what a lane does when the clock or the disk fails it.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::webhook::signature::Signer;
+
+#[tokio::test(start_paused = true)]
+async fn attempts_start_at_the_rate_and_retries_count() {
+    let bench = Bench::with(
+        |destination| {
+            destination.rate = Some("10/s burst 3".parse().expect("a rate"));
+            destination.retry = Retry::List(vec![Duration::from_millis(1); 10]);
+        },
+        |post: Post| async move { if post.nth <= 10 { status(503) } else { status(200) } },
+    )
+    .await;
+    for n in 0..10 {
+        bench.append(&n.to_string()).await;
+    }
+    bench.all_settled(10).await;
+    let at: Vec<Instant> = bench.seen().iter().map(|post| post.at).collect();
+    assert_eq!(at.len(), 20);
+    for (first, from) in at.iter().enumerate() {
+        for (count, until) in (1..).zip(&at[first..]) {
+            let allowed = 3 + until.duration_since(*from).as_millis() / 100;
+            assert!(count <= allowed, "{count} attempts, {allowed} allowed");
+        }
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn lane_that_has_no_token_sleeps_until_the_next_and_not_longer() {
+    let bench = Bench::with(
+        |destination| destination.rate = Some("4/m burst 1".parse().expect("a rate")),
+        |_| async { status(200) },
+    )
+    .await;
+    for n in 0..4 {
+        bench.append(&n.to_string()).await;
+    }
+    bench.all_settled(4).await;
+    let at: Vec<Instant> = bench.seen().iter().map(|post| post.at).collect();
+    let waits: Vec<u64> = at.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_secs()).collect();
+    assert_eq!(waits, [15, 15, 15]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_rate_holds_at_once_and_gives_no_new_burst() {
+    let bench = Bench::with(
+        |destination| destination.rate = Some("1/h burst 1".parse().expect("a rate")),
+        |_| async { status(200) },
+    )
+    .await;
+    bench.append("1").await;
+    bench.append("2").await;
+    bench.until(|rows| rows.iter().any(|row| row.deliveries[0].state == DeliveryState::Delivered)).await;
+    let faster = Instant::now();
+    bench.set(|destination| destination.rate = Some("1/m burst 1".parse().expect("a rate")), |_| async { status(200) });
+    bench.all_settled(2).await;
+    assert_eq!(bench.seen()[1].at.duration_since(faster).as_secs(), 60);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_that_waited_too_long_in_memory_is_dead_without_a_request() {
+    let bench = Bench::with(
+        |destination| {
+            destination.concurrency = 1;
+            destination.ttl = ttl(&[("meeting.*", 10)]);
+        },
+        |_| async {
+            tokio::time::sleep(Duration::from_secs(11)).await;
+            status(200)
+        },
+    )
+    .await;
+    bench.append("1").await;
+    bench.append("2").await;
+    bench.append_kind("recording.completed", "3").await;
+    bench.all_settled(3).await;
+    assert_eq!(bench.outcomes().await, ["status 200", "expired", "status 200"]);
+    assert_eq!(bench.seen().len(), 2);
+    let expired = bench.status.borrow().expired.expect("one");
+    assert_eq!(expired.count, 1);
+    bench.assert_dead("expired", 1);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_that_would_come_too_late_is_given_up_at_once_and_keeps_its_failures() {
+    let bench = Bench::with(
+        |destination| {
+            destination.retry = Retry::List([5, 3600].map(Duration::from_secs).into());
+            destination.ttl = ttl(&[("*", 30)]);
+        },
+        |_| async { status(503) },
+    )
+    .await;
+    bench.append("1").await;
+    bench.all_settled(1).await;
+    assert_eq!(bench.outcomes().await, ["expired"]);
+    assert_eq!(bench.attempts(1).await, ["status 503"; 2]);
+    bench.assert_dead("expired", 1);
+    bench.assert_dead("exhausted", 0);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn paused_events_expire_and_a_replay_begins_their_time_anew() {
+    let gate = Arc::new(Notify::new());
+    let opened = Arc::clone(&gate);
+    let bench = Bench::with(
+        |destination| destination.ttl = ttl(&[("*", 1800)]),
+        move |post: Post| {
+            let gate = Arc::clone(&gate);
+            async move {
+                if post.nth > 1 {
+                    return status(200);
+                }
+                gate.notified().await;
+                status(503)
+            }
+        },
+    )
+    .await;
+    bench.append("retry").await;
+    while bench.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    bench.spool.pause("crm", Pause::On, "test").await.expect("open");
+    bench.status.clone().wait_for(|status| status.paused).await.expect("running");
+    opened.notify_one();
+    bench.until(waits_for_its_retry).await;
+    bench.append("fresh").await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(bench.states().await.iter().all(|state| *state != DeliveryState::Dead), "noticed at their turn");
+    bench.spool.pause("crm", Pause::Off, "test").await.expect("open");
+    bench.all_settled(2).await;
+    assert_eq!(bench.outcomes().await, ["expired", "expired"]);
+    assert_eq!(bench.seen().len(), 1);
+    let query = DeadQuery { limit: 10, ..DeadQuery::default() };
+    assert_eq!(bench.spool.replay_dead(query, "test").await.expect("open"), 2);
+    bench.until(|rows| rows.iter().all(|row| row.deliveries[0].state == DeliveryState::Delivered)).await;
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_behind_an_open_breaker_expire_without_a_request_each() {
+    let code = Arc::new(AtomicUsize::new(401));
+    let answer = Arc::clone(&code);
+    let bench = Bench::with(
+        |destination| destination.ttl = ttl(&[("old", 20)]),
+        move |_| {
+            let code = answer.load(Relaxed);
+            async move { status(u16::try_from(code).expect("a status")) }
+        },
+    )
+    .await;
+    for n in 0..99 {
+        bench.append_kind("old", &n.to_string()).await;
+    }
+    bench.all_settled(99).await;
+    assert!(bench.outcomes().await.iter().all(|outcome| outcome == "expired"));
+    assert!(bench.seen().len() < 50, "{} requests", bench.seen().len());
+    // Nothing that expired has told the breaker anything: it still waits for a probe.
+    assert!(bench.status.borrow().breaker.is_some());
+    code.store(200, Relaxed);
+    bench.append_kind("new", "new").await;
+    bench.all_settled(100).await;
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn expired_head_sets_its_followers_free_in_strict_order() {
+    let bench = Bench::with(
+        |destination| {
+            destination.ordering = Ordering::Strict;
+            destination.retry = Retry::List([1, 100, 1].map(Duration::from_secs).into());
+            destination.ttl = ttl(&[("short", 60)]);
+        },
+        |post: Post| async move { if post.body.ends_with(b"1000}") { status(503) } else { status(200) } },
+    )
+    .await;
+    bench.append_kind("short", &about(0, 1000)).await;
+    bench.append_kind("long", &about(0, 1001)).await;
+    bench.append_kind("short", &about(0, 1002)).await;
+    bench.all_settled(3).await;
+    assert_eq!(bench.outcomes().await, ["expired", "status 200", "status 200"]);
+    assert_eq!(bench.seen().len(), 4);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn storm_of_expired_events_goes_through_without_a_request() {
+    const STORM: usize = 3000;
+    let bench = Bench::with(|destination| destination.ttl = ttl(&[("*", 1)]), |_| async { status(200) }).await;
+    bench.spool.pause("crm", Pause::On, "test").await.expect("open");
+    bench.status.clone().wait_for(|status| status.paused).await.expect("running");
+    for n in 0..STORM {
+        bench.append(&n.to_string()).await;
+    }
+    bench.spool.flush().await.expect("open");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    bench.spool.pause("crm", Pause::Off, "test").await.expect("open");
+    loop {
+        let row = bench.spool.read(|view| view.destinations()).await.expect("readable").remove(0);
+        if row.dead == STORM as u64 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(bench.seen().len(), 0);
+    bench.assert_dead("expired", STORM);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn destination_is_resumed_however_many_events_wait() {
+    const EVENTS: usize = WINDOW_EVENTS + 100;
+    let bench = Bench::start(Retry::Steady, 4, |_| async { status(200) }).await;
+    bench.spool.pause("crm", Pause::On, "test").await.expect("open");
+    bench.status.clone().wait_for(|status| status.paused).await.expect("running");
+    for n in 0..EVENTS {
+        bench.append(&n.to_string()).await;
+    }
+    bench.spool.flush().await.expect("open");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    bench.spool.pause("crm", Pause::Off, "test").await.expect("open");
+    bench.status.clone().wait_for(|status| !status.paused).await.expect("running");
+    while bench.seen().len() < EVENTS {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn most_attempts_and_greatest_age_end_a_delivery_before_its_preset_does() {
+    let bench = Bench::with(|destination| destination.max_attempts = Some(3), |_| async { status(503) }).await;
+    bench.append("1").await;
+    bench.all_settled(1).await;
+    assert_eq!(bench.outcomes().await, ["status 503 after 3 attempts"]);
+    bench.set(|destination| destination.max_age = Some(Duration::from_secs(3600)), |_| async { status(503) });
+    let query = DeadQuery { limit: 10, ..DeadQuery::default() };
+    bench.spool.replay_dead(query, "test").await.expect("open");
+    bench
+        .until(|rows| rows[0].deliveries[0].outcome.as_deref() == Some("status 503 after 7 attempts within 1 h"))
+        .await;
+    bench.assert_dead("exhausted", 2);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn validation_closes_the_breaker_and_touches_no_event_before() {
+    let (well, right) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (events_well, validation_right) = (Arc::clone(&well), Arc::clone(&right));
+    let bench = Bench::with(
+        |destination| destination.probe = Probe::Validation,
+        move |post: Post| {
+            let answer = match question(&post) {
+                Some(token) if validation_right.load(Relaxed) == 1 => answer_to(&token, "bridge-test-secret"),
+                Some(token) => answer_to(&token, "another-secret"),
+                None if events_well.load(Relaxed) == 1 => status(200),
+                None => status(401),
+            };
+            async move { answer }
+        },
+    )
+    .await;
+    for n in 0..100 {
+        bench.append(&n.to_string()).await;
+    }
+    let mut watched = bench.status.clone();
+    watched.wait_for(|status| status.breaker.is_some_and(|opened| opened.probes >= 3)).await.expect("running");
+    let failure = bench.status.borrow().last_failure.clone().expect("a failure");
+    assert_eq!((&*failure.cause, failure.event), ("url validation answered with a wrong encryptedToken", None));
+    let events = || bench.seen().iter().filter(|post| question(post).is_none()).count();
+    let touched = events();
+    assert!(touched < 40, "{touched} events for 100");
+    // A handler that takes events again closes nothing while its answer is wrong.
+    well.store(1, Relaxed);
+    watched.wait_for(|status| status.breaker.is_some_and(|opened| opened.probes >= 6)).await.expect("running");
+    assert_eq!(events(), touched);
+    right.store(1, Relaxed);
+    watched.wait_for(|status| status.breaker.is_none()).await.expect("running");
+    assert!(watched.borrow().failing_since.is_none());
+    bench.all_settled(100).await;
+    assert!(bench.states().await.iter().all(|state| *state == DeliveryState::Delivered));
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_of_a_probe_is_a_failed_probe() {
+    let bench = Bench::with(
+        |destination| destination.probe = Probe::Validation,
+        |post: Post| async move {
+            assert!(question(&post).is_none(), "the handler's client breaks");
+            status(500)
+        },
+    )
+    .await;
+    for n in 0..30 {
+        bench.append(&n.to_string()).await;
+    }
+    let mut watched = bench.status.clone();
+    watched.wait_for(|status| status.breaker.is_some_and(|opened| opened.probes >= 2)).await.expect("running");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clock_that_is_set_back_does_not_put_off_a_retry() {
+    let answer = |post: Post| async move { if post.nth == 1 { status(503) } else { status(200) } };
+    let bench = Bench::start(Retry::Steady, 4, answer).await;
+    bench.append("1").await;
+    bench.until(waits_for_its_retry).await;
+    bench.clock.set_back(30 * 24 * 3_600_000);
+    bench.all_settled(1).await;
+    let seen = bench.seen();
+    let waited = seen[1].at.duration_since(seen[0].at);
+    // The clock is looked at every half a minute.
+    assert!(waited <= Duration::from_secs(60), "{waited:?}");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn change_of_order_waits_for_what_is_in_flight() {
+    let gate = Arc::new(Notify::new());
+    let opened = Arc::clone(&gate);
+    let bench = Bench::start(Retry::Steady, 4, move |_| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.notified().await;
+            status(200)
+        }
+    })
+    .await;
+    bench.append(&about(0, 1000)).await;
+    while bench.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for ordering in [Ordering::Strict, Ordering::None, Ordering::Object] {
+        bench.set(|destination| destination.ordering = ordering, |_| async { status(200) });
+        bench.append(&about(0, 1001 + bench.rows().await.len())).await;
+        bench.spool.flush().await.expect("open");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(bench.seen().len(), 1, "two of one thing in flight");
+    }
+    opened.notify_one();
+    bench.all_settled(4).await;
+    let bodies: Vec<Bytes> = bench.seen().into_iter().map(|post| post.body).collect();
+    assert!(bodies.len() == 4 && bodies.is_sorted(), "{bodies:?}");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn order_that_becomes_strict_knows_what_waits_on_the_disk() {
+    let script = |post: Post| async move { if post.nth == 1 { status(503) } else { status(200) } };
+    let bench = Bench::start(Retry::List(vec![Duration::from_secs(100)]), 4, script).await;
+    bench.append(&about(0, 1000)).await;
+    bench.until(waits_for_its_retry).await;
+    bench.set(
+        |destination| {
+            destination.ordering = Ordering::Strict;
+            destination.retry = Retry::List(vec![Duration::from_secs(100)]);
+        },
+        script,
+    );
+    bench.append(&about(0, 1001)).await;
+    bench.all_settled(2).await;
+    let bodies: Vec<Bytes> = bench.seen().into_iter().map(|post| post.body).collect();
+    assert_eq!(bodies, [about(0, 1000), about(0, 1000), about(0, 1001)]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn spool_that_cannot_be_read_is_told_until_it_can() {
+    let aside = |file: &Path| std::fs::rename(file, file.with_extension("aside")).expect("moved");
+    let bench = Bench::after(aside, |_| {}, |_| async { status(200) }).await;
+    let mut watched = bench.status.clone();
+    let began = watched.wait_for(|status| status.unreadable.is_some()).await.expect("running").unreadable.clone();
+    assert!(began.clone().expect("told").reason.contains("there is no spool"), "{began:?}");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(watched.borrow().unreadable, began, "since the first time");
+    let file = bench._directory.path().join("spool.db");
+    std::fs::rename(file.with_extension("aside"), &file).expect("moved back");
+    watched.wait_for(|status| status.unreadable.is_none()).await.expect("running");
+    bench.append("1").await;
+    bench.all_settled(1).await;
+    bench.stop().await;
+}
+
+impl Bench {
+    /// Returns what became of each event, oldest first.
+    async fn outcomes(&self) -> Vec<String> {
+        let rows = self.rows().await;
+        let outcome = |row: &EventRow| row.deliveries[0].outcome.as_deref().unwrap_or_default().to_owned();
+        rows.iter().rev().map(outcome).collect()
+    }
+
+    fn assert_dead(&self, cause: &str, count: usize) {
+        let page = self.metrics.render().expect("a page");
+        let line = format!("zoomhook_dead_letters_total{{destination=\"crm\",cause=\"{cause}\"}} {count}\n");
+        assert!(page.contains(&line), "{line}{page}");
+    }
+}
+
+fn waits_for_its_retry(rows: &[EventRow]) -> bool {
+    rows.first().is_some_and(|row| row.deliveries[0].state == DeliveryState::Retry)
+}
+
+fn ttl(rules: &[(&str, u64)]) -> Ttl {
+    let rule = |(pattern, seconds): &(&str, u64)| (pattern.parse().expect("a pattern"), Duration::from_secs(*seconds));
+    Ttl::new(rules.iter().map(rule).collect())
+}
+
+/// Returns the token of a URL validation; an event is none.
+fn question(post: &Post) -> Option<String> {
+    let body: Value = serde_json::from_slice(&post.body).ok()?;
+    (body["event"] == "endpoint.url_validation").then(|| body["payload"]["plainToken"].as_str().map(str::to_owned))?
+}
+
+fn answer_to(token: &str, secret: &str) -> Result<Answer, SendError> {
+    let encrypted = Signer::new(&Secret::new(secret)).validation_token(token);
+    let excerpt = json!({ "plainToken": token, "encryptedToken": encrypted }).to_string();
+    Ok(Answer { status: 200, retry_after: None, excerpt })
+}

@@ -65,7 +65,16 @@ fn the_example_loads() {
 #[test]
 fn every_default_that_the_example_shows_is_the_default() {
     let text = std::fs::read_to_string(repository("deploy/zoomhook.toml")).expect("the example");
-    let examples = ["# exclude =", "# ca_file =", "# token =", "# viewer_token ="];
+    let examples = [
+        "# exclude =",
+        "# ca_file =",
+        "# token =",
+        "# viewer_token =",
+        "# rate =",
+        "# ttl =",
+        "# max_attempts =",
+        "# max_age =",
+    ];
     let is_default = |line: &str| {
         let key = line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).map_or("", |(key, _)| key);
         !key.is_empty()

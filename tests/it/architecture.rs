@@ -19,20 +19,23 @@ const SEES: [(&str, &[&str]); 8] = [
 ];
 
 /// Files in which the same arguments always give the same result.
-const PURE: [&str; 40] = [
+const PURE: [&str; 43] = [
     "admin/sentence.rs",
     "cli/send/judgement.rs",
     "config/address.rs",
     "config/check.rs",
     "config/cursor.rs",
     "config/filter.rs",
+    "config/limits.rs",
     "config/problem.rs",
     "config/quantity.rs",
     "config/secret.rs",
     "config/show.rs",
     "dispatch/breaker.rs",
+    "dispatch/expiry.rs",
     "dispatch/key.rs",
     "dispatch/order.rs",
+    "dispatch/rate.rs",
     "dispatch/retry.rs",
     "dispatch/schedule.rs",
     "event.rs",

@@ -9,11 +9,13 @@
 
 mod bridge;
 pub mod check;
+mod completions;
 pub mod config;
 mod dead;
 pub mod demo;
 mod events;
 mod gaps;
+mod man;
 mod moment;
 pub mod options;
 mod output;
@@ -26,6 +28,7 @@ pub mod send;
 pub mod simulate;
 mod status;
 mod table;
+mod top;
 pub mod verify;
 mod watch;
 
@@ -37,9 +40,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::options::EXIT_CONFIG;
-use self::output::plain;
+use self::output::{HEADING, plain, styled};
 use crate::app::Stop;
 use crate::config::problem::Problems;
+use crate::spool::SpoolError;
 use crate::spool::record::Pause;
 
 /// Is the exit code for arguments that cannot be understood, as clap has it.
@@ -49,7 +53,7 @@ const EXIT_CUT: u8 = 130;
 
 /// Bridges the WebSocket of a Zoom event subscription to signed webhook requests: durable, at least once, no inbound port
 #[derive(Parser)]
-#[command(name = "zoomhook", version)]
+#[command(name = "zoomhook", version, help_template = front_page())]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -59,20 +63,22 @@ pub struct Cli {
 enum Command {
     /// Run the bridge
     Run(run::RunArgs),
-    /// Check the configuration, show what it comes to and which hosts it talks to
+    /// Check the configuration, and show every host that it talks to
     Check(check::CheckArgs),
     /// Print the effective configuration, secrets masked
     Config(config::ConfigArgs),
-    /// Show the bridge at work: a simulated Zoom, zoomhook and a sample handler, all on this machine
+    /// Show it all at work on this machine alone, with a simulated Zoom
     Demo(demo::Args),
-    /// Play Zoom, to practise on: token endpoint, socket, events, faults
+    /// Play Zoom, to practise on: tokens, socket, events, faults
     Simulate(simulate::Args),
-    /// Fire a signed sample event, or a file, at a handler and explain the answer
+    /// Fire a signed sample at a handler, and explain the answer
     Send(Box<send::SendArgs>),
-    /// Tell whether the signature of a request is right and, if not, why
+    /// Tell whether a request's signature is right and, if not, why
     Verify(verify::VerifyArgs),
     /// Tell whether anything is being lost, and what to do
     Status(status::StatusArgs),
+    /// Watch rates, backlogs and times, live and with the trouble on top
+    Top(top::TopArgs),
     /// Look at what was received
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -85,6 +91,33 @@ enum Command {
     Resume(pause::PauseArgs),
     /// List when no socket was live, so that events were missed
     Gaps(gaps::GapsArgs),
+    /// Print what a shell needs to complete command lines
+    Completions(completions::CompletionsArgs),
+    /// Print the manual, or write all of its pages to a folder
+    Man(man::ManArgs),
+}
+
+/// The commands as one looks for them.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("The bridge", &["run", "check", "config"]),
+    ("Look after it", &["status", "top", "events", "dead", "gaps", "pause", "resume"]),
+    ("To try things", &["demo", "simulate", "send", "verify"]),
+    ("For the shell", &["completions", "man"]),
+];
+
+/// Writes the page that `zoomhook` alone shows.
+fn front_page() -> String {
+    let commands = Command::augment_subcommands(clap::Command::new("zoomhook"));
+    let mut page = "{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
+    for (heading, names) in GROUPS {
+        page.push_str(&format!("\n{}\n", styled(HEADING, heading)));
+        for name in names {
+            let about = commands.find_subcommand(name).and_then(clap::Command::get_about);
+            page.push_str(&format!("  {name:<11}  {}\n", about.map(ToString::to_string).unwrap_or_default()));
+        }
+    }
+    page.push_str(&format!("\n{}\n{{options}}\n\n", styled(HEADING, "Options")));
+    page + "zoomhook COMMAND --help tells more, with examples. New here? zoomhook demo"
 }
 
 /// Says why a command did not do what it was asked.
@@ -120,11 +153,14 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Send(args) => return send::run(&args).await,
         Command::Verify(args) => return verify::run(&args),
         Command::Status(args) => return status::run(&args).await,
+        Command::Top(args) => top::run(&args).await?,
         Command::Events(command) => events::run(&command)?,
         Command::Dead(command) => dead::run(&command).await?,
         Command::Pause(args) => pause::run(&args, Pause::On).await?,
         Command::Resume(args) => pause::run(&args, Pause::Off).await?,
         Command::Gaps(args) => gaps::run(&args).await?,
+        Command::Completions(args) => completions::run(&args)?,
+        Command::Man(args) => man::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -204,7 +240,13 @@ impl Failure {
 /// Joins an error and its sources; one that its successor has told already is not told again.
 fn sentence(error: &anyhow::Error) -> String {
     let join = |told: String, cause: String| if told.ends_with(&cause) { told } else { format!("{told}: {cause}") };
-    error.chain().map(ToString::to_string).reduce(join).unwrap_or_default()
+    let told = error.chain().map(ToString::to_string).reduce(join).unwrap_or_default();
+    match error.chain().find_map(|cause| cause.downcast_ref()) {
+        Some(SpoolError::Missing(_)) => {
+            format!("{told}; name it with --spool or --config, or start a bridge, which makes it")
+        }
+        Some(_) | None => told,
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -218,11 +260,46 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
-    use crate::spool::SpoolError;
 
     #[test]
     fn arguments_are_declared_without_contradiction() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn front_page_has_every_command_once_in_a_line_that_fits() {
+        let page = Cli::command().render_help().to_string();
+        let lines: Vec<&str> = page.lines().collect();
+        assert!(lines.len() <= 34, "{page}");
+        for command in Cli::command().get_subcommands() {
+            let start = format!("  {:<11}  {}", command.get_name(), command.get_about().expect("a sentence"));
+            assert!(start.len() <= 80, "{start}");
+            assert_eq!(lines.iter().filter(|line| **line == start).count(), 1, "{start}\n{page}");
+        }
+        assert_eq!(
+            GROUPS.map(|(_, names)| names.len()).iter().sum::<usize>(),
+            Cli::command().get_subcommands().count()
+        );
+    }
+
+    #[test]
+    fn every_page_of_help_names_exit_codes_and_fits_a_terminal() {
+        fn look(command: &mut clap::Command, above: &str) {
+            let name = format!("{above} {}", command.get_name());
+            let page = command.render_long_help().to_string();
+            for line in page.lines() {
+                assert!(line.chars().count() <= 100, "{name}: {line}");
+            }
+            if command.get_name() == "help" {
+                return;
+            }
+            if command.has_subcommands() {
+                command.get_subcommands_mut().for_each(|below| look(below, &name));
+            } else {
+                assert!(page.contains("Exit codes: "), "{name}:\n{page}");
+            }
+        }
+        Cli::command().get_subcommands_mut().for_each(|command| look(command, "zoomhook"));
     }
 
     #[test]
@@ -242,6 +319,11 @@ mod tests {
             "resume crm --json",
             "gaps --limit 5",
             "gaps ack 3 --note OPS-12 --json",
+            "status --watch",
+            "status --watch 5s --json",
+            "top --every 10s --json",
+            "completions bash",
+            "man /tmp/man1",
             "send meeting.started --to http://localhost:3000/ --set payload.object.topic=x --set a=1 --repeat 5",
             "send --file - --to https://crm.internal/hook --secret-env CRM_TOKEN --stale 600 --timeout 3s --json",
             "send --all --to http://localhost:3000/ --secret-file token --bad-signature",
@@ -258,6 +340,9 @@ mod tests {
     #[test]
     fn arguments_that_say_nothing_or_too_much_are_refused() {
         let lines = [
+            ("status --watch 1ms", ErrorKind::ValueValidation),
+            ("status --log-level debug", ErrorKind::UnknownArgument),
+            ("completions powershell", ErrorKind::InvalidValue),
             ("dead replay", ErrorKind::MissingRequiredArgument),
             ("dead replay --dry-run", ErrorKind::MissingRequiredArgument),
             ("dead replay --all --destination crm", ErrorKind::ArgumentConflict),
@@ -306,6 +391,14 @@ mod tests {
         Failure::from(anyhow::Error::from(error)).report(&mut err);
         let line = String::from_utf8_lossy(&err);
         assert_eq!(line, format!("zoomhook: cannot open the spool /spool/zoomhook.db: {told}\n"));
+    }
+
+    #[test]
+    fn spool_that_is_missing_can_be_named() {
+        let error = anyhow::Error::from(SpoolError::Missing("zoomhook.db".into())).context("it does not help");
+        let expected = "it does not help: there is no spool at zoomhook.db; name it with --spool or --config, \
+                        or start a bridge, which makes it";
+        assert_eq!(sentence(&error), expected);
     }
 
     #[test]

@@ -83,8 +83,9 @@ pub enum SpoolError {
     /// The engine failed: the disk is full or broken, or the file is damaged.
     #[error("the spool failed: {0}")]
     Engine(#[from] rusqlite::Error),
-    /// The file was taken away under the running process: put it back, or restart.
-    #[error("the spool {} was removed or replaced while in use: put it back, or restart zoomhook", .0.display())]
+    /// The file was taken away under the running process, which still holds it open: put it back, or save it.
+    #[error("the spool {} was removed or replaced while in use; move it back, and all goes on; if it is deleted, process {pid} \
+             alone still holds it: copy it and its -wal from /proc/{pid}/fd before a restart", .0.display(), pid = std::process::id())]
     Removed(PathBuf),
     /// The writer has ended.
     #[error(transparent)]

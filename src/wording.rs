@@ -12,10 +12,13 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
+/// Two slips of the finger are still the same word.
+const TYPO: usize = 2;
+
 /// Says that a text is neither a time nor an age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected an age such as `24h`, or a time such as `2026-07-30T10:00:00+02:00`, `2026-07-30 08:00` (UTC) or `08:00` (UTC, today)"
+    "expected a time such as `2026-07-30T10:00:00+02:00`, `2026-07-30 08:00` (UTC) or `08:00` (UTC, today), or an age such as `24h`"
 )]
 pub struct NotAMoment;
 
@@ -116,6 +119,12 @@ pub fn list<T: Display>(words: &[T]) -> String {
     }
 }
 
+/// Finds the name that was meant by one that is not known: a slip or two away.
+pub fn meant<'a, T: AsRef<str>>(text: &str, known: &'a [T]) -> Option<&'a str> {
+    let distance = |known: &&str| strsim::damerau_levenshtein(&text.to_lowercase(), known);
+    known.iter().map(AsRef::as_ref).min_by_key(distance).filter(|known| distance(known) <= TYPO)
+}
+
 /// Reads a moment: an RFC 3339 time, a time in UTC as this program writes it (`2026-07-30 10:02:11 UTC`, and
 /// `10:02:11` of today), or how long ago it was (`2h`, `1d 12h`, `90 min`).
 ///
@@ -210,6 +219,15 @@ mod tests {
         assert_eq!(list(&["a"]), "a");
         assert_eq!(list(&["a", "b"]), "a and b");
         assert_eq!(list(&["a", "b", "c"]), "a, b and c");
+    }
+
+    #[test]
+    fn name_that_was_meant_is_a_slip_or_two_away() {
+        let known = ["crm", "audit"];
+        for (text, name) in [("crmm", Some("crm")), ("Audti", Some("audit")), ("billing", None), ("", None)] {
+            assert_eq!(meant(text, &known), name, "{text}");
+        }
+        assert_eq!(meant::<&str>("crm", &[]), None);
     }
 
     #[test]

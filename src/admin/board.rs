@@ -10,6 +10,8 @@ use crate::zoom::status::{self as socket, Link};
 /// Holds the status of every subscription and destination that runs now.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
+    /// False while the bridge starts: what is configured is not here yet.
+    pub started: bool,
     /// Subscriptions by name.
     pub subscriptions: Vec<(Arc<str>, watch::Receiver<socket::Status>)>,
     /// Destinations by name.
@@ -46,7 +48,7 @@ mod tests {
     fn subscription_whose_task_has_ended_does_not_look_live() {
         let live = socket::Status { connects: 1, ..socket::Status::new(Link::Live, Timestamp::UNIX_EPOCH) };
         let (sender, receiver) = watch::channel(live);
-        let board = Board { subscriptions: vec![("main".into(), receiver)], destinations: Vec::new() };
+        let board = Board { started: true, subscriptions: vec![("main".into(), receiver)], destinations: Vec::new() };
         let link = |board: &Board| board.subscriptions().first().map(|(_, status)| status.link);
         assert_eq!(link(&board), Some(Link::Live));
         drop(sender);

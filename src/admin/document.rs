@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::EventId;
 use crate::spool::record::{AttemptRow, AuditRow, DeadQuery, DeadRow, EventDetail, EventQuery, EventRow, GapRow};
 use crate::spool::{SpoolError, View};
-use crate::wording::list;
+use crate::wording::{list, meant};
 
 /// Rows of a page that does not say how many it wants.
 pub(crate) const PAGE: usize = 100;
@@ -25,12 +25,12 @@ pub(crate) const ALL: usize = u32::MAX as usize;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListError {
     /// The spool never had a destination of this name.
-    #[error("no destination is called {name}; the spool knows {known}")]
+    #[error("no destination is called {name}: {hint}")]
     UnknownDestination {
         /// The name that was asked for.
         name: String,
-        /// Those that there are.
-        known: String,
+        /// The one that was meant, or those that there are.
+        hint: String,
     },
     /// The spool cannot be read.
     #[error(transparent)]
@@ -260,8 +260,12 @@ pub(crate) fn check_destination(view: &mut dyn View, name: Option<&str>) -> Resu
     if known.iter().any(|known| **known == *name) {
         return Ok(());
     }
-    let known = if known.is_empty() { "none yet".to_owned() } else { list(&known) };
-    Err(ListError::UnknownDestination { name: name.to_owned(), known })
+    let hint = match meant(name, &known) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None if known.is_empty() => "the spool knows none yet".to_owned(),
+        None => format!("the spool knows {}", list(&known)),
+    };
+    Err(ListError::UnknownDestination { name: name.to_owned(), hint })
 }
 
 #[cfg(test)]

@@ -34,20 +34,26 @@ pub(super) async fn livez(State(handles): State<Arc<Handles>>) -> (StatusCode, S
 /// Answers 200 while events can arrive and be stored; else it says, line by line, what is missing.
 pub(super) async fn readyz(State(handles): State<Arc<Handles>>) -> (StatusCode, String) {
     let health = handles.spool.health().borrow().clone();
-    let subscriptions = handles.board.load().subscriptions();
-    let missing = missing(&health, &subscriptions, handles.clock.now());
+    let board = handles.board.load();
+    let subscriptions = board.started.then(|| board.subscriptions());
+    let missing = missing(&health, subscriptions.as_deref(), handles.clock.now());
     match missing.as_slice() {
         [] => (StatusCode::OK, "ready\n".to_owned()),
         lines => (StatusCode::SERVICE_UNAVAILABLE, lines.iter().map(|line| format!("{line}\n")).collect()),
     }
 }
 
-fn missing(health: &Health, subscriptions: &[(Arc<str>, Status)], now: Timestamp) -> Vec<String> {
+/// Says what is missing; subscriptions are not known while the bridge starts.
+fn missing(health: &Health, subscriptions: Option<&[(Arc<str>, Status)]>, now: Timestamp) -> Vec<String> {
     let mut lines = Vec::new();
     match health {
         Health::Writable => {}
         Health::Failing { .. } => lines.push(sentence::spool(health, None, now).sentence),
     }
+    let Some(subscriptions) = subscriptions else {
+        lines.push("the bridge is starting, and waits for its spool".to_owned());
+        return lines;
+    };
     if subscriptions.is_empty() {
         lines.push("no subscription is configured; add one and reload".to_owned());
     }
@@ -87,7 +93,7 @@ mod tests {
 
     #[test]
     fn ready_means_writable_and_every_subscription_live() {
-        assert_eq!(missing(&Health::Writable, &[live("main"), live("twin")], now()), Vec::<String>::new());
+        assert_eq!(missing(&Health::Writable, Some(&[live("main"), live("twin")]), now()), Vec::<String>::new());
     }
 
     #[test]
@@ -103,10 +109,20 @@ mod tests {
             (failing, vec![waiting], vec!["spool: takes no events", "twin: no socket since"]),
         ];
         for (health, subscriptions, expected) in cases {
-            let lines = missing(&health, &subscriptions, now());
+            let lines = missing(&health, Some(&subscriptions), now());
             assert_eq!(lines.len(), expected.len(), "{lines:?}");
             assert!(lines.iter().zip(&expected).all(|(line, start)| line.starts_with(start)), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn bridge_that_starts_is_not_said_to_have_no_subscription() {
+        let failing = Health::Failing { since: now(), reason: "disk full".into() };
+        let lines = missing(&failing, None, now());
+        assert!(
+            lines[0].contains("disk full") && lines[1].contains("is starting, and waits for its spool"),
+            "{lines:?}"
+        );
     }
 
     #[test]

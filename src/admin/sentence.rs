@@ -225,13 +225,29 @@ pub(crate) fn spool(health: &Health, unreadable: Option<&str>, now: Timestamp) -
     match (health, unreadable) {
         (Health::Failing { since: at, reason }, _) => Sentence::new(
             Level::Losing,
-            format!("spool: takes no events since {}: {reason}; free or repair its disk", since(*at, now)),
+            format!("spool: takes no events since {}: {reason}{}", since(*at, now), mend(reason)),
         ),
         (Health::Writable, Some(reason)) => {
             Sentence::new(Level::Degraded, format!("spool: takes events, but cannot be read: {reason}"))
         }
         (Health::Writable, None) => Sentence::new(Level::Fine, "spool: takes events".to_owned()),
     }
+}
+
+/// Says what to do about a spool that fails, unless the reason says it.
+fn mend(reason: &str) -> &'static str {
+    if reason.contains("removed or replaced") { "" } else { "; free or repair its disk" }
+}
+
+/// Answers the question while nothing is received yet, since the bridge waits for its spool.
+pub(crate) fn starting(spool: &Sentence) -> Sentence {
+    let text = match spool.level {
+        Level::Fine => "Nothing is received yet: the bridge is starting.".to_owned(),
+        Level::Degraded | Level::Losing => {
+            format!("Events are being lost: the bridge is starting and waits for its spool; {}.", spool.sentence)
+        }
+    };
+    Sentence::new(Level::Losing, text)
 }
 
 /// Answers the question over all: `parts` are the other sentences, subscriptions among them.

@@ -42,6 +42,8 @@ impl Rows {
 pub(super) struct Facts {
     started_at: Timestamp,
     health: Health,
+    /// False while the bridge starts: neither subscriptions nor destinations are known yet.
+    started: bool,
     subscriptions: Vec<(Arc<str>, socket::Status)>,
     destinations: Vec<(Arc<str>, lane::Status)>,
     /// What the spool knows, or why it could not be read.
@@ -123,6 +125,7 @@ pub(super) async fn current(handles: &Handles) -> Report {
     let facts = Facts {
         started_at: handles.started_at,
         health: handles.spool.health().borrow().clone(),
+        started: board.started,
         subscriptions: board.subscriptions(),
         destinations: board.destinations(),
         rows,
@@ -155,12 +158,19 @@ fn report(facts: Facts, now: Timestamp) -> Report {
         })
         .collect();
     let configured = facts.destinations.len();
-    let destinations = destination_reports(facts.destinations, rows.as_ref().map(|rows| &*rows.destinations), now);
+    let stored = rows.as_ref().map_or(&[][..], |rows| &rows.destinations);
+    let destinations = match facts.started {
+        true => destination_reports(facts.destinations, stored, now),
+        false => backlog_reports(stored, now),
+    };
     let parts: Vec<&Sentence> = std::iter::once(&spool.said)
         .chain(subscriptions.iter().map(|report| &report.said))
         .chain(destinations.iter().map(|report| &report.said))
         .collect();
-    let summary = sentence::summary(subscriptions.len(), configured, &parts, gaps, now);
+    let summary = match facts.started {
+        true => sentence::summary(subscriptions.len(), configured, &parts, gaps, now),
+        false => sentence::starting(&spool.said),
+    };
     Report {
         ok: summary.level == Level::Fine,
         level: summary.level,
@@ -188,12 +198,6 @@ pub(crate) fn report_not_running(listen: &str, rows: Rows, now: Timestamp) -> Re
         alive_at: row.alive_at,
         last_event_at: row.last_event_at,
     });
-    let destinations = rows.destinations.into_iter().map(|row| DestinationReport {
-        name: row.name.clone(),
-        said: sentence::backlog(&row, now),
-        status: None,
-        backlog: Some(row),
-    });
     Report {
         ok: false,
         level: summary.level,
@@ -205,7 +209,7 @@ pub(crate) fn report_not_running(listen: &str, rows: Rows, now: Timestamp) -> Re
         uptime_seconds: None,
         spool: None,
         subscriptions: subscriptions.collect(),
-        destinations: destinations.collect(),
+        destinations: backlog_reports(&rows.destinations, now),
         open_gaps: rows.gaps.into_iter().filter(|gap| gap.closed_at.is_none()).collect(),
     }
 }
@@ -223,10 +227,9 @@ fn spool_report(health: &Health, unreadable: Option<&str>, now: Timestamp) -> Sp
 /// Reports the configured destinations, then those that are gone but left something behind.
 fn destination_reports(
     configured: Vec<(Arc<str>, lane::Status)>,
-    rows: Option<&[DestinationRow]>,
+    rows: &[DestinationRow],
     now: Timestamp,
 ) -> Vec<DestinationReport> {
-    let rows = rows.unwrap_or_default();
     let gone: Vec<&DestinationRow> = rows
         .iter()
         .filter(|row| row.pending > 0 || row.dead > 0)
@@ -244,6 +247,17 @@ fn destination_reports(
         backlog: Some(row.clone()),
     });
     configured.chain(gone).collect()
+}
+
+/// Reports what waits for destinations that nothing else is known of.
+fn backlog_reports(rows: &[DestinationRow], now: Timestamp) -> Vec<DestinationReport> {
+    let report = |row: &DestinationRow| DestinationReport {
+        name: row.name.clone(),
+        said: sentence::backlog(row, now),
+        status: None,
+        backlog: Some(row.clone()),
+    };
+    rows.iter().map(report).collect()
 }
 
 #[cfg(test)]
@@ -273,6 +287,23 @@ mod tests {
         assert_eq!(document["spool"]["level"], "degraded");
         assert!(said(&document, "summary").contains("cannot be read: disk error"), "{document}");
         assert_eq!(document["destinations"][0]["backlog"], Value::Null);
+    }
+
+    #[test]
+    fn bridge_that_waits_for_its_spool_says_so_and_calls_nothing_unconfigured() {
+        let mut rows = rows();
+        rows.destinations[0].pending = 5;
+        let health = Health::Failing { since: now(), reason: "disk full".into() };
+        let none =
+            Facts { started: false, health, subscriptions: Vec::new(), destinations: Vec::new(), ..facts(Ok(rows)) };
+        let document = document(report(none, now()));
+        let summary = said(&document, "summary");
+        assert!(
+            summary.starts_with("Events are being lost: the bridge is starting and waits for its spool"),
+            "{summary}"
+        );
+        assert!(summary.contains("disk full") && document["level"] == "losing", "{document}");
+        assert_eq!(document["destinations"][0]["sentence"], "crm: 5 events waiting");
     }
 
     #[test]
@@ -341,6 +372,7 @@ mod tests {
         Facts {
             started_at: since,
             health: Health::Writable,
+            started: true,
             subscriptions: vec![("main".into(), socket)],
             destinations: vec![("crm".into(), lane::Status::default())],
             rows,

@@ -176,6 +176,7 @@ impl Parts {
         let socket = |s: &Subscription| Some((Arc::clone(&s.name), self.sockets.get(&s.name)?.status.clone()));
         let lane = |d: &Destination| Some((Arc::clone(&d.name), self.lanes.get(&d.name)?.status.clone()));
         Board {
+            started: true,
             subscriptions: subscriptions.iter().filter_map(socket).collect(),
             destinations: destinations.iter().filter_map(lane).collect(),
         }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use reqwest::{Client, RequestBuilder, redirect};
+use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Admin;
@@ -98,6 +98,12 @@ impl Bridge {
         if status.is_success() {
             return Ok(Answer::Document(text));
         }
+        if status == StatusCode::UNAUTHORIZED {
+            let token = if self.token.is_some() { "another admin token" } else { "its admin token" };
+            return Err(anyhow!(
+                "the bridge on {address} asks for {token}: set ZOOMHOOK_ADMIN_TOKEN or admin.token to it"
+            ));
+        }
         match serde_json::from_str::<Problem>(&text) {
             Ok(problem) => Err(anyhow!("the bridge on {address} refuses: {}", problem.detail)),
             Err(_) => Err(anyhow!("what listens on {address} is no zoomhook bridge: it answered {status}")),
@@ -143,6 +149,13 @@ mod tests {
         assert_eq!(refused, format!("the bridge on {address} refuses: choose events"));
         let foreign = bridge(address).get("/foreign").await.err().expect("a refusal").to_string();
         assert_eq!(foreign, format!("what listens on {address} is no zoomhook bridge: it answered 502 Bad Gateway"));
+    }
+
+    #[tokio::test]
+    async fn token_that_is_refused_is_said_to_be_another() {
+        let address = listen(Router::new().route("/", get(async || StatusCode::UNAUTHORIZED))).await;
+        let refused = bridge(address).get("/").await.err().expect("a refusal").to_string();
+        assert!(refused.contains("asks for another admin token: set ZOOMHOOK_ADMIN_TOKEN"), "{refused}");
     }
 
     #[tokio::test]

@@ -6,13 +6,17 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::options::{BridgeArgs, EXIT_CONFIG, refuse, warn};
+use super::options::{BridgeArgs, EXIT_CONFIG, after, refuse, warn};
 use super::probe::{self, Probe};
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Egress, Loaded, Shown, egress, show};
 
 /// Checks the configuration, shows what it comes to and which hosts it talks to
 #[derive(Args)]
+#[command(after_help = after(
+    &["zoomhook check", "zoomhook check --probe"],
+    "0 all is right, 1 a probe failed, 2 usage, 78 configuration",
+))]
 pub struct CheckArgs {
     /// Where the configuration comes from, and `--to`.
     #[command(flatten)]
@@ -179,7 +183,11 @@ mod tests {
 
     fn check(path: &Path, form: Form) -> (ExitCode, String, String) {
         let source = SourceArgs { config: Some(path.to_owned()), ..SourceArgs::default() };
-        let args = CheckArgs { bridge: BridgeArgs { source, to: Vec::new() }, json: form == Form::Json, probe: false };
+        let args = CheckArgs {
+            bridge: BridgeArgs { source, ..BridgeArgs::default() },
+            json: form == Form::Json,
+            probe: false,
+        };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let code = futures_util::FutureExt::now_or_never(run(&args, &mut out, &mut err))
             .expect("nothing to wait for")

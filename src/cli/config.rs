@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::options::{BridgeArgs, refuse, warn};
+use super::options::{BridgeArgs, EXITS, after, refuse, warn};
 use crate::config::{Shown, show};
 
 /// Shows the effective configuration, its secrets masked
 #[derive(Args)]
+#[command(after_help = after(&["zoomhook config --json"], EXITS))]
 pub struct ConfigArgs {
     /// Where the configuration comes from, and `--to`.
     #[command(flatten)]

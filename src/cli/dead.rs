@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::Failure;
 use super::bridge::{Answer, Bridge};
 use super::events::{LIMIT, limit};
-use super::options::SourceArgs;
+use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json};
 use super::table::{Cell, Table, terminal_width};
 use crate::admin::document::{self, Dead, ReplayRequest, Replayed};
@@ -30,6 +30,7 @@ pub(super) enum DeadCommand {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = after(&["zoomhook dead list --destination crm"], EXITS))]
 pub(super) struct ListArgs {
     /// Only types that fit: meeting.started, meeting.*
     #[arg(long = "type", value_name = "PATTERN")]
@@ -51,6 +52,7 @@ pub(super) struct ListArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = after(&["zoomhook dead replay 15", "zoomhook dead replay --destination crm --dry-run"], EXITS))]
 pub(super) struct ReplayArgs {
     #[command(flatten)]
     choice: Choice,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::screen::Screen;
 use self::stage::Stage;
+use super::options::after;
 use crate::app::{App, Reread, Stop};
 use crate::clock::Clock;
 use crate::config::{Admin, Config, Destination, Grant, Log, LogFormat, Spool, Subscription};
@@ -22,11 +23,15 @@ use crate::spool::open_view;
 
 /// Shows the bridge at work: a simulated Zoom, zoomhook and a sample handler, all on this machine.
 #[derive(Clone, Copy, Debug, clap::Args)]
+#[command(after_help = after(
+    &["zoomhook demo", "zoomhook demo --rate 5 --seconds 30"],
+    "0 done or ended by Ctrl-C, 1 it failed, 2 usage, 130 cut short by a second Ctrl-C",
+))]
 pub struct Args {
-    /// Events per second.
+    /// Events per second
     #[arg(long, value_name = "N", default_value = "1", value_parser = rate)]
     rate: f64,
-    /// Ends by itself after so many seconds, with the faults earlier where these are few; otherwise Ctrl-C ends it.
+    /// End after so many seconds, with the faults earlier where these are few [default: at Ctrl-C]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Failure;
 use super::moment::moment;
-use super::options::SourceArgs;
+use super::options::{EXITS, SourceArgs, after};
 use super::output::{BAD, FAIR, GOOD, print, print_bytes, print_json};
 use super::table::{Cell, Table, terminal_width};
 use crate::admin::document::{self, Events, PAGE_MOST};
@@ -32,6 +32,7 @@ pub(super) enum EventsCommand {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = after(&["zoomhook events list --state dead --since 24h", "zoomhook events list --type 'recording.*' --destination crm"], EXITS))]
 pub(super) struct ListArgs {
     /// Only types that fit: meeting.started, meeting.*
     #[arg(long = "type", value_name = "PATTERN")]
@@ -65,8 +66,9 @@ pub(super) struct ListArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = after(&["zoomhook events show 41", "zoomhook events show 41 --raw > body.json"], EXITS))]
 pub(super) struct ShowArgs {
-    /// The event's number
+    /// The event, by its number in lists
     id: u64,
     /// Print the body alone, byte for byte
     #[arg(long, conflicts_with = "json")]

@@ -23,27 +23,24 @@ pub(super) fn after(examples: &[&str], exits: &str) -> String {
     format!("{examples}Exit codes: {exits}")
 }
 
+/// Heads the options that say where the configuration comes from, on every page alike.
+const HEADING: &str = "Configuration";
+
 /// Is what every subcommand that reads the configuration takes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SourceArgs {
     /// Configuration file [env: ZOOMHOOK_CONFIG] [default: ./zoomhook.toml, if there is one]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = HEADING)]
     pub config: Option<PathBuf>,
     /// Read more variables from a file of NAME='value' lines; those that are set already stay
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = HEADING)]
     pub env_file: Option<PathBuf>,
     /// Where events are stored, in place of spool.path [env: ZOOMHOOK_SPOOL]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = HEADING)]
     pub spool: Option<String>,
     /// Address of the admin port or "off", in place of admin.listen [env: ZOOMHOOK_LISTEN]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help_heading = HEADING)]
     pub listen: Option<String>,
-    /// error, warn, info, debug or trace, in place of log.level [env: ZOOMHOOK_LOG_LEVEL]
-    #[arg(long, value_name = "LEVEL")]
-    pub log_level: Option<String>,
-    /// text or json, in place of log.format [env: ZOOMHOOK_LOG_FORMAT] [default: text on a terminal]
-    #[arg(long, value_name = "FORMAT")]
-    pub log_format: Option<String>,
 }
 
 impl SourceArgs {
@@ -52,12 +49,12 @@ impl SourceArgs {
     /// # Errors
     /// With everything that is wrong.
     pub fn load(&self) -> Result<Loaded, Problems> {
-        load(self.flags(Vec::new()), Purpose::Operate)
+        load(self.flags(), Purpose::Operate)
     }
 
-    fn flags(&self, to: Vec<String>) -> Flags {
-        let Self { config, env_file, spool, listen, log_level, log_format } = self.clone();
-        Flags { config, env_file, to, spool, listen, log_level, log_format }
+    fn flags(&self) -> Flags {
+        let Self { config, env_file, spool, listen } = self.clone();
+        Flags { config, env_file, spool, listen, ..Flags::default() }
     }
 }
 
@@ -68,8 +65,14 @@ pub struct BridgeArgs {
     #[command(flatten)]
     pub source: SourceArgs,
     /// Deliver to this URL, signed with ZOOM_WEBHOOK_SECRET_TOKEN; may be given again
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = HEADING)]
     pub to: Vec<String>,
+    /// error, warn, info, debug or trace, in place of log.level [env: ZOOMHOOK_LOG_LEVEL]
+    #[arg(long, value_name = "LEVEL", help_heading = HEADING)]
+    pub log_level: Option<String>,
+    /// text or json, in place of log.format [env: ZOOMHOOK_LOG_FORMAT] [default: text on a terminal]
+    #[arg(long, value_name = "FORMAT", help_heading = HEADING)]
+    pub log_format: Option<String>,
 }
 
 impl BridgeArgs {
@@ -78,7 +81,12 @@ impl BridgeArgs {
     /// # Errors
     /// With everything that is wrong.
     pub fn load(&self) -> Result<Loaded, Problems> {
-        load(self.source.flags(self.to.clone()), Purpose::Run)
+        load(self.flags(), Purpose::Run)
+    }
+
+    fn flags(&self) -> Flags {
+        let Self { source, to, log_level, log_format } = self.clone();
+        Flags { to, log_level, log_format, ..source.flags() }
     }
 }
 
@@ -122,8 +130,7 @@ mod tests {
         Line::command().debug_assert();
         let line = "zoomhook --config c --env-file e --to http://a/ --to http://b/ --spool s --listen l \
                     --log-level v --log-format f";
-        let BridgeArgs { source, to } = Line::parse_from(line.split_whitespace()).bridge;
-        let flags = source.flags(to);
+        let flags = Line::parse_from(line.split_whitespace()).bridge.flags();
         assert_eq!((flags.config, flags.env_file), (Some("c".into()), Some("e".into())));
         assert_eq!(flags.to, ["http://a/", "http://b/"]);
         let texts = [flags.spool, flags.listen, flags.log_level, flags.log_format];

@@ -6,17 +6,18 @@ use serde_json::json;
 
 use super::Failure;
 use super::bridge::{Answer, Bridge};
-use super::options::SourceArgs;
+use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json};
-use crate::admin::document::Paused;
+use crate::admin::document::{self, Paused};
 use crate::clock::Clock;
-use crate::spool::pause_at_rest;
 use crate::spool::record::Pause;
+use crate::spool::{open_view, pause_at_rest};
 
 /// Is the command line of `pause` and of `resume`.
 #[derive(Args, Debug)]
+#[command(after_help = after(&[], EXITS))]
 pub(super) struct PauseArgs {
-    /// The destination
+    /// The destination, by its name in the configuration
     #[arg(value_name = "DESTINATION")]
     name: String,
     /// Print one JSON document
@@ -54,6 +55,7 @@ pub(super) async fn run(args: &PauseArgs, pause: Pause) -> Result<(), Failure> {
 }
 
 fn at_rest(args: &PauseArgs, pause: Pause, path: &std::path::Path) -> anyhow::Result<Paused> {
+    document::check_destination(&mut *open_view(path)?, Some(&args.name))?;
     if !pause_at_rest(path, &args.name, pause, "the command line", Clock::system().now())? {
         bail!("the spool has no destination `{}`", args.name);
     }

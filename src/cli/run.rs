@@ -5,7 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Failure;
-use super::options::BridgeArgs;
+use super::options::{BridgeArgs, after};
 use crate::admin::ReloadRequest;
 use crate::app::{App, Reread, Stop};
 use crate::config::problem::Problem;
@@ -13,6 +13,10 @@ use crate::telemetry;
 
 /// Is the command line of `run`.
 #[derive(Args, Debug)]
+#[command(after_help = after(
+    &["zoomhook run --config /etc/zoomhook/zoomhook.toml", "zoomhook run --to http://localhost:3000/webhook"],
+    "0 stopped on request, 1 it cannot start or go on, 2 usage, 78 configuration",
+))]
 pub(super) struct RunArgs {
     #[command(flatten)]
     bridge: BridgeArgs,

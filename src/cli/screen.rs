@@ -106,13 +106,18 @@ fn frame(picture: &str, height: usize) -> String {
         if number > 0 {
             out.push_str("\r\n");
         }
-        out.push_str(line);
+        // Before the text: behind a line that reaches the edge it would take the last letter away.
         out.push_str(CLEAR_LINE);
+        out.push_str(line);
     }
     if shown < lines.len() {
-        out.push_str(&format!("\r\n… {} more lines: make the window higher{CLEAR_LINE}", lines.len() - shown));
+        out.push_str(&format!("\r\n{CLEAR_LINE}… {} more lines: make the window higher", lines.len() - shown));
     }
-    out + CLEAR_BELOW
+    if lines.len() < height {
+        out.push_str("\r\n");
+        out.push_str(CLEAR_BELOW);
+    }
+    out
 }
 
 fn write(text: &str) -> io::Result<()> {
@@ -127,13 +132,13 @@ mod tests {
 
     #[test]
     fn picture_is_drawn_over_the_one_before_and_clears_what_that_one_had_more() {
-        assert_eq!(frame("a\nb\n", 5), "\x1b[Ha\x1b[K\r\nb\x1b[K\x1b[J");
+        assert_eq!(frame("a\nb\n", 5), "\x1b[H\x1b[Ka\r\n\x1b[Kb\r\n\x1b[J");
     }
 
     #[test]
     fn picture_that_is_too_high_says_so_and_does_not_scroll() {
         let text = frame("a\nb\nc\nd\n", 3);
-        assert_eq!(text, "\x1b[Ha\x1b[K\r\nb\x1b[K\r\n… 2 more lines: make the window higher\x1b[K\x1b[J");
+        assert_eq!(text, "\x1b[H\x1b[Ka\r\n\x1b[Kb\r\n\x1b[K… 2 more lines: make the window higher");
         assert_eq!(text.matches("\r\n").count(), 2, "the cursor stays on the last line");
     }
 }

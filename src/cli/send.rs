@@ -20,6 +20,7 @@ use url::Url;
 use self::exchange::{Exchange, Handler};
 use self::judgement::{Expected, WINDOW};
 use super::Failure;
+use super::options::after;
 use super::secret_token::SecretTokenArgs;
 use crate::clock::Clock;
 use crate::config::address::{self, Protocol};
@@ -38,7 +39,7 @@ const ALIKE: f64 = 0.8;
 
 /// Fires a signed sample event, or a file, at a handler and explains the answer
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = after(&EXAMPLES, EXITS))]
 #[command(group = ArgGroup::new("what").args(["event", "file", "all", "list", "url_validation"]).required(true))]
 pub struct SendArgs {
     /// Event to send a fresh sample of, such as meeting.started (see --list)
@@ -86,15 +87,17 @@ pub struct SendArgs {
     json: bool,
 }
 
-const EXAMPLES: &str = "Examples:
-  zoomhook send meeting.started --to http://localhost:3000/webhook
-  zoomhook send meeting.started --set payload.object.topic='Ward round' --to https://crm.internal/zoom --secret-env CRM_TOKEN
-  zoomhook send --url-validation --to http://localhost:3000/webhook
-  zoomhook send meeting.started --bad-signature --to http://localhost:3000/webhook
-  zoomhook send --all --to http://localhost:3000/webhook
+const EXAMPLES: [&str; 6] = [
+    "zoomhook send meeting.started --to http://localhost:3000/webhook",
+    "zoomhook send meeting.started --set payload.object.topic=Round --to http://localhost:3000/",
+    "zoomhook send meeting.started --secret-env CRM_TOKEN --to https://crm.internal/zoom",
+    "zoomhook send meeting.started --bad-signature --to http://localhost:3000/webhook",
+    "zoomhook send --url-validation --to http://localhost:3000/webhook",
+    "zoomhook send --all --to http://localhost:3000/webhook",
+];
 
-The exit code is 0 when the handler did what a good handler does: take what is genuine, refuse what is not. It is 1 when
-it did not.";
+const EXITS: &str =
+    "0 the handler did what a good one does: take what is genuine, refuse what is not; 1 it did not; 2 usage";
 
 /// Sends what was asked for, and says what came back.
 ///

@@ -17,6 +17,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::drill::Form;
+use super::options::after;
+use super::output::wrapped;
 use crate::clock::Clock;
 use crate::config::filter::{NotAPattern, Pattern};
 use crate::config::secret::Secret;
@@ -31,84 +33,95 @@ use crate::simulator::{Options, Simulator, Transport};
 
 /// How often the number of events is told.
 const SUMMARY: Duration = Duration::from_secs(5);
+/// The width of the names of faults, and of the page that lists them.
+const NAME: usize = 31;
+const PAGE: usize = 80;
 
 /// Plays Zoom on this machine: token endpoint, event socket, events at a rate, and faults on request.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = fault_help())]
 pub struct Args {
-    /// Loopback address to listen on; port 0 takes any free one.
+    /// Loopback address to listen on; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
     listen: SocketAddr,
-    /// Events per second; 0 sends none by itself.
+    /// Events per second; 0 sends none by itself
     #[arg(long, value_name = "N", default_value = "1", value_parser = rate)]
     rate: f64,
-    /// Ends sending after this many events.
+    /// Stop sending after this many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// Sends these types: names or patterns such as `recording.*`, with commas. Types that the life cycles of meetings
-    /// bring come as such, with ids that fit; with any other, or `*`, one event of each type comes in turn.
+    /// Send these types: names or patterns such as recording.*, with commas. Types of the life cycle of a meeting come
+    /// as such, with ids that fit; with any other, or *, one event of each type comes in turn
     #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = kind)]
     events: Vec<Pattern>,
-    /// Sends the lines of this file instead: each is the body of one event, byte for byte. Ends with the last line.
+    /// Send the lines of this file instead, up to the last: each is the body of one event, byte for byte
     #[arg(long, value_name = "FILE", conflicts_with = "events")]
     file: Option<PathBuf>,
-    /// Begins again after the last line of the file.
+    /// Begin again after the last line of the file
     #[arg(long, requires = "file")]
     again: bool,
-    /// Makes tokens and events repeatable.
+    /// Make tokens and events repeatable
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Account that clients must name for the grant `account_credentials`.
+    /// Account that clients must name for the grant account_credentials
     #[arg(long, value_name = "ID", default_value = "demo-account")]
     account_id: String,
-    /// Client id that clients must show.
+    /// Client id that clients must show
     #[arg(long, value_name = "ID", default_value = "demo-client")]
     client_id: String,
-    /// Client secret that clients must show.
+    /// Client secret that clients must show
     #[arg(long, value_name = "SECRET", default_value = "demo-secret")]
     client_secret: String,
-    /// Subscription that clients may connect to; give it again for twins, which get the same events.
+    /// Subscription that clients may connect to; give it again for twins, which get the same events
     #[arg(long, value_name = "ID", default_value = "demo-subscription")]
     subscription_id: Vec<String>,
-    /// How long a token is good.
+    /// How long a token is good
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = span)]
     token_life: Duration,
-    /// Ends each socket when it has lived so long: short for `--fault drop-every=DURATION`.
+    /// End each socket when it has lived so long: short for --fault drop-every=DURATION
     #[arg(long, value_name = "DURATION", value_parser = span)]
     drop_every: Option<Duration>,
-    /// Refuses every socket in these words: short for `--fault open-refused=TEXT`.
+    /// Refuse every socket in these words: short for --fault open-refused=TEXT
     #[arg(long, value_name = "TEXT", num_args = 0..=1, default_missing_value = "Invalid Token")]
     refuse: Option<String>,
-    /// Switches a fault on; may be given again.
+    /// Switch a fault on (see below); may be given again
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = fault)]
     fault: Vec<String>,
-    /// Plays the timed steps of this file, prints what clients did, and exits with 1 unless that is as expected.
+    /// Play the timed steps of this file, print what clients did, and exit with 1 unless that is as expected
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "count", "events", "file", "token_life", "drop_every", "refuse", "fault"])]
     drill: Option<PathBuf>,
-    /// Speaks https and wss, with a certificate of its own authority, made at the start.
+    /// Speak https and wss, with a certificate of its own authority, made at the start
     #[arg(long, requires = "tls_ca_out")]
     tls: bool,
-    /// Writes the certificate of that authority, which clients must trust, to this file.
+    /// Write the certificate of that authority, which clients must trust, to this file
     #[arg(long, value_name = "FILE", requires = "tls")]
     tls_ca_out: Option<PathBuf>,
-    /// Prints one JSON object a line.
+    /// Print one JSON object a line
     #[arg(long)]
     json: bool,
 }
 
 fn fault_help() -> String {
-    let mut text = "Faults:\n".to_owned();
+    let mut text = after(
+        &[
+            "zoomhook simulate --rate 50 --fault drop-every=30s",
+            "zoomhook simulate --drill fixtures/drills/fail-over.toml",
+        ],
+        "0 done or ended by Ctrl-C, 1 it failed or the drill was not as expected, 2 usage",
+    );
+    text.push_str("\n\nFaults:\n");
     for (name, value, what) in NAMES {
         let form = if value.is_empty() { name.to_owned() } else { format!("{name}={value}") };
-        text.push_str(&format!("  {form:<34} {what}\n"));
+        text.push_str(&format!("  {form:<NAME$}  {}\n", wrapped(what, NAME + 4, Some(PAGE))));
     }
     text.push_str(
-        "\nWhile it runs:\n  \
-         curl -H content-type:application/json -d '[\"token-hang\"]' http://127.0.0.1:8787/_control/faults\n  \
-         curl -H content-type:application/json -d '{\"as\":\"reset\"}' http://127.0.0.1:8787/_control/drop\n  \
-         curl -H content-type:application/json -d '{\"rate\":50}' http://127.0.0.1:8787/_control/rate\n  \
-         curl --data-binary @event.json http://127.0.0.1:8787/_control/events\n  \
-         curl http://127.0.0.1:8787/_control/log",
+        "\nWhile it runs, faults, sockets, rate and events are changed from outside:\n  \
+         control=http://127.0.0.1:8787/_control json=content-type:application/json\n  \
+         curl -H $json -d '[\"token-hang\"]' $control/faults\n  \
+         curl -H $json -d '{\"as\":\"reset\"}' $control/drop\n  \
+         curl -H $json -d '{\"rate\":50}' $control/rate\n  \
+         curl --data-binary @event.json $control/events\n  \
+         curl $control/log",
     );
     text
 }

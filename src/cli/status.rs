@@ -34,7 +34,7 @@ const MARGIN: usize = 4;
 #[command(after_help = after(&["zoomhook status", "zoomhook status --watch 5s", "zoomhook status --json | jq .summary"],
     "0 all is well, 1 something is wrong or nothing can be known, 2 usage, 78 configuration"))]
 pub(super) struct StatusArgs {
-    /// Show it again every so often, until Ctrl-C or q
+    /// Show it again every second, or as often as said, until Ctrl-C or q
     #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "1s", value_parser = rhythm)]
     watch: Option<Duration>,
     /// Print one JSON document; with --watch, one a line

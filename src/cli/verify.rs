@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Failure;
+use super::options::after;
 use super::output::{BAD, GOOD, plain, print, print_json, styled};
 use super::secret_token::SecretTokenArgs;
 use crate::clock::Clock;
@@ -18,7 +19,7 @@ use crate::wording;
 
 /// Tells whether the signature of a request is right and, if not, why
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = after(&EXAMPLES, EXITS))]
 pub struct VerifyArgs {
     /// The value of x-zm-signature
     #[arg(long, value_name = "TEXT", required_unless_present = "headers")]
@@ -39,12 +40,13 @@ pub struct VerifyArgs {
     json: bool,
 }
 
-const EXAMPLES: &str = "Examples:
-  zoomhook verify --signature v0=5c3f... --timestamp 1785368934 --body body.json
-  zoomhook verify --headers headers.txt --body - --secret-file /run/secrets/zoom_secret_token < body.json
+const EXAMPLES: [&str; 2] = [
+    "zoomhook verify --signature v0=5c3f... --timestamp 1785368934 --body body.json",
+    "zoomhook verify --headers headers.txt --body - --secret-file token < body.json",
+];
 
-The exit code is 0 when the signature is right, 1 when it is not. A timestamp out of the window of 300 s is told, and
-changes neither: what was saved to a file is soon older than that.";
+const EXITS: &str = "0 the signature is right, 1 it is not, 2 usage. A timestamp out of the window of 300 s is told, and \
+     changes neither: what was saved to a file is soon older than that";
 
 /// Reads what came, finds out what is wrong with it, and says so.
 ///

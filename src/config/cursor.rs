@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use super::entry::{Entry, is_name};
 use super::file::{Node, Origin, Table, Value};
 use super::review::{Place, Review};
-
-/// Edits between a key and the one that was meant.
-const TYPO: usize = 2;
+use crate::wording::meant;
 
 /// Walks one table.
 pub(super) struct Cursor<'a> {
@@ -131,10 +129,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn suggest(&self, key: &str) -> String {
-        let distance = |known: &&str| strsim::damerau_levenshtein(&key.to_lowercase(), known);
-        match self.asked.iter().min_by_key(|known| distance(known)) {
-            Some(known) if distance(known) <= TYPO => format!("did you mean {known}?"),
-            Some(_) | None => format!("expected one of {}", self.asked.join(", ")),
+        match meant(key, &self.asked) {
+            Some(known) => format!("did you mean {known}?"),
+            None => format!("expected one of {}", self.asked.join(", ")),
         }
     }
 }

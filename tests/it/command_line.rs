@@ -73,7 +73,7 @@ async fn bridge_that_cannot_be_asked_is_not_called_stopped() {
     let beside = std::fs::metadata(lab.spool().with_extension("db-wal")).map_or(0, |file| file.len());
     assert_eq!(beside, 0, "one file is left, complete in itself");
     let (code, out, _) = lab.run(&["status", "--listen", "off"]).await;
-    assert!(code == 0 && out.contains("No bridge is running"), "{out}");
+    assert!(code == 1 && out.contains("No bridge is running"), "{out}");
 }
 
 async fn assert_readable(lab: &Lab) {

@@ -19,5 +19,6 @@ mod reconnect;
 mod recovery;
 mod reload;
 mod send;
+mod shell;
 mod shutdown;
 mod tls;

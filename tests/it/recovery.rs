@@ -45,7 +45,7 @@ async fn time_without_a_process_is_a_gap_and_nothing_looks_well_meanwhile() {
     lab.handler("crm").has_taken(1).await;
     bridge.kill().await;
     let (code, out, _) = lab.run(&["status"]).await;
-    assert_eq!(code, 0, "{out}");
+    assert_eq!(code, 1, "{out}");
     assert!(out.to_lowercase().contains("no bridge is running"), "{out}");
 
     let bridge = lab.live_bridge().await;

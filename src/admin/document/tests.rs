@@ -51,8 +51,10 @@ fn unknown_destination_is_named_with_those_that_there_are() {
     let mut view = graveyard();
     let query = DeadQuery { destination: Some("crmm".to_owned()), limit: 10, ..DeadQuery::default() };
     let error = dead(&mut view, &query).expect_err("no such destination");
-    assert_eq!(error.to_string(), "no destination is called crmm; the spool knows audit and crm");
-    let query = EventQuery { destination: Some("crmm".to_owned()), limit: 10, ..EventQuery::default() };
+    assert_eq!(error.to_string(), "no destination is called crmm: did you mean crm?");
+    let query = EventQuery { destination: Some("billing".to_owned()), limit: 10, ..EventQuery::default() };
+    let error = events(&mut view, &query).expect_err("no such destination").to_string();
+    assert_eq!(error, "no destination is called billing: the spool knows audit and crm");
     assert!(matches!(events(&mut view, &query), Err(ListError::UnknownDestination { .. })));
 }
 

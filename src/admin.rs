@@ -21,18 +21,23 @@
 //! GET  /api/v1/gaps            when no socket was live
 //! POST /api/v1/gaps/{id}/acknowledge        notes what was done about it
 //! GET  /api/v1/audit           who changed what
+//! GET  /api/v1/whoami          what the one who asks may do
+//! GET  /api/v1/stream          the status about every second, as server-sent events
+//! GET  /api/v1/history         the last day, minute by minute, since the process started
 //! POST /api/v1/reload          reads the configuration again
+//! GET  /                       the console, one page that shows all of this
 //! ```
 //!
 //! Refusals are problem documents (RFC 9457) with a stable `code`. With a token, everything but the
-//! two health paths asks for it, or for that of a viewer, who changes nothing and sees no payloads; without
-//! one the port is on loopback, and requests that a browser was lured into are refused by their `Host`
-//! and their content type.
+//! two health paths and the empty page of the console asks for it, or for that of a viewer, who changes
+//! nothing and sees no payloads; without one the port is on loopback, and requests that a browser was lured
+//! into are refused by their `Host` and their content type.
 
 mod audit;
 mod auth;
 pub mod board;
 mod caller;
+mod console;
 mod dead;
 mod destinations;
 pub(crate) mod document;
@@ -40,6 +45,7 @@ mod events;
 mod gaps;
 mod headers;
 mod health;
+mod history;
 mod input;
 mod limits;
 mod listener;
@@ -50,6 +56,7 @@ mod reload;
 mod seats;
 pub(crate) mod sentence;
 pub(crate) mod status;
+mod stream;
 
 use std::sync::Arc;
 
@@ -65,11 +72,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::auth::{Gate, Guard};
 use self::board::Board;
+use self::console::Console;
 pub use self::destinations::{Probe, ProbeRequest};
 use self::limits::Limits;
 use self::liveness::Liveness;
 use self::problem::Problem;
 pub use self::reload::ReloadRequest;
+use self::stream::Live;
 use crate::clock::Clock;
 use crate::config::secret::Secret;
 use crate::spool::Spool;
@@ -106,8 +115,11 @@ pub async fn serve(listener: TcpListener, handles: Handles, token: CancellationT
     let guard = Guard::of(handles.token.clone(), handles.viewer_token.clone());
     let gate = Gate::new(guard, Arc::clone(&metrics));
     let limits = Limits::new(Arc::clone(&metrics), token.clone());
-    let router = layered(routes(Arc::new(handles)), gate, limits);
-    listener::serve(listener, router, metrics, token).await;
+    let handles = Arc::new(handles);
+    let live = Live::new(Arc::clone(&handles), token.clone());
+    let pages = stream::routes(Arc::clone(&live)).merge(console::routes(Console::default()));
+    let router = layered(routes(handles).merge(pages), gate, limits);
+    tokio::join!(listener::serve(listener, router, metrics, token), live.sample());
 }
 
 fn routes(handles: Arc<Handles>) -> Router {
@@ -130,6 +142,7 @@ fn routes(handles: Arc<Handles>) -> Router {
         .route("/api/v1/gaps/{id}/acknowledge", post(gaps::acknowledge))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/reload", post(reload::reload))
+        .route("/api/v1/whoami", get(caller::show))
         .with_state(handles)
 }
 

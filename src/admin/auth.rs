@@ -21,8 +21,9 @@ use super::rarely::Rarely;
 use crate::config::secret::Secret;
 use crate::telemetry::metrics::{ByReason, Metrics};
 
-/// Paths that ask for nothing: probes of service managers know no tokens.
-const OPEN: [&str; 2] = ["/livez", "/readyz"];
+/// Paths that ask for nothing: probes of service managers know no tokens, and the console, which holds no data, is
+/// where a person types one.
+const OPEN: [&str; 3] = ["/", "/livez", "/readyz"];
 
 /// Says what a request must show.
 #[derive(Clone, Debug)]

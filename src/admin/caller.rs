@@ -2,14 +2,17 @@
 
 use std::fmt;
 
+use axum::Json;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use serde::Serialize;
 
 use super::listener::Peer;
 use super::problem::Problem;
 
 /// Says what a caller may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Role {
     /// Look at everything but payloads: bodies of events, and answers of handlers.
     Viewer,
@@ -23,6 +26,17 @@ pub(super) struct Caller {
     pub(super) role: Role,
     /// Where the request came from; not known where there is no connection.
     pub(super) peer: Option<Peer>,
+}
+
+/// Tells callers what they may do.
+#[derive(Serialize)]
+pub(super) struct Identity {
+    role: Role,
+}
+
+/// Answers who asks, so that a page offers nothing that would be refused.
+pub(super) async fn show(caller: Caller) -> Json<Identity> {
+    Json(Identity { role: caller.role })
 }
 
 /// Names the caller as the audit table does.

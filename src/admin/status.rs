@@ -105,7 +105,7 @@ pub(crate) struct DestinationReport {
     /// What the lane says of itself, while the bridge runs and the destination is configured.
     status: Option<lane::Status>,
     /// What the spool knows of it.
-    backlog: Option<DestinationRow>,
+    pub(super) backlog: Option<DestinationRow>,
 }
 
 /// Answers the status document, whatever state the spool is in.

@@ -3,6 +3,7 @@
 mod screen;
 mod stage;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{fs, io};
@@ -52,6 +53,7 @@ pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
     let handler = Handler::bind(handler::Options::default()).await?;
     let folder = Folder::create(&clock)?;
     let app = App::bind(config(&simulator, &handler, folder.spool())).await.context("cannot start the bridge")?;
+    let console = app.admin_address();
 
     let (bridge_stop, others_stop) = (CancellationToken::new(), CancellationToken::new());
     let mut others = JoinSet::new();
@@ -68,7 +70,7 @@ pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
     let mut bridge = tokio::spawn(app.run(reread, stop));
 
     let mut screen = Screen::new(clock.instant());
-    screen.banner(&simulator, &handler, &folder.spool())?;
+    screen.banner(&simulator, &handler, &folder.spool(), console)?;
     let spool = open_view(&folder.spool()).context("cannot read the spool")?;
     let length = args.seconds.map(Duration::from_secs);
     let mut stage = Stage::new(simulator, handler, clock, seed, spool, length);
@@ -115,7 +117,8 @@ fn config(simulator: &Simulator, handler: &Handler, spool: PathBuf) -> Config {
         }],
         destinations: vec![Destination::new("handler", handler.url(), handler.secret().clone())],
         spool: Spool::new(spool),
-        admin: Admin::new(None),
+        // A port of its own, so that it comes up beside a bridge that runs.
+        admin: Admin::new(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))),
         log: Log { format: LogFormat::Text, level: tracing::Level::ERROR },
         grace: Config::GRACE,
     }

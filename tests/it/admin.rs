@@ -195,3 +195,43 @@ fn client() -> reqwest::Client {
         .build()
         .expect("a client")
 }
+
+#[tokio::test]
+async fn stream_tells_what_happens_and_ends_with_the_port() {
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.live_bridge().await;
+    let url = format!("http://{}/api/v1/stream", bridge.admin);
+    let mut stream = client().get(url).bearer_auth(crate::lab::ADMIN_TOKEN).send().await.expect("an answer");
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    lab.zoom.push(&body(1)).await;
+    lab.handler("crm").has_taken(1).await;
+    let mut text = String::new();
+    while !text.contains("\"delivered\":[1]") || !text.contains("\"newest_event\":1") {
+        let chunk = stream.chunk().await.expect("it goes on").expect("more");
+        text.push_str(std::str::from_utf8(&chunk).expect("text"));
+    }
+    assert!(text.starts_with("event: snapshot\ndata: {\"status\":{\"ok\":"), "{text}");
+    assert!(!text.contains("canary-payload"), "{text}");
+    let history: Value = serde_json::from_str(&bridge.get("/api/v1/history").await.1).expect("json");
+    let received = history["received"].as_array().expect("a list").iter().filter_map(Value::as_u64).sum::<u64>();
+    assert_eq!((received, &history["destinations"][0]["name"]), (1, &json!("crm")));
+    bridge.signal("TERM");
+    while stream.chunk().await.expect("it ends in order").is_some() {}
+    assert!(bridge.ended().await.0.success());
+}
+
+#[tokio::test]
+async fn console_is_served_to_anybody_and_knows_nothing() {
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.live_bridge().await;
+    let page = client().get(format!("http://{}/", bridge.admin)).send().await.expect("an answer");
+    assert_eq!(page.status(), 200);
+    let policy = page.headers()["content-security-policy"].to_str().expect("text").to_owned();
+    assert!(policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.headers()["x-frame-options"], "DENY");
+    assert_eq!(page.headers()["cache-control"], "no-cache");
+    let text = page.text().await.expect("text");
+    crate::lab::assert_no_canary(&text);
+    assert!(!text.contains("crm"), "no name from the configuration");
+    bridge.stop().await;
+}

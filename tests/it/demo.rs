@@ -25,6 +25,7 @@ async fn demo_shows_both_faults_and_loses_nothing() {
     assert!(output.status.success(), "{out}\n{err}");
     let mut rest = &*out;
     for promise in [
+        "the console, for your browser: http://127.0.0.1:",
         "zoom sent → stored → delivered 200, signature ok",
         "The handler now answers 503 twice",
         "handler says 503, kept for another try",

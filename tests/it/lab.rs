@@ -21,7 +21,7 @@ use crate::receiver::Receiver;
 
 const CLIENT_SECRET: &str = "canary-client-secret";
 const SECRET_TOKEN: &str = "canary-secret-token";
-const ADMIN_TOKEN: &str = "canary-admin-token";
+pub(crate) const ADMIN_TOKEN: &str = "canary-admin-token";
 const PAYLOAD: &str = "canary-payload";
 /// What no log, error, metric or answer may hold: secrets, payloads, and access tokens.
 const CANARIES: [&str; 5] = [CLIENT_SECRET, SECRET_TOKEN, PAYLOAD, "access_token=", "eyJ"];
@@ -247,12 +247,7 @@ impl Bridge {
                 panic!("the bridge did not start:\n{}", log.lock().expect("no panic"));
             }
         };
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(zoomhook::tls::client_config(None).expect("roots"))
-            .no_proxy()
-            .build()
-            .expect("a client");
-        Self { child, log, lines, admin, http }
+        Self { child, log, lines, admin, http: client() }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -341,6 +336,15 @@ impl Bridge {
         assert!(status.success(), "{status}\n{log}");
         log
     }
+}
+
+/// Makes a client that asks no proxy.
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(zoomhook::tls::client_config(None).expect("roots"))
+        .no_proxy()
+        .build()
+        .expect("a client")
 }
 
 fn admin_address(log: &str) -> Option<SocketAddr> {

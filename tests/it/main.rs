@@ -5,8 +5,10 @@
 
 mod admin;
 mod architecture;
+mod browser;
 mod canonical;
 mod command_line;
+mod console;
 mod delivery;
 mod demo;
 mod drill;

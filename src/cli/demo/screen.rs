@@ -1,6 +1,7 @@
 //! What the demo prints: a banner, a line for each event, a plain sentence for each fault, a summary.
 
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,12 +37,21 @@ impl Screen {
         Self { out: anstream::stdout(), begun, second: 0, lines: 0, left_out: 0 }
     }
 
-    pub(super) fn banner(&mut self, zoom: &Simulator, handler: &Handler, spool: &Path) -> io::Result<()> {
+    pub(super) fn banner(
+        &mut self,
+        zoom: &Simulator,
+        handler: &Handler,
+        spool: &Path,
+        console: Option<SocketAddr>,
+    ) -> io::Result<()> {
         let handler = handler.url();
         let (zoom, spool) = (zoom.addr().to_string(), spool.display());
         writeln!(self.out)?;
         writeln!(self.out, "  {BOLD}Zoom (simulated)   ▶   zoomhook   ▶   your handler (sample){BOLD:#}")?;
         writeln!(self.out, "  {DIM}{zoom:<19}    stores in {spool}, then posts to {handler}{DIM:#}")?;
+        if let Some(console) = console {
+            writeln!(self.out, "  {DIM}the console, for your browser: {DIM:#}http://{console}/")?;
+        }
         writeln!(self.out, "  One line for each event. Ctrl-C ends the demo.\n")
     }
 

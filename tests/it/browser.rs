@@ -1,9 +1,9 @@
 //! A real Chromium without a screen, driven by the WebDriver protocol.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,6 +14,8 @@ use tokio::process::{Child, Command};
 
 /// How long anything may take on a machine that is busy with everything else.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How often the driver is started before that is given up.
+const STARTS: usize = 10;
 /// The name under which WebDriver hands elements out.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 pub(crate) const TAB: &str = "\u{e004}";
@@ -32,21 +34,10 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts one. Where there is none, the test that calls is skipped with a word, and fails where `CI` is set.
     pub(crate) async fn start() -> Option<Self> {
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-        let mut driver = match command.spawn() {
-            Ok(driver) => driver,
+        let (driver, port) = match start_driver().await {
+            Ok(started) => started,
             Err(error) => return missing(&format!("chromedriver cannot be started: {error}")),
         };
-        let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
-        let port = loop {
-            let line = lines.next_line().await.expect("text").expect("chromedriver says where it listens");
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
-            }
-        };
-        // What it says later is read by nobody, and must not stop it.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let profile = tempfile::tempdir().expect("a directory");
         let arguments = [
             "--headless=new",
@@ -199,6 +190,26 @@ impl Drop for Browser {
 pub(crate) fn axe() -> Option<String> {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/it/node_modules/axe-core/axe.min.js"].iter().collect();
     fs::read_to_string(&path).map_or_else(|error| missing(&format!("{}: {error}", path.display())), Some)
+}
+
+/// Starts the driver on a free port. It takes one for each IP version, the same number, and ends when somebody else
+/// has the second: then it is started again.
+async fn start_driver() -> io::Result<(Child, String)> {
+    for _ in 0..STARTS {
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut driver = command.spawn()?;
+        let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
+        while let Some(line) = lines.next_line().await? {
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                let port = port.trim_end_matches('.').to_owned();
+                // What it says later is read by nobody, and must not stop it.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Ok((driver, port));
+            }
+        }
+    }
+    Err(io::Error::other(format!("it ended {STARTS} times without saying where it listens")))
 }
 
 fn missing<T>(what: &str) -> Option<T> {

@@ -177,7 +177,7 @@ function Console() {
       <span class="pulse ${lost ? "lost" : live ? "live" : ""}">${lost ? "disconnected" : live ? html`live <time>${CLOCK.format(new Date(live.status.at))}</time>` : "connecting…"}</span>
     </header>
     ${live && html`<${Headline} live=${live} lost=${lost} />`}
-    ${!live && lost && html`<div class="headline unknown" role="alert"><div><${Level} level="unknown" /><div><strong>No answer from the bridge</strong> <p>${lost.reason}; trying again.</p></div></div></div>`}
+    ${!live && lost && html`<div class="headline unknown" role="alert"><div><${Level} level="unknown" /><div><strong>Not connected to the bridge</strong> <p>${lost.reason}; trying again.</p></div></div></div>`}
     <main id="main" class=${lost && "stale"}>
       ${live && html`<${Shown} here=${here} live=${live} minutes=${minutes} operator=${operator} notify=${setNotice} />`}
     </main>

@@ -71,9 +71,9 @@ function Destination({ destination, rates, minutes, operator, notify }) {
     </div>
     <p class="sentence">${sentence.slice(name.length + 2)}</p>
     <div class="figures">
-      <div><span>delivered</span><b>${perSecond(rate?.delivered)}</b><${Spark} kind="delivered" values=${lastOf(minutes, name, "delivered")} /></div>
-      <div><span>failing</span><b>${perSecond(rate?.failed)}</b><${Spark} kind="failed" values=${lastOf(minutes, name, "failed")} /></div>
-      <div><span>waiting</span><b>${number(backlog?.pending ?? 0)}</b><${Spark} kind="backlog" values=${lastOf(minutes, name, "backlog")} /></div>
+      <div><span>delivered</span><b>${perSecond(rate?.delivered)}</b><${Spark} of=${SPARK} kind="delivered" values=${lastOf(minutes, name, "delivered")} /></div>
+      <div><span>failing</span><b>${perSecond(rate?.failed)}</b><${Spark} of=${SPARK} kind="failed" values=${lastOf(minutes, name, "failed")} /></div>
+      <div><span>waiting</span><b>${number(backlog?.pending ?? 0)}</b><${Spark} of=${SPARK} kind="backlog" values=${lastOf(minutes, name, "backlog")} /></div>
     </div>
     <${Facts} of=${[
       ["Oldest that waits", backlog?.oldest_pending_at ? html`<${Time} at=${backlog.oldest_pending_at} age />` : "none"],

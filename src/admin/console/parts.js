@@ -97,12 +97,12 @@ function Dialog({ title, onClose, children }) {
   </dialog>`;
 }
 
-/** A line through the last values; decoration beside numbers that say the same. */
-function Spark({ values, kind }) {
+/** A line through the values of the last `of` minutes, the newest at the right; decoration beside numbers. */
+function Spark({ values, of, kind }) {
   const known = values.map((value) => value ?? 0);
   if (known.length < 2) return null;
   const most = Math.max(1, ...known);
-  const point = (value, at) => `${((at / (known.length - 1)) * 100).toFixed(1)},${(23 - (value / most) * 22).toFixed(1)}`;
+  const point = (value, at) => `${(100 - ((known.length - 1 - at) / (of - 1)) * 100).toFixed(1)},${(23 - (value / most) * 22).toFixed(1)}`;
   return html`<svg class="spark ${kind}" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
     <polyline points=${known.map(point).join(" ")} vector-effect="non-scaling-stroke" />
   </svg>`;

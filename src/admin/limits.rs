@@ -32,7 +32,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Requests under way at once; a console sends a few, a scraper one.
 const UNDER_WAY: usize = 12;
 /// Streams that are open at once: so many people look at a console that is live.
-const STREAMS: usize = 4;
+const STREAMS: usize = 8;
 /// A health check finds a seat whatever else goes on.
 const _: () = assert!(UNDER_WAY + STREAMS < SEATS, "some seats must be those of peers on turn, who can be displaced");
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Connections that are open at once. A console takes up to six, a scraper and a health check one each; the usual
 /// limit of file descriptors, 1024, is left to the handlers.
-pub(super) const SEATS: usize = 24;
+pub(super) const SEATS: usize = 28;
 /// How long a peer may take over its turn: a large answer over a slow line needs some of it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a peer has its turn for sure, even if newcomers wait: a TLS handshake around the world, and a request.

@@ -159,7 +159,7 @@ async fn requests_beyond_those_that_may_be_under_way_are_told_to_come_again() {
 async fn streams_outlast_the_deadline_and_leave_room_for_others() {
     let port = Port::open().await;
     let mut streams = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..8 {
         let mut stream = port.say("GET /stream HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         assert!(head(&mut stream).await.starts_with("HTTP/1.1 200"));
         streams.push(stream);

@@ -31,7 +31,8 @@
 //! Refusals are problem documents (RFC 9457) with a stable `code`. With a token, everything but the
 //! two health paths and the empty page of the console asks for it, or for that of a viewer, who changes
 //! nothing and sees no payloads; without one the port is on loopback, and requests that a browser was lured
-//! into are refused by their `Host` and their content type.
+//! into are refused by their `Host` and their content type, or it is a Unix socket, whose file mode says who
+//! may do everything.
 
 mod audit;
 mod auth;
@@ -41,6 +42,7 @@ mod console;
 mod dead;
 mod destinations;
 pub(crate) mod document;
+mod door;
 mod events;
 mod gaps;
 mod headers;
@@ -65,7 +67,6 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 use jiff::Timestamp;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -74,6 +75,7 @@ use self::auth::{Gate, Guard};
 use self::board::Board;
 use self::console::Console;
 pub use self::destinations::{Probe, ProbeRequest};
+pub use self::door::Door;
 use self::limits::Limits;
 use self::liveness::Liveness;
 use self::problem::Problem;
@@ -109,17 +111,21 @@ pub struct Handles {
 }
 
 /// Answers requests until the token is cancelled, then lets those under way end.
-pub async fn serve(listener: TcpListener, handles: Handles, token: CancellationToken) {
+pub async fn serve(door: Door, handles: Handles, token: CancellationToken) {
     let metrics = Arc::clone(&handles.metrics);
     metrics.process_start_time.set(handles.started_at.as_millisecond() as f64 / 1000.0);
-    let guard = Guard::of(handles.token.clone(), handles.viewer_token.clone());
+    let guard = if door.is_guarded_by_file_mode() {
+        Guard::Nothing
+    } else {
+        Guard::of(handles.token.clone(), handles.viewer_token.clone())
+    };
     let gate = Gate::new(guard, Arc::clone(&metrics));
     let limits = Limits::new(Arc::clone(&metrics), token.clone());
     let handles = Arc::new(handles);
     let live = Live::new(Arc::clone(&handles), token.clone());
     let pages = stream::routes(Arc::clone(&live)).merge(console::routes(Console::default()));
     let router = layered(routes(handles).merge(pages), gate, limits);
-    tokio::join!(listener::serve(listener, router, metrics, token), live.sample());
+    tokio::join!(listener::serve(door, router, metrics, token), live.sample());
 }
 
 fn routes(handles: Arc<Handles>) -> Router {

@@ -18,14 +18,12 @@ mod probe;
 mod reload;
 mod tasks;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -35,7 +33,7 @@ use self::reload::{Parts, Prepared};
 use self::tasks::Tasks;
 use crate::admin::board::Board;
 use crate::admin::liveness::{BEAT, Liveness};
-use crate::admin::{self, Handles, ReloadRequest};
+use crate::admin::{self, Door, Handles, ReloadRequest};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::spool::{Spool, Writer};
@@ -70,7 +68,7 @@ pub struct App {
     started_at: Timestamp,
     spool: Spool,
     writer: Writer,
-    listener: Option<TcpListener>,
+    door: Option<Door>,
     parts: Parts,
     prepared: Prepared,
     reloads: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
@@ -85,9 +83,9 @@ impl App {
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
         let (spool, writer) = Spool::open(&config.spool, clock.clone(), Arc::clone(&metrics))?;
-        let listener = match config.admin.listen {
+        let door = match &config.admin.listen {
             Some(address) => {
-                let bound = TcpListener::bind(address).await;
+                let bound = Door::bind(address).await;
                 Some(bound.with_context(|| format!("cannot listen on {address} (admin.listen): is another bridge running? --listen gives this one another address"))?)
             }
             None => None,
@@ -96,12 +94,7 @@ impl App {
         let prepared = parts.prepare(&config)?;
         let started_at = clock.now();
         let reloads = mpsc::channel(RELOADS);
-        Ok(Self { config, clock, metrics, started_at, spool, writer, listener, parts, prepared, reloads })
-    }
-
-    /// Returns the address of the admin port, if there is one.
-    pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+        Ok(Self { config, clock, metrics, started_at, spool, writer, door, parts, prepared, reloads })
     }
 
     /// Returns a way to ask for the configuration to be read again.
@@ -118,7 +111,7 @@ impl App {
             version = env!("CARGO_PKG_VERSION"), spool = %self.config.spool.path.display(),
             subscriptions = self.config.subscriptions.len(), destinations = self.config.destinations.len(), "starting"
         );
-        let Self { config, clock, metrics, started_at, spool, writer, listener, mut parts, prepared, reloads } = self;
+        let Self { config, clock, metrics, started_at, spool, writer, door, mut parts, prepared, reloads } = self;
         let (request_reload, mut reload_requests) = reloads;
         let (request_probe, mut probe_requests) = mpsc::channel(PROBES);
         let mut writer_ended = start_writer(writer)?;
@@ -127,8 +120,8 @@ impl App {
         let admin_stop = CancellationToken::new();
         let mut tasks = Tasks::new(stop.now.clone());
         tasks.spawn("liveness", admin_stop.clone(), beat(liveness.clone(), clock.clone(), admin_stop.clone()));
-        if let Some(listener) = listener {
-            if let Ok(address) = listener.local_addr() {
+        if let Some(door) = door {
+            if let Ok(address) = door.address() {
                 tracing::info!(%address, "the admin port is open");
             }
             let (token, viewer_token) = (config.admin.token.clone(), config.admin.viewer_token.clone());
@@ -144,7 +137,7 @@ impl App {
                 token,
                 viewer_token,
             };
-            let serving = admin::serve(listener, handles, admin_stop.clone());
+            let serving = admin::serve(door, handles, admin_stop.clone());
             tasks.spawn("admin port", admin_stop.clone(), serving);
         }
         let mut config = config;

@@ -318,8 +318,8 @@ impl Spool {
 /// Says where the operator's port is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
-    /// Address to listen on; port 0 takes any free one. `None` switches the port off.
-    pub listen: Option<SocketAddr>,
+    /// Where to listen. `None` switches the port off.
+    pub listen: Option<Listen>,
     /// The bearer token that requests must show; needed on any address but loopback.
     pub token: Option<Secret>,
     /// The bearer token of those who may look, but neither change anything nor see payloads.
@@ -330,9 +330,39 @@ impl Admin {
     /// Default of `listen`.
     pub const LISTEN: &str = "127.0.0.1:8686";
 
+    /// Returns the default of `listen`.
+    pub(crate) fn default_listen() -> Listen {
+        Listen::Tcp(Self::LISTEN.parse().expect("the default is an address"))
+    }
+
     /// Makes a port, or none, of which all that may be left out is left out.
-    pub fn new(listen: Option<SocketAddr>) -> Self {
+    pub fn new(listen: Option<Listen>) -> Self {
         Self { listen, token: None, viewer_token: None }
+    }
+}
+
+/// Is an address that operators connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and a port; port 0 takes any free one.
+    Tcp(SocketAddr),
+    /// A Unix socket, for those whom its file mode allows.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Is the word that switches the port off.
+    pub(crate) const OFF: &str = "off";
+    /// Stands before the path of a Unix socket.
+    pub(crate) const UNIX: &str = "unix:";
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{}{}", Self::UNIX, path.display()),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use http::{HeaderMap, header};
 use tokio::time::Instant;
 
 use super::caller::{Caller, Role};
-use super::listener::Peer;
+use super::door::Peer;
 use super::problem::Problem;
 use super::rarely::Rarely;
 use crate::config::secret::Secret;
@@ -32,6 +32,8 @@ pub(super) enum Guard {
     Token(Secret, Option<Secret>),
     /// A `Host` that names this machine.
     LoopbackHost,
+    /// Nothing: whoever may open the socket is an operator, and no browser can.
+    Nothing,
 }
 
 impl Guard {
@@ -55,6 +57,7 @@ impl Guard {
                 let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
                 if host.is_some_and(is_loopback) { Ok(Role::Operator) } else { Err(Problem::HostRefused) }
             }
+            Self::Nothing => Ok(Role::Operator),
         }
     }
 }

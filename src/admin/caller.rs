@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use serde::Serialize;
 
-use super::listener::Peer;
+use super::door::Peer;
 use super::problem::Problem;
 
 /// Says what a caller may do.
@@ -46,7 +46,7 @@ impl fmt::Display for Caller {
             Role::Viewer => "viewer",
             Role::Operator => "operator",
         })?;
-        self.peer.map_or(Ok(()), |peer| write!(f, " at {}", peer.place()))
+        self.peer.map_or(Ok(()), |peer| write!(f, " {peer}"))
     }
 }
 

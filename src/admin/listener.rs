@@ -3,8 +3,6 @@
 //! axum's own loop takes as many connections as come and lets each stay for ever; a few dozen that say nothing would
 //! use up the file descriptors that deliveries need.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +14,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::door::{Door, Peer};
 use super::rarely::Rarely;
 use super::seats::{SEATS, Seat, Seats};
 use crate::telemetry::metrics::{ByReason, Metrics};
@@ -35,25 +33,8 @@ const REST: Duration = Duration::from_millis(100);
 /// How long a stop waits for answers that are under way; the port is the last thing to go.
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
-/// Is who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(SocketAddr);
-
-impl Peer {
-    /// Returns what stays the same from one connection to the next.
-    pub(super) fn place(&self) -> impl fmt::Display {
-        self.0.ip()
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// Answers requests until `stop`, then lets those under way end.
-pub(super) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Metrics>, stop: CancellationToken) {
+pub(super) async fn serve(door: Door, router: Router, metrics: Arc<Metrics>, stop: CancellationToken) {
     let seats = Seats::default();
     let mut connections = JoinSet::new();
     let warnings = Rarely::default();
@@ -66,15 +47,15 @@ pub(super) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Me
             () = stop.cancelled() => {}
             Some(_) = connections.join_next() => {}
             _ = checks.tick(), if !connections.is_empty() => refused(&metrics, "slow", seats.sweep(Instant::now())),
-            accepted = listener.accept(), if seats.has_room(Instant::now()) => match accepted {
-                Ok((stream, address)) => {
+            accepted = door.accept(), if seats.has_room(Instant::now()) => match accepted {
+                Ok((stream, peer)) => {
                     if seats.make_room(Instant::now()) {
                         refused(&metrics, "displaced", 1);
                     }
                     // What lost its seat is closed before more is opened.
                     while connections.len() >= SEATS && connections.join_next().await.is_some() {}
                     let seat = seats.take(Instant::now());
-                    connections.spawn(connection(stream, Peer(address), seat, router.clone(), stop.clone()));
+                    connections.spawn(connection(stream, peer, seat, router.clone(), stop.clone()));
                 }
                 Err(error) => {
                     if let Some(unsaid) = warnings.now(Instant::now()) {
@@ -85,7 +66,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Me
             },
         }
     }
-    drop(listener);
+    drop(door);
     // Those that have not ended by then are cut with the set.
     let _ = timeout(SHUTDOWN, async { while connections.join_next().await.is_some() {} }).await;
 }

@@ -1,5 +1,6 @@
 //! The running bridge, asked through its admin port.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use anyhow::{Context as _, anyhow};
 use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Admin;
 use crate::config::secret::Secret;
+use crate::config::{Admin, Listen};
 use crate::tls;
 
 /// A port on the same machine or network takes a connection at once, or there is none.
@@ -19,7 +20,9 @@ const ANSWER: Duration = Duration::from_secs(35);
 /// Is a bridge that may be running.
 pub(super) struct Bridge {
     client: Client,
-    address: SocketAddr,
+    address: Listen,
+    /// What stands in the URL for the host.
+    host: String,
     token: Option<Secret>,
 }
 
@@ -43,22 +46,29 @@ impl Bridge {
     /// # Errors
     /// When no HTTP client can be made.
     pub(super) fn at(admin: &Admin) -> anyhow::Result<Option<Self>> {
-        let Some(listen) = admin.listen.filter(|listen| listen.port() != 0) else { return Ok(None) };
+        let Some(listen) = &admin.listen else { return Ok(None) };
         // A proxy of the environment is for the way out, and a redirect would carry the token away.
         let client = Client::builder()
             .tls_backend_preconfigured(tls::client_config(None)?)
             .no_proxy()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .build()
-            .context("cannot make an http client")?;
-        Ok(Some(Self { client, address: reachable(listen), token: admin.token.clone() }))
+            .timeout(ANSWER);
+        let (client, address, host) = match listen {
+            Listen::Tcp(address) if address.port() == 0 => return Ok(None),
+            Listen::Tcp(address) => {
+                let address = reachable(*address);
+                (client, Listen::Tcp(address), address.to_string())
+            }
+            Listen::Unix(path) => (client.unix_socket(path.clone()), listen.clone(), "localhost".to_owned()),
+        };
+        let client = client.build().context("cannot make an http client")?;
+        Ok(Some(Self { client, address, host, token: admin.token.clone() }))
     }
 
     /// Returns the address that is asked.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn address(&self) -> &Listen {
+        &self.address
     }
 
     /// Asks for a document.
@@ -78,17 +88,20 @@ impl Bridge {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.host)
     }
 
     async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Answer> {
-        let address = self.address;
+        let address = &self.address;
         let request = match &self.token {
             Some(token) => request.bearer_auth(token.expose()),
             None => request,
         };
         let response = match request.send().await {
             Ok(response) => response,
+            Err(error) if is_forbidden(&error) => {
+                return Err(anyhow!("{address} does not let you in: be the user of the bridge, or in its group"));
+            }
             Err(error) if error.is_connect() => return Ok(Answer::NobodyThere),
             Err(error) => return Err(error.without_url()).context(format!("no answer from the bridge on {address}")),
         };
@@ -109,6 +122,12 @@ impl Bridge {
             Err(_) => Err(anyhow!("what listens on {address} is no zoomhook bridge: it answered {status}")),
         }
     }
+}
+
+/// Tells whether the mode of a socket file keeps us out: somebody is there all the same.
+fn is_forbidden(error: &reqwest::Error) -> bool {
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    anyhow::Chain::new(error).any(|cause| cause.downcast_ref().is_some_and(denied))
 }
 
 /// Turns an address to listen on into one to connect to: "any" means this machine too.
@@ -179,7 +198,7 @@ mod tests {
     }
 
     fn bridge(address: SocketAddr) -> Bridge {
-        let admin = Admin { token: Some(Secret::new("canary")), ..Admin::new(Some(address)) };
+        let admin = Admin { token: Some(Secret::new("canary")), ..Admin::new(Some(Listen::Tcp(address))) };
         Bridge::at(&admin).expect("a client").expect("a known port")
     }
 

@@ -38,7 +38,7 @@ pub struct SourceArgs {
     /// Where events are stored, in place of spool.path [env: ZOOMHOOK_SPOOL]
     #[arg(long, value_name = "PATH", help_heading = HEADING)]
     pub spool: Option<String>,
-    /// Address of the admin port or "off", in place of admin.listen [env: ZOOMHOOK_LISTEN]
+    /// Address of the admin port, unix: and a path, or "off", in place of admin.listen [env: ZOOMHOOK_LISTEN]
     #[arg(long, value_name = "ADDRESS", help_heading = HEADING)]
     pub listen: Option<String>,
 }

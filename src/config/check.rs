@@ -1,9 +1,9 @@
 //! All the rules at once: from the tree of values to a [`Config`] that cannot be wrong.
 
+mod admin;
 mod destination;
 mod subscription;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use url::Url;
@@ -15,10 +15,7 @@ use super::file::{self, Table};
 use super::problem::{Problem, Problems};
 use super::review::Review;
 use super::source::Sources;
-use super::{Admin, Config, Log, LogFormat, Spool, environment};
-
-/// Is the word that switches the admin port off.
-pub(super) const OFF: &str = "off";
+use super::{Config, Log, LogFormat, Spool, environment};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -77,7 +74,7 @@ fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option
         }
     };
     let spool = spool(root.section("spool"));
-    let admin = admin(root.section("admin"));
+    let admin = admin::admin(root.section("admin"));
     let log = log(root.section("log"), log_format);
     let grace = shutdown(root.section("shutdown"));
     root.finish();
@@ -97,46 +94,6 @@ fn spool(mut cursor: Cursor<'_>) -> Spool {
         max_size: max_size.unwrap_or(default.max_size),
         repeat_window: repeat_window.unwrap_or(default.repeat_window),
         ..default
-    }
-}
-
-fn admin(mut cursor: Cursor<'_>) -> Option<Admin> {
-    let has_token = cursor.has("token");
-    let token = cursor.take("token").and_then(|entry| entry.meant_as("the token of the admin port").secret());
-    let viewer = cursor.take("viewer_token");
-    let viewer_token = viewer.and_then(|entry| entry.meant_as("the token of those who may only look").secret());
-    if cursor.has("viewer_token") && !has_token {
-        let message = "missing: without it everybody is an operator, those with the viewer_token included";
-        cursor.place_of("token").fail::<Admin>(message);
-    } else if token.is_some() && token == viewer_token {
-        cursor.place_of("viewer_token").warn("it is the same as token: whoever shows it is an operator");
-    }
-    let listen = match cursor.take("listen") {
-        None => Some(Some(Admin::LISTEN.parse().expect("the default is an address"))),
-        Some(entry) => listen(entry),
-    };
-    if let Some(Some(address)) = listen
-        && !address.ip().to_canonical().is_loopback()
-        && !has_token
-        && !cursor.has("viewer_token")
-    {
-        let message = format!("missing: the port can be reached from other machines at {address}, so it needs a token");
-        cursor.place_of("token").fail::<Admin>(message);
-    }
-    cursor.finish();
-    Some(Admin { listen: listen?, token, viewer_token })
-}
-
-/// Reads an address; `Some(None)` is none, on purpose.
-fn listen(entry: Entry<'_>) -> Option<Option<SocketAddr>> {
-    let word = entry.as_word().unwrap_or_default();
-    if word == OFF {
-        return Some(None);
-    }
-    let numeric = word.strip_prefix("localhost:").map_or_else(|| word.to_owned(), |port| format!("127.0.0.1:{port}"));
-    match numeric.parse() {
-        Ok(address) => Some(Some(address)),
-        Err(_) => entry.mismatch("an address and a port such as \"127.0.0.1:8686\" or \"[::1]:8686\", or \"off\""),
     }
 }
 

@@ -7,11 +7,10 @@ use serde::Serialize;
 use url::Url;
 
 use super::address::{MASK, masked};
-use super::check::OFF;
 use super::filter::Pattern;
 use super::quantity::{format_duration, format_size};
 use super::secret::Secret;
-use super::{BodyForm, Config, Destination, Grant, Log, LogFormat, Ordering, Probe, Retry, Subscription};
+use super::{BodyForm, Config, Destination, Grant, Listen, Log, LogFormat, Ordering, Probe, Retry, Subscription};
 
 /// Is the effective configuration in the shape of the file; its TOML form loads again.
 #[derive(Serialize)]
@@ -114,7 +113,7 @@ impl<'a> Shown<'a> {
                 repeat_window: format_duration(spool.repeat_window),
             },
             admin: ShownAdmin {
-                listen: admin.listen.map_or_else(|| OFF.to_owned(), |address| address.to_string()),
+                listen: admin.listen.as_ref().map_or_else(|| Listen::OFF.to_owned(), Listen::to_string),
                 token: admin.token.as_ref().map(mask),
                 viewer_token: admin.viewer_token.as_ref().map(mask),
             },

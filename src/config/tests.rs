@@ -158,7 +158,7 @@ fn environment_alone_is_a_whole_configuration() {
     let destination = Destination::new("localhost-3000", url, Secret::new("canary-token"));
     assert_eq!(destinations, [destination]);
     assert_eq!(spool.path, Path::new(Spool::PATH));
-    assert_eq!(admin, Admin::new(Some(([127, 0, 0, 1], 8686).into())));
+    assert_eq!(admin, Admin::new(Some(Listen::Tcp(([127, 0, 0, 1], 8686).into()))));
     assert_eq!((log, grace), (Log { format: LogFormat::Text, level: Log::LEVEL }, Config::GRACE));
 }
 

@@ -45,6 +45,33 @@ async fn half_open_flood_stops_neither_deliveries_nor_the_port() {
     bridge.stop().await;
 }
 
+#[tokio::test]
+async fn unix_socket_serves_the_command_line_and_nobody_else() {
+    let lab = Lab::new(&["crm"]).await;
+    lab.write_configuration(&["crm"]);
+    let path = lab.directory.path().join("admin.sock");
+    let listen = format!("unix:{}", path.display());
+    let mut bridge = lab.command(&["run", "--listen", &listen]).spawn().expect("it starts");
+    lab.zoom.wait_for(|counts| counts.accepted == 1).await;
+    lab.zoom.push(&bodies(0..1)[0]).await;
+    lab.handler("crm").has_taken(1).await;
+
+    let (code, out, err) = lab.run(&["status", "--listen", &listen]).await;
+    assert!(code == 0 && out.contains("main: live"), "{out}{err}");
+    let (code, out, err) = lab.run(&["pause", "crm", "--listen", &listen]).await;
+    assert!(code == 0 && out.contains("crm is paused"), "{out}{err}");
+    let audit = lab.view().audit(None, 1).expect("readable");
+    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(lab.directory.path()).expect("there"));
+    assert_eq!((&*audit[0].action, &*audit[0].who), ("pause", &*format!("operator with uid {uid}")));
+
+    let pid = bridge.id().expect("running").to_string();
+    let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+    assert!(sent.success() && bridge.wait().await.expect("it ends").success());
+    assert!(!path.exists(), "the socket is gone");
+    let (_, out, _) = lab.run(&["status", "--listen", &listen]).await;
+    assert!(out.starts_with(&format!("No bridge is running on {listen}")), "{out}");
+}
+
 /// Runs the same command with a low limit of file descriptors.
 fn with_few_files(command: Command) -> Command {
     let inner = command.as_std();

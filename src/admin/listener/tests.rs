@@ -1,6 +1,7 @@
 //! Whoever comes, and however many: what they can cost is bounded, and health is told meanwhile.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::admin::auth::{Gate, Guard};
 use crate::admin::layered;
 use crate::admin::limits::{BODY_BYTES, Limits};
 use crate::admin::seats::PATIENCE;
+use crate::config::Listen;
 
 /// Several times as many as there are seats.
 const FLOOD: usize = 100;
@@ -232,14 +234,14 @@ struct Port {
 
 impl Port {
     async fn open() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let door = Door::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into())).await.expect("a port");
+        let Ok(Listen::Tcp(address)) = door.address() else { panic!("an address") };
         let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
         let (entered, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let routes = routes(Arc::clone(&entered), Arc::clone(&gate));
         let guard = Gate::new(Guard::LoopbackHost, Arc::clone(&metrics));
         let router = layered(routes, guard, Limits::new(Arc::clone(&metrics), stop.clone()));
-        let serving = tokio::spawn(serve(listener, router, Arc::clone(&metrics), stop.clone()));
+        let serving = tokio::spawn(serve(door, router, Arc::clone(&metrics), stop.clone()));
         Self { address, metrics, entered, gate, stop, serving }
     }
 

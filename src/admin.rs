@@ -38,6 +38,7 @@ mod audit;
 mod auth;
 pub mod board;
 mod caller;
+mod certificate;
 mod console;
 mod dead;
 mod destinations;
@@ -73,6 +74,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::auth::{Gate, Guard};
 use self::board::Board;
+pub use self::certificate::Certificate;
 use self::console::Console;
 pub use self::destinations::{Probe, ProbeRequest};
 pub use self::door::Door;
@@ -108,24 +110,35 @@ pub struct Handles {
     pub token: Option<Secret>,
     /// The bearer token of those who may only look.
     pub viewer_token: Option<Secret>,
+    /// What the port shows of itself when it speaks TLS.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// Answers requests until the token is cancelled, then lets those under way end.
 pub async fn serve(door: Door, handles: Handles, token: CancellationToken) {
     let metrics = Arc::clone(&handles.metrics);
     metrics.process_start_time.set(handles.started_at.as_millisecond() as f64 / 1000.0);
-    let guard = if door.is_guarded_by_file_mode() {
-        Guard::Nothing
-    } else {
-        Guard::of(handles.token.clone(), handles.viewer_token.clone())
+    let guard = match (handles.token.clone(), &handles.certificate) {
+        _ if door.is_guarded_by_file_mode() => Guard::Nothing,
+        (Some(token), _) => Guard::Token(token, handles.viewer_token.clone()),
+        (None, Some(_)) => Guard::Nothing,
+        (None, None) => Guard::LoopbackHost,
     };
     let gate = Gate::new(guard, Arc::clone(&metrics));
+    let certificate = handles.certificate.clone();
     let limits = Limits::new(Arc::clone(&metrics), token.clone());
     let handles = Arc::new(handles);
     let live = Live::new(Arc::clone(&handles), token.clone());
     let pages = stream::routes(Arc::clone(&live)).merge(console::routes(Console::default()));
     let router = layered(routes(handles).merge(pages), gate, limits);
-    tokio::join!(listener::serve(door, router, metrics, token), live.sample());
+    let looked_after = certificate.clone();
+    let looking_after = async {
+        if let Some(certificate) = looked_after {
+            certificate.watch(&token).await;
+        }
+    };
+    let serving = listener::serve(door, certificate, router, metrics, token.clone());
+    tokio::join!(serving, looking_after, live.sample());
 }
 
 fn routes(handles: Arc<Handles>) -> Router {

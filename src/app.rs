@@ -33,9 +33,9 @@ use self::reload::{Parts, Prepared};
 use self::tasks::Tasks;
 use crate::admin::board::Board;
 use crate::admin::liveness::{BEAT, Liveness};
-use crate::admin::{self, Door, Handles, ReloadRequest};
+use crate::admin::{self, Certificate, Door, Handles, ReloadRequest};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::spool::{Spool, Writer};
 use crate::telemetry::metrics::Metrics;
 
@@ -69,6 +69,7 @@ pub struct App {
     spool: Spool,
     writer: Writer,
     door: Option<Door>,
+    certificate: Option<Arc<Certificate>>,
     parts: Parts,
     prepared: Prepared,
     reloads: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
@@ -90,11 +91,20 @@ impl App {
             }
             None => None,
         };
+        let certificate = match config.admin.tls.as_ref().filter(|_| door.is_some()) {
+            Some(files) => Some(Arc::new(Certificate::load(files, Arc::clone(&metrics))?)),
+            None => None,
+        };
         let parts = Parts::new(spool.clone(), clock.clone(), Arc::clone(&metrics));
         let prepared = parts.prepare(&config)?;
         let started_at = clock.now();
         let reloads = mpsc::channel(RELOADS);
-        Ok(Self { config, clock, metrics, started_at, spool, writer, door, parts, prepared, reloads })
+        Ok(Self { config, clock, metrics, started_at, spool, writer, door, certificate, parts, prepared, reloads })
+    }
+
+    /// Returns where operators come in, if they can, with the port that the system chose.
+    pub fn admin_address(&self) -> Option<Listen> {
+        self.door.as_ref().and_then(|door| door.address().ok())
     }
 
     /// Returns a way to ask for the configuration to be read again.
@@ -111,7 +121,8 @@ impl App {
             version = env!("CARGO_PKG_VERSION"), spool = %self.config.spool.path.display(),
             subscriptions = self.config.subscriptions.len(), destinations = self.config.destinations.len(), "starting"
         );
-        let Self { config, clock, metrics, started_at, spool, writer, door, mut parts, prepared, reloads } = self;
+        let Self { config, clock, metrics, started_at, spool, writer, door, certificate, mut parts, prepared, reloads } =
+            self;
         let (request_reload, mut reload_requests) = reloads;
         let (request_probe, mut probe_requests) = mpsc::channel(PROBES);
         let mut writer_ended = start_writer(writer)?;
@@ -136,6 +147,7 @@ impl App {
                 started_at,
                 token,
                 viewer_token,
+                certificate: certificate.clone(),
             };
             let serving = admin::serve(door, handles, admin_stop.clone());
             tasks.spawn("admin port", admin_stop.clone(), serving);
@@ -151,6 +163,9 @@ impl App {
                         name = tasks.ended_early() => anyhow::bail!("{name} ended without being asked"),
                         Some(ReloadRequest { reply }) = reload_requests.recv() => {
                             let answer = parts.reload(&mut config, &reread, &mut tasks, &board).await;
+                            if let Some(certificate) = &certificate {
+                                certificate.refresh();
+                            }
                             // Whoever asked may have gone.
                             let _ = reply.send(answer);
                         }

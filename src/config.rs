@@ -324,6 +324,23 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// The bearer token of those who may look, but neither change anything nor see payloads.
     pub viewer_token: Option<Secret>,
+    /// What the port shows of itself when it speaks TLS; without it, it speaks in plain text.
+    pub tls: Option<AdminTls>,
+    /// Certificates by which the command line trusts the port, beside the system's and `tls_cert`.
+    pub ca_file: Option<PathBuf>,
+    /// What the command line shows of itself where the port asks for it: the files of certificate and key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// Says how the operator's port is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminTls {
+    /// The file of the certificate, and of those between it and its authority.
+    pub cert: PathBuf,
+    /// The file of its key.
+    pub key: PathBuf,
+    /// Clients must show a certificate of an authority in this file.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 impl Admin {
@@ -337,7 +354,7 @@ impl Admin {
 
     /// Makes a port, or none, of which all that may be left out is left out.
     pub fn new(listen: Option<Listen>) -> Self {
-        Self { listen, token: None, viewer_token: None }
+        Self { listen, token: None, viewer_token: None, tls: None, ca_file: None, client: None }
     }
 }
 

@@ -1,12 +1,17 @@
-//! TLS towards Zoom and towards handlers: rustls, the system's roots, and extra certificates on request.
+//! TLS: rustls; towards Zoom, handlers and bridges with the system's roots and extra certificates on request,
+//! [`server`] for the admin port, [`certificate`] for what a certificate says.
+
+pub(crate) mod certificate;
+pub(crate) mod server;
 
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 /// Says why no TLS configuration could be made.
@@ -20,6 +25,24 @@ pub enum TlsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file cannot be read, or holds no key in PEM form.
+    #[error("cannot read a private key from {path}: {reason}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Certificate and key do not belong together, or cannot be used.
+    #[error("the certificate in {cert} and the key in {key} cannot be used: {source}")]
+    Pair {
+        /// The file of the certificate.
+        cert: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// What is wrong with them.
+        source: rustls::Error,
+    },
     /// The cryptographic provider refused the protocol versions.
     #[error("tls cannot be set up")]
     Provider(#[from] rustls::Error),
@@ -32,6 +55,17 @@ pub enum TlsError {
 /// # Errors
 /// When `ca_file` cannot be read, is not PEM, or holds no certificate.
 pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    client_config_as(ca_file, None)
+}
+
+/// Makes the same, and shows a certificate to servers that ask for one: the files of certificate and key.
+///
+/// # Errors
+/// When a file cannot be read, is not PEM, or does not fit.
+pub(crate) fn client_config_as(
+    ca_file: Option<&Path>,
+    identity: Option<(&Path, &Path)>,
+) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
@@ -40,14 +74,28 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     if let Some(path) = ca_file {
         add_file(&mut roots, path)?;
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+        .with_root_certificates(roots);
+    let Some((cert, key)) = identity else { return Ok(builder.with_no_client_auth()) };
+    let pair = |source| TlsError::Pair { cert: cert.to_owned(), key: key.to_owned(), source };
+    builder.with_client_auth_cert(certificates(cert)?, private_key(key)?).map_err(pair)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
+    for certificate in certificates(path)? {
+        let wrong = |error: rustls::Error| TlsError::File { path: path.to_owned(), reason: error.to_string() };
+        roots.add(certificate).map_err(wrong)?;
+    }
+    Ok(())
+}
+
+/// Reads the certificates of a file; there is at least one.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let wrong = |reason: String| TlsError::File { path: path.to_owned(), reason };
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -55,18 +103,26 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     if certificates.is_empty() {
         return Err(wrong("it holds no certificate in PEM form".to_owned()));
     }
-    for certificate in certificates {
-        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-    }
-    Ok(())
+    Ok(certificates)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| TlsError::Key { path: path.to_owned(), reason: error.to_string() })
 }
 
 /// Says in words why a peer's certificate was not accepted, when that is what an error comes from.
 pub(crate) fn distrust(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let rustls::Error::InvalidCertificate(reason) = fault(error)? else { return None };
+    words(reason)
+}
+
+/// Finds what rustls had to say, when that is what an error comes from.
+pub(crate) fn fault<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut cause = Some(error);
     while let Some(link) = cause {
-        if let Some(rustls::Error::InvalidCertificate(reason)) = link.downcast_ref() {
-            return words(reason);
+        if let Some(fault) = link.downcast_ref() {
+            return Some(fault);
         }
         // An I/O error hides what it was made of from the chain of sources.
         let inside = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref);

@@ -32,16 +32,12 @@ pub(super) enum Guard {
     Token(Secret, Option<Secret>),
     /// A `Host` that names this machine.
     LoopbackHost,
-    /// Nothing: whoever may open the socket is an operator, and no browser can.
+    /// Nothing: whoever gets this far is an operator. No browser can open a Unix socket; and a page that rebinds its name
+    /// to an encrypted port finds no certificate for that name there.
     Nothing,
 }
 
 impl Guard {
-    /// Chooses the guard: by token when there is one.
-    pub(super) fn of(token: Option<Secret>, viewer_token: Option<Secret>) -> Self {
-        token.map_or(Self::LoopbackHost, |token| Self::Token(token, viewer_token))
-    }
-
     fn role(&self, headers: &HeaderMap) -> Result<Role, Problem> {
         match self {
             Self::Token(token, viewer_token) => {
@@ -164,7 +160,7 @@ mod tests {
 
     #[test]
     fn only_the_very_token_is_let_through() {
-        let guard = Guard::of(Some(Secret::new("s3cret")), Some(Secret::new("l00k")));
+        let guard = Guard::Token(Secret::new("s3cret"), Some(Secret::new("l00k")));
         for shown in ["Bearer s3cret", "bearer s3cret", "Bearer  s3cret"] {
             assert_eq!(role(&guard, shown), Some(Role::Operator), "{shown}");
         }
@@ -178,7 +174,7 @@ mod tests {
 
     #[test]
     fn without_a_token_only_this_machine_may_be_named() {
-        let guard = Guard::of(None, None);
+        let guard = Guard::LoopbackHost;
         for host in ["localhost", "LOCALHOST:8686", "127.0.0.1:8686", "127.9.9.9", "[::1]:8686", "[::1]"] {
             assert!(guard.role(&headers(header::HOST, host)).is_ok(), "{host}");
         }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::certificate::Certificate;
 use super::door::{Door, Peer};
 use super::rarely::Rarely;
 use super::seats::{SEATS, Seat, Seats};
@@ -34,7 +35,13 @@ const REST: Duration = Duration::from_millis(100);
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// Answers requests until `stop`, then lets those under way end.
-pub(super) async fn serve(door: Door, router: Router, metrics: Arc<Metrics>, stop: CancellationToken) {
+pub(super) async fn serve(
+    door: Door,
+    certificate: Option<Arc<Certificate>>,
+    router: Router,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
     let seats = Seats::default();
     let mut connections = JoinSet::new();
     let warnings = Rarely::default();
@@ -55,7 +62,23 @@ pub(super) async fn serve(door: Door, router: Router, metrics: Arc<Metrics>, sto
                     // What lost its seat is closed before more is opened.
                     while connections.len() >= SEATS && connections.join_next().await.is_some() {}
                     let seat = seats.take(Instant::now());
-                    connections.spawn(connection(stream, peer, seat, router.clone(), stop.clone()));
+                    let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
+                    let (router, metrics, stop) = (router.clone(), Arc::clone(&metrics), stop.clone());
+                    connections.spawn(async move {
+                        let Some(acceptor) = acceptor else { return connection(stream, peer, seat, router, stop).await };
+                        let encrypted = tokio::select! {
+                            encrypted = acceptor.accept(stream) => encrypted,
+                            () = seat.lost() => return,
+                            () = stop.cancelled() => return,
+                        };
+                        match encrypted {
+                            Ok(stream) => connection(stream, peer, seat, router, stop).await,
+                            Err(error) => {
+                                refused(&metrics, "tls", 1);
+                                tracing::debug!(%error, %peer, "no tls with a client of the admin port");
+                            }
+                        }
+                    });
                 }
                 Err(error) => {
                     if let Some(unsaid) = warnings.now(Instant::now()) {

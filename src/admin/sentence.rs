@@ -19,6 +19,8 @@ const LATE: SignedDuration = SignedDuration::from_mins(5);
 const BEHIND: SignedDuration = SignedDuration::from_mins(1);
 /// A socket that is live and brings nothing for this long makes one look at Zoom's settings.
 const SILENT: SignedDuration = SignedDuration::from_mins(10);
+/// A certificate that is good for less than this should have been renewed: those who do it by themselves do it earlier.
+const RENEW: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// Gaps that ended within this time are still news, unless somebody has dealt with them.
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
 
@@ -248,6 +250,24 @@ pub(crate) fn starting(spool: &Sentence) -> Sentence {
         }
     };
     Sentence::new(Level::Losing, text)
+}
+
+/// Says how long the certificate of the admin port is good; `problem` is why its files cannot be used, if so.
+pub(crate) fn certificate(expires_at: Timestamp, problem: Option<&str>, now: Timestamp) -> Sentence {
+    let left = expires_at.duration_since(now);
+    let end = if left.is_positive() {
+        format!("expires {}", until(expires_at, now))
+    } else {
+        format!("has expired since {}", since(expires_at, now))
+    };
+    match problem {
+        Some(problem) => {
+            let text = format!("admin port: keeps its certificate, which {end}, for the new one is no good: {problem}");
+            Sentence::new(Level::Degraded, text)
+        }
+        None if left < RENEW => Sentence::new(Level::Degraded, format!("admin port: its certificate {end}; renew it")),
+        None => Sentence::new(Level::Fine, format!("admin port: its certificate {end}")),
+    }
 }
 
 /// Answers the question over all: `parts` are the other sentences, subscriptions among them.

@@ -46,6 +46,8 @@ pub(super) struct Facts {
     started: bool,
     subscriptions: Vec<(Arc<str>, socket::Status)>,
     destinations: Vec<(Arc<str>, lane::Status)>,
+    /// When the certificate of the port expires, and what is wrong with its files, if anything is.
+    certificate: Option<(Timestamp, Option<String>)>,
     /// What the spool knows, or why it could not be read.
     rows: Result<Rows, String>,
 }
@@ -65,6 +67,8 @@ pub(crate) struct Report {
     started_at: Option<Timestamp>,
     uptime_seconds: Option<i64>,
     spool: Option<SpoolReport>,
+    /// The certificate of the admin port, if it speaks TLS.
+    certificate: Option<CertificateReport>,
     subscriptions: Vec<SubscriptionReport>,
     pub(super) destinations: Vec<DestinationReport>,
     open_gaps: Vec<GapRow>,
@@ -83,6 +87,15 @@ struct SpoolReport {
     writable: bool,
     failing_since: Option<Timestamp>,
     reason: Option<Box<str>>,
+}
+
+#[derive(Debug, Serialize)]
+struct CertificateReport {
+    #[serde(flatten)]
+    said: Sentence,
+    expires_at: Timestamp,
+    /// Why its files as they are now cannot be used, if so.
+    problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,6 +141,7 @@ pub(super) async fn current(handles: &Handles) -> Report {
         started: board.started,
         subscriptions: board.subscriptions(),
         destinations: board.destinations(),
+        certificate: handles.certificate.as_ref().map(|certificate| certificate.state()),
         rows,
     };
     report(facts, handles.clock.now())
@@ -163,7 +177,13 @@ fn report(facts: Facts, now: Timestamp) -> Report {
         true => destination_reports(facts.destinations, stored, now),
         false => backlog_reports(stored, now),
     };
+    let certificate = facts.certificate.map(|(expires_at, problem)| CertificateReport {
+        said: sentence::certificate(expires_at, problem.as_deref(), now),
+        expires_at,
+        problem,
+    });
     let parts: Vec<&Sentence> = std::iter::once(&spool.said)
+        .chain(certificate.iter().map(|report| &report.said))
         .chain(subscriptions.iter().map(|report| &report.said))
         .chain(destinations.iter().map(|report| &report.said))
         .collect();
@@ -182,6 +202,7 @@ fn report(facts: Facts, now: Timestamp) -> Report {
         uptime_seconds: Some(now.duration_since(facts.started_at).as_secs()),
         open_gaps: gaps.iter().filter(|gap| gap.closed_at.is_none()).cloned().collect(),
         spool: Some(spool),
+        certificate,
         subscriptions,
         destinations,
     }
@@ -208,6 +229,7 @@ pub(crate) fn report_not_running(listen: &str, rows: Rows, now: Timestamp) -> Re
         started_at: None,
         uptime_seconds: None,
         spool: None,
+        certificate: None,
         subscriptions: subscriptions.collect(),
         destinations: backlog_reports(&rows.destinations, now),
         open_gaps: rows.gaps.into_iter().filter(|gap| gap.closed_at.is_none()).collect(),
@@ -375,6 +397,7 @@ mod tests {
             started: true,
             subscriptions: vec![("main".into(), socket)],
             destinations: vec![("crm".into(), lane::Status::default())],
+            certificate: None,
             rows,
         }
     }

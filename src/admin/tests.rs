@@ -13,7 +13,7 @@ use crate::telemetry::metrics::ByReason;
 
 #[tokio::test]
 async fn without_the_token_only_the_health_paths_answer() {
-    let guard = || Guard::of(Some(Secret::new("canary-token")), Some(Secret::new("canary-viewer")));
+    let guard = || Guard::Token(Secret::new("canary-token"), Some(Secret::new("canary-viewer")));
     for path in ["/echo", "/nowhere", "/metrics"] {
         let answer = ask(guard(), request(Method::GET, path)).await;
         answer.is_problem(StatusCode::UNAUTHORIZED, "unauthorized");
@@ -28,7 +28,7 @@ async fn without_the_token_only_the_health_paths_answer() {
 
 #[tokio::test]
 async fn viewer_looks_and_changes_nothing() {
-    let guard = || Guard::of(Some(Secret::new("canary-token")), Some(Secret::new("canary-viewer")));
+    let guard = || Guard::Token(Secret::new("canary-token"), Some(Secret::new("canary-viewer")));
     let shown = |mut request: Request, token: &'static str| {
         request.headers_mut().insert("authorization", HeaderValue::from_static(token));
         request
@@ -49,7 +49,7 @@ async fn viewer_looks_and_changes_nothing() {
 async fn guessing_a_token_is_counted_and_locks_nobody_out() {
     const GUESSES: u64 = 1000;
     let metrics = Arc::new(Metrics::new());
-    let gate = Gate::new(Guard::of(Some(Secret::new("canary-token")), None), Arc::clone(&metrics));
+    let gate = Gate::new(Guard::Token(Secret::new("canary-token"), None), Arc::clone(&metrics));
     let limits = Limits::new(Arc::clone(&metrics), CancellationToken::new());
     let router = layered(Router::new().route("/who", get(async || "you")), gate, limits);
     let ask = |token: String| {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::secret::Secret;
 use crate::config::{Admin, Listen};
-use crate::tls;
+use crate::tls::{self, certificate};
 
 /// A port on the same machine or network takes a connection at once, or there is none.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -21,8 +21,8 @@ const ANSWER: Duration = Duration::from_secs(35);
 pub(super) struct Bridge {
     client: Client,
     address: Listen,
-    /// What stands in the URL for the host.
-    host: String,
+    /// What URLs begin with.
+    origin: String,
     token: Option<Secret>,
 }
 
@@ -47,23 +47,34 @@ impl Bridge {
     /// When no HTTP client can be made.
     pub(super) fn at(admin: &Admin) -> anyhow::Result<Option<Self>> {
         let Some(listen) = &admin.listen else { return Ok(None) };
+        let encrypted = admin.tls.is_some() || admin.ca_file.is_some();
+        let own = admin.tls.as_ref().and_then(|tls| Some((&*tls.cert, tls::certificates(&tls.cert).ok()?)));
+        let trusted = admin.ca_file.as_deref().or(own.as_ref().map(|(path, _)| *path));
+        let identity = admin.client.as_ref().map(|(cert, key)| (&**cert, &**key));
         // A proxy of the environment is for the way out, and a redirect would carry the token away.
         let client = Client::builder()
-            .tls_backend_preconfigured(tls::client_config(None)?)
+            .tls_backend_preconfigured(tls::client_config_as(trusted, identity)?)
             .no_proxy()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT)
             .timeout(ANSWER);
-        let (client, address, host) = match listen {
+        let (client, address, origin) = match listen {
             Listen::Tcp(address) if address.port() == 0 => return Ok(None),
             Listen::Tcp(address) => {
                 let address = reachable(*address);
-                (client, Listen::Tcp(address), address.to_string())
+                let certificate = own.as_ref().and_then(|(_, chain)| chain.first());
+                let name = certificate.and_then(|certificate| certificate::name_for(certificate, address.ip()));
+                let (client, origin) = match name {
+                    _ if !encrypted => (client, format!("http://{address}")),
+                    None => (client, format!("https://{address}")),
+                    Some(name) => (client.resolve(&name, address), format!("https://{name}:{}", address.port())),
+                };
+                (client, Listen::Tcp(address), origin)
             }
-            Listen::Unix(path) => (client.unix_socket(path.clone()), listen.clone(), "localhost".to_owned()),
+            Listen::Unix(path) => (client.unix_socket(path.clone()), listen.clone(), "http://localhost".to_owned()),
         };
         let client = client.build().context("cannot make an http client")?;
-        Ok(Some(Self { client, address, host, token: admin.token.clone() }))
+        Ok(Some(Self { client, address, origin, token: admin.token.clone() }))
     }
 
     /// Returns the address that is asked.
@@ -88,7 +99,7 @@ impl Bridge {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.host)
+        format!("{}{path}", self.origin)
     }
 
     async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Answer> {
@@ -101,6 +112,10 @@ impl Bridge {
             Ok(response) => response,
             Err(error) if is_forbidden(&error) => {
                 return Err(anyhow!("{address} does not let you in: be the user of the bridge, or in its group"));
+            }
+            Err(error) if tls::fault(&error).is_some() => {
+                let words = tls::distrust(&error).unwrap_or("no tls with it");
+                return Err(error.without_url()).context(format!("{address} is not trusted: {words}"));
             }
             Err(error) if error.is_connect() => return Ok(Answer::NobodyThere),
             Err(error) => return Err(error.without_url()).context(format!("no answer from the bridge on {address}")),

@@ -17,7 +17,7 @@ use self::stage::Stage;
 use super::options::after;
 use crate::app::{App, Reread, Stop};
 use crate::clock::Clock;
-use crate::config::{Admin, Config, Destination, Grant, Log, LogFormat, Spool, Subscription};
+use crate::config::{Admin, Config, Destination, Grant, Listen, Log, LogFormat, Spool, Subscription};
 use crate::simulator::handler::{self, Handler};
 use crate::simulator::{self, Simulator};
 use crate::spool::open_view;
@@ -118,7 +118,7 @@ fn config(simulator: &Simulator, handler: &Handler, spool: PathBuf) -> Config {
         destinations: vec![Destination::new("handler", handler.url(), handler.secret().clone())],
         spool: Spool::new(spool),
         // A port of its own, so that it comes up beside a bridge that runs.
-        admin: Admin::new(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))),
+        admin: Admin::new(Some(Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))),
         log: Log { format: LogFormat::Text, level: tracing::Level::ERROR },
         grace: Config::GRACE,
     }

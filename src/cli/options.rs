@@ -41,6 +41,9 @@ pub struct SourceArgs {
     /// Address of the admin port, unix: and a path, or "off", in place of admin.listen [env: ZOOMHOOK_LISTEN]
     #[arg(long, value_name = "ADDRESS", help_heading = HEADING)]
     pub listen: Option<String>,
+    /// Certificates (PEM) by which to trust the admin port, in place of admin.ca_file
+    #[arg(long, value_name = "PATH", help_heading = HEADING)]
+    pub ca_file: Option<String>,
 }
 
 impl SourceArgs {
@@ -53,8 +56,8 @@ impl SourceArgs {
     }
 
     fn flags(&self) -> Flags {
-        let Self { config, env_file, spool, listen } = self.clone();
-        Flags { config, env_file, spool, listen, ..Flags::default() }
+        let Self { config, env_file, spool, listen, ca_file } = self.clone();
+        Flags { config, env_file, spool, listen, ca_file, ..Flags::default() }
     }
 }
 
@@ -128,12 +131,12 @@ mod tests {
     #[test]
     fn every_option_reaches_the_configuration() {
         Line::command().debug_assert();
-        let line = "zoomhook --config c --env-file e --to http://a/ --to http://b/ --spool s --listen l \
+        let line = "zoomhook --config c --env-file e --to http://a/ --to http://b/ --spool s --listen l --ca-file a \
                     --log-level v --log-format f";
         let flags = Line::parse_from(line.split_whitespace()).bridge.flags();
         assert_eq!((flags.config, flags.env_file), (Some("c".into()), Some("e".into())));
         assert_eq!(flags.to, ["http://a/", "http://b/"]);
-        let texts = [flags.spool, flags.listen, flags.log_level, flags.log_format];
-        assert_eq!(texts.map(Option::unwrap_or_default), ["s", "l", "v", "f"]);
+        let texts = [flags.spool, flags.listen, flags.ca_file, flags.log_level, flags.log_format];
+        assert_eq!(texts.map(Option::unwrap_or_default), ["s", "l", "a", "v", "f"]);
     }
 }

@@ -61,6 +61,7 @@ struct Shown {
     version: String,
     uptime_seconds: Option<i64>,
     spool: Option<Said>,
+    certificate: Option<Said>,
     subscriptions: Vec<Said>,
     destinations: Vec<Said>,
 }
@@ -202,6 +203,9 @@ impl Shown {
         }
         if let Some(spool) = &self.spool {
             out.push_str(&format!("\n{}\n{}", styled(HEADING, "spool"), spool.line(width)));
+        }
+        if let Some(certificate) = &self.certificate {
+            out.push_str(&format!("\n{}\n{}", styled(HEADING, "admin port"), certificate.line(width)));
         }
         let bridge = self
             .uptime_seconds

@@ -74,7 +74,7 @@ fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option
         }
     };
     let spool = spool(root.section("spool"));
-    let admin = admin::admin(root.section("admin"));
+    let admin = admin::admin(root.section("admin"), purpose);
     let log = log(root.section("log"), log_format);
     let grace = shutdown(root.section("shutdown"));
     root.finish();

@@ -24,6 +24,9 @@ pub(super) fn complete(root: &mut Table, sources: &Sources<'_>, purpose: Purpose
             set(root, section, key, Node::outside(variable, value));
         }
     }
+    if let Some(path) = &flags.ca_file {
+        set(root, "admin", "ca_file", Node::outside("--ca-file", path));
+    }
     // No flag: the arguments of a process are for everybody to see.
     for (key, variable) in [("token", "ZOOMHOOK_ADMIN_TOKEN"), ("viewer_token", "ZOOMHOOK_ADMIN_VIEWER_TOKEN")] {
         if environment.get(variable).is_some() {

@@ -10,7 +10,9 @@ use super::address::{MASK, masked};
 use super::filter::Pattern;
 use super::quantity::{format_duration, format_size};
 use super::secret::Secret;
-use super::{BodyForm, Config, Destination, Grant, Listen, Log, LogFormat, Ordering, Probe, Retry, Subscription};
+use super::{
+    Admin, BodyForm, Config, Destination, Grant, Listen, Log, LogFormat, Ordering, Probe, Retry, Subscription,
+};
 
 /// Is the effective configuration in the shape of the file; its TOML form loads again.
 #[derive(Serialize)]
@@ -18,7 +20,7 @@ pub struct Shown<'a> {
     subscription: Vec<ShownSubscription<'a>>,
     destination: Vec<ShownDestination<'a>>,
     spool: ShownSpool<'a>,
-    admin: ShownAdmin,
+    admin: ShownAdmin<'a>,
     log: ShownLog,
     shutdown: ShownShutdown,
 }
@@ -80,12 +82,24 @@ struct ShownSpool<'a> {
 }
 
 #[derive(Serialize)]
-struct ShownAdmin {
+struct ShownAdmin<'a> {
     listen: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     viewer_token: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_key: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_ca_file: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_cert: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_key: Option<&'a Path>,
 }
 
 #[derive(Serialize)]
@@ -112,14 +126,25 @@ impl<'a> Shown<'a> {
                 max_size: format_size(spool.max_size),
                 repeat_window: format_duration(spool.repeat_window),
             },
-            admin: ShownAdmin {
-                listen: admin.listen.as_ref().map_or_else(|| Listen::OFF.to_owned(), Listen::to_string),
-                token: admin.token.as_ref().map(mask),
-                viewer_token: admin.viewer_token.as_ref().map(mask),
-            },
+            admin: shown_admin(admin),
             log: ShownLog { format: word(LogFormat::WORDS, log.format), level: word(Log::LEVELS, log.level) },
             shutdown: ShownShutdown { grace: format_duration(*grace) },
         }
+    }
+}
+
+fn shown_admin(admin: &Admin) -> ShownAdmin<'_> {
+    let Admin { listen, token, viewer_token, tls, ca_file, client } = admin;
+    ShownAdmin {
+        listen: listen.as_ref().map_or_else(|| Listen::OFF.to_owned(), Listen::to_string),
+        token: token.as_ref().map(mask),
+        viewer_token: viewer_token.as_ref().map(mask),
+        tls_cert: tls.as_ref().map(|tls| &*tls.cert),
+        tls_key: tls.as_ref().map(|tls| &*tls.key),
+        client_ca_file: tls.as_ref().and_then(|tls| tls.client_ca_file.as_deref()),
+        ca_file: ca_file.as_deref(),
+        client_cert: client.as_ref().map(|(cert, _)| &**cert),
+        client_key: client.as_ref().map(|(_, key)| &**key),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Flags {
     pub spool: Option<String>,
     /// `--listen`: replaces `admin.listen`.
     pub listen: Option<String>,
+    /// `--ca-file`: replaces `admin.ca_file`.
+    pub ca_file: Option<String>,
     /// `--log-level`: replaces `log.level`.
     pub log_level: Option<String>,
     /// `--log-format`: replaces `log.format`.

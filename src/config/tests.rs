@@ -25,7 +25,7 @@ const VARIABLES: [(&str, &str); 9] = [
     ("EMPTY", ""),
 ];
 
-const FILES: [(&str, &[u8]); 8] = [
+const FILES: [(&str, &[u8]); 10] = [
     ("/run/secrets/zoom_client_secret", b"canary-file\n"),
     ("/run/secrets/crm_secret_token", b"canary-file\r\n"),
     ("/run/secrets/admin_token", b"canary-file"),
@@ -34,6 +34,8 @@ const FILES: [(&str, &[u8]); 8] = [
     ("/run/secrets/binary", b"canary\xff"),
     ("/etc/ssl/proxy.pem", b"-----BEGIN CERTIFICATE-----"),
     ("/etc/ssl/internal.pem", b"-----BEGIN CERTIFICATE-----"),
+    ("/etc/ssl/admin.pem", b"-----BEGIN CERTIFICATE-----"),
+    ("/etc/ssl/admin.key", b"-----BEGIN PRIVATE KEY-----"),
 ];
 
 #[test]
@@ -74,6 +76,9 @@ fn every_default_that_the_example_shows_is_the_default() {
         "# ttl =",
         "# max_attempts =",
         "# max_age =",
+        "# tls_",
+        "# client_ca_file =",
+        "# client_",
     ];
     let is_default = |line: &str| {
         let key = line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).map_or("", |(key, _)| key);

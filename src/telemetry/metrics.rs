@@ -44,6 +44,13 @@ pub struct ByDestinationOutcome {
     pub outcome: &'static str,
 }
 
+/// Labels what one side of the program has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct BySide {
+    /// One of a fixed set of words.
+    pub side: &'static str,
+}
+
 /// Labels what has a reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByReason {
@@ -108,9 +115,11 @@ pub struct Metrics {
     pub deliveries_dead: Family<ByDestination, Gauge>,
     /// Requests in flight.
     pub deliveries_in_flight: Family<ByDestination, Gauge>,
+    /// When a certificate expires, in seconds since 1970, by whose it is: `admin`, what the admin port shows.
+    pub certificate_expiry: Family<BySide, Gauge>,
     /// Connections to the admin port.
     pub admin_connections: Gauge,
-    /// Requests that the admin port refused, by the code of the problem, and connections that it closed: `slow`, the peer
+    /// Requests that the admin port refused, by the code of the problem, and connections that it closed: `tls`, no agreement; `slow`, the peer
     /// took too long; `displaced`, a newcomer needed the place.
     pub admin_refusals: Family<ByReason, Counter>,
 }
@@ -148,6 +157,7 @@ impl Metrics {
             deliveries_dead: Family::default(),
             breaker_open: Family::default(),
             deliveries_in_flight: Family::default(),
+            certificate_expiry: Family::default(),
             admin_connections: Gauge::default(),
             admin_refusals: Family::default(),
         };
@@ -182,6 +192,8 @@ impl Metrics {
         r.register("dead_letters", "Deliveries given up by cause", self.dead_letters.clone());
         r.register("deliveries_dead", "Dead letters of a destination", self.deliveries_dead.clone());
         r.register("deliveries_in_flight", "Requests in flight", self.deliveries_in_flight.clone());
+        let expiry = self.certificate_expiry.clone();
+        r.register("certificate_expiry_timestamp_seconds", "When a certificate expires", expiry);
         r.register("admin_connections", "Connections to the admin port", self.admin_connections.clone());
         let refusals = self.admin_refusals.clone();
         r.register("admin_refusals", "Requests and connections that the admin port refused", refusals);

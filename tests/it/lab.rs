@@ -22,6 +22,7 @@ use crate::receiver::Receiver;
 const CLIENT_SECRET: &str = "canary-client-secret";
 const SECRET_TOKEN: &str = "canary-secret-token";
 pub(crate) const ADMIN_TOKEN: &str = "canary-admin-token";
+const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = { env = \"LAB_ADMIN_TOKEN\" }";
 const PAYLOAD: &str = "canary-payload";
 /// What no log, error, metric or answer may hold: secrets, payloads, and access tokens.
 const CANARIES: [&str; 5] = [CLIENT_SECRET, SECRET_TOKEN, PAYLOAD, "access_token=", "eyJ"];
@@ -35,6 +36,8 @@ pub(crate) struct Lab {
     /// Lines that tests add to the configuration of each destination.
     pub(crate) destination_lines: String,
     pub(crate) more_configuration: String,
+    /// Takes the place of the usual section `[admin]`.
+    pub(crate) admin_lines: Option<String>,
     _stop: tokio_util::sync::DropGuard,
 }
 
@@ -61,6 +64,7 @@ impl Lab {
             subscription_lines: String::new(),
             destination_lines: String::new(),
             more_configuration: String::new(),
+            admin_lines: None,
             _stop: stop.drop_guard(),
         }
     }
@@ -92,9 +96,7 @@ client_secret = {{ env = "LAB_CLIENT_SECRET" }}
 {}
 [spool]
 path = "{}"
-[admin]
-listen = "127.0.0.1:0"
-token = {{ env = "LAB_ADMIN_TOKEN" }}
+{}
 [log]
 level = "trace"
 format = "json"
@@ -104,6 +106,7 @@ format = "json"
             self.zoom.token_url(),
             self.subscription_lines,
             self.spool().display(),
+            self.admin_lines.as_deref().unwrap_or(ADMIN),
             self.more_configuration
         );
         for (name, handler) in self.handlers.iter().filter(|(name, _)| names.contains(name)) {

@@ -1,5 +1,8 @@
 //! What strangers can do to the operator's port, and through it to the bridge: little.
 
+use std::path::Path;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -70,6 +73,83 @@ async fn unix_socket_serves_the_command_line_and_nobody_else() {
     assert!(!path.exists(), "the socket is gone");
     let (_, out, _) = lab.run(&["status", "--listen", &listen]).await;
     assert!(out.starts_with(&format!("No bridge is running on {listen}")), "{out}");
+}
+
+#[tokio::test]
+async fn encrypted_port_serves_the_command_line_and_takes_a_renewed_certificate() {
+    let mut lab = Lab::new(&["crm"]).await;
+    let file = |name: &str| lab.directory.path().join(name);
+    let authority = Authority::new();
+    let (ca, cert, key) = (file("ca.pem"), file("cert.pem"), file("key.pem"));
+    std::fs::write(&ca, authority.0.pem()).expect("written");
+    // The address is not in it: the command line knows the name from the file.
+    authority.write("zoomhook.bank.internal", &cert, &key);
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        free.local_addr().expect("an address").port()
+    };
+    let lines = format!(
+        "[admin]\nlisten = \"127.0.0.1:{port}\"\ntls_cert = {cert:?}\ntls_key = {key:?}\nclient_ca_file = {ca:?}\n\
+         client_cert = {cert:?}\nclient_key = {key:?}\n"
+    );
+    lab.admin_lines = Some(lines);
+    lab.write_configuration(&["crm"]);
+    let bridge = Bridge::start(lab.command(&["run"])).await;
+    lab.zoom.wait_for(|counts| counts.accepted == 1).await;
+
+    let (code, out, err) = lab.run(&["status"]).await;
+    assert!(code == 1 && err.contains("name its file in ca_file"), "{out}{err}");
+    let ca_file = ["--ca-file", ca.to_str().expect("text")];
+    let status = ["status", ca_file[0], ca_file[1]];
+    let (code, out, err) = lab.run(&status).await;
+    assert!(code == 0 && out.contains("admin port: its certificate expires in"), "{out}{err}");
+
+    std::fs::write(&key, "no key").expect("written");
+    bridge.signal("HUP");
+    bridge.logged("keeps the certificate that it has").await;
+    authority.write("zoomhook.bank.internal", &cert, &key);
+    bridge.signal("HUP");
+    bridge.logged("the certificate of the admin port was read again").await;
+    let (code, out, err) = lab.run(&status).await;
+    assert!(code == 0 && !out.contains("no good"), "{out}{err}");
+
+    // Whoever speaks in plain text, or has no certificate of their own, gets no answer.
+    let mut plain = TcpStream::connect(bridge.admin).await.expect("it listens");
+    plain.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("it reads");
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    let config = zoomhook::tls::client_config(Some(&ca)).expect("an authority");
+    let http = reqwest::Client::builder()
+        .tls_backend_preconfigured(config)
+        .no_proxy()
+        .resolve("zoomhook.bank.internal", bridge.admin)
+        .build()
+        .expect("a client");
+    let url = format!("https://zoomhook.bank.internal:{port}/livez");
+    http.get(url).send().await.expect_err("it shows no certificate");
+    bridge.signal("TERM");
+    let (status, log) = bridge.ended().await;
+    assert!(status.success(), "{log}");
+}
+
+/// Is a certificate authority of a house.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "a house");
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority"))
+    }
+
+    fn write(&self, name: &str, cert: &Path, key: &Path) {
+        let pair = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new([name.to_owned()]).expect("a name");
+        std::fs::write(cert, params.signed_by(&pair, &self.0).expect("a certificate").pem()).expect("written");
+        std::fs::write(key, pair.serialize_pem()).expect("written");
+    }
 }
 
 /// Runs the same command with a low limit of file descriptors.

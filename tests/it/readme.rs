@@ -45,6 +45,12 @@ fn every_example_of_a_key_loads() {
                 "[[destination]]" => "[[subscription]]\nid = 'a'\nclient_id = 'a'\nclient_secret = { env = 'A' }",
                 // An address that others can reach needs the token, which its own row shows.
                 "[admin]" if key == "listen" || key == "viewer_token" => "token = { env = 'A' }",
+                // Certificates come with their keys.
+                "[admin]" if key == "tls_cert" => "tls_key = 'a'",
+                "[admin]" if key == "tls_key" => "tls_cert = 'a'",
+                "[admin]" if key == "client_ca_file" => "tls_cert = 'a'\ntls_key = 'a'",
+                "[admin]" if key == "client_cert" => "client_key = 'a'",
+                "[admin]" if key == "client_key" => "client_cert = 'a'",
                 _ => "",
             });
             let purpose = if table.starts_with("[[") { Purpose::Run } else { Purpose::Operate };

@@ -241,7 +241,7 @@ impl Port {
         let routes = routes(Arc::clone(&entered), Arc::clone(&gate));
         let guard = Gate::new(Guard::LoopbackHost, Arc::clone(&metrics));
         let router = layered(routes, guard, Limits::new(Arc::clone(&metrics), stop.clone()));
-        let serving = tokio::spawn(serve(door, router, Arc::clone(&metrics), stop.clone()));
+        let serving = tokio::spawn(serve(door, None, router, Arc::clone(&metrics), stop.clone()));
         Self { address, metrics, entered, gate, stop, serving }
     }
 

@@ -231,6 +231,21 @@ fn summary_tells_what_was_missed_lately() {
 }
 
 #[test]
+fn certificate_that_is_not_renewed_in_time_is_told_of() {
+    let said = |end: &str, problem| said(certificate(at(end), problem, now()));
+    assert_eq!(said("2026-09-30T10:06:11Z", None), "Fine admin port: its certificate expires in 62 d");
+    assert_eq!(said("2026-08-03T10:06:11Z", None), "Degraded admin port: its certificate expires in 4 d; renew it");
+    assert_eq!(
+        said("2026-07-30T10:02:11Z", None),
+        "Degraded admin port: its certificate has expired since 10:02:11 UTC (4 min); renew it"
+    );
+    assert_eq!(
+        said("2026-09-30T10:06:11Z", Some("no key")),
+        "Degraded admin port: keeps its certificate, which expires in 62 d, for the new one is no good: no key"
+    );
+}
+
+#[test]
 fn bridge_that_does_not_run_says_since_when_and_what_waits() {
     let alive = Some(at("2026-07-30T10:02:11Z"));
     let audit = DestinationRow { name: "audit".into(), ..row(1, 0) };

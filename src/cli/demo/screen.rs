@@ -1,7 +1,6 @@
 //! What the demo prints: a banner, a line for each event, a plain sentence for each fault, a summary.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 use tokio::time::Instant;
 
 use super::stage::Totals;
+use crate::config::Listen;
 use crate::simulator::Simulator;
 use crate::simulator::handler::{Delivery, Handler};
 
@@ -42,7 +42,7 @@ impl Screen {
         zoom: &Simulator,
         handler: &Handler,
         spool: &Path,
-        console: Option<SocketAddr>,
+        console: Option<Listen>,
     ) -> io::Result<()> {
         let handler = handler.url();
         let (zoom, spool) = (zoom.addr().to_string(), spool.display());

@@ -1,0 +1,112 @@
+//! The certificate of the port: read again when its files change, and kept when what is there is no good.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::AdminTls;
+use crate::telemetry::metrics::{BySide, Metrics};
+use crate::tls::TlsError;
+use crate::tls::server::{self, Identity};
+
+/// How often the files are looked at: whoever renews a certificate does so days before its end.
+const CHECK: Duration = Duration::from_secs(60);
+/// Labels the metric.
+const SIDE: BySide = BySide { side: "admin" };
+
+/// Is what the port shows of itself; it changes under those who use it.
+pub struct Certificate {
+    files: AdminTls,
+    current: ArcSwap<Current>,
+    metrics: Arc<Metrics>,
+}
+
+struct Current {
+    acceptor: TlsAcceptor,
+    expires_at: Timestamp,
+    /// Why the files as they are now cannot be used, if so.
+    problem: Option<String>,
+    stamps: Stamps,
+}
+
+/// Is what changes when one of the files does: size, time and number of each.
+type Stamps = [Option<(u64, i64, i64, u64)>; 3];
+
+impl Certificate {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When they cannot be read, or do not fit.
+    pub fn load(files: &AdminTls, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
+        let stamps = stamps(files);
+        let Identity { config, expires_at } = read(files)?;
+        metrics.certificate_expiry.get_or_create(&SIDE).set(expires_at.as_second());
+        let current = Current { acceptor: TlsAcceptor::from(config), expires_at, problem: None, stamps };
+        Ok(Self { files: files.clone(), current: ArcSwap::from_pointee(current), metrics })
+    }
+
+    /// Reads the files again; those that are no good change nothing, and are told of.
+    pub fn refresh(&self) {
+        let stamps = stamps(&self.files);
+        let before = self.current.load();
+        let current = match read(&self.files) {
+            Ok(Identity { config, expires_at }) => {
+                tracing::info!(%expires_at, "the certificate of the admin port was read again");
+                Current { acceptor: TlsAcceptor::from(config), expires_at, problem: None, stamps }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the admin port keeps the certificate that it has: the new one is no good");
+                let (acceptor, problem) = (before.acceptor.clone(), Some(error.to_string()));
+                Current { acceptor, expires_at: before.expires_at, problem, stamps }
+            }
+        };
+        self.metrics.certificate_expiry.get_or_create(&SIDE).set(current.expires_at.as_second());
+        self.current.store(Arc::new(current));
+    }
+
+    /// Looks after the files until `stop`.
+    pub(super) async fn watch(&self, stop: &CancellationToken) {
+        let mut checks = interval(CHECK);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = checks.tick() => if stamps(&self.files) != self.current.load().stamps {
+                    self.refresh();
+                },
+            }
+        }
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.current.load().acceptor.clone()
+    }
+
+    /// Returns when the certificate expires, and why the files as they are now cannot be used, if so.
+    pub(super) fn state(&self) -> (Timestamp, Option<String>) {
+        let current = self.current.load();
+        (current.expires_at, current.problem.clone())
+    }
+}
+
+fn read(files: &AdminTls) -> Result<Identity, TlsError> {
+    server::identity(&files.cert, &files.key, files.client_ca_file.as_deref())
+}
+
+fn stamps(files: &AdminTls) -> Stamps {
+    let stamp = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ino()))
+    };
+    [stamp(&files.cert), stamp(&files.key), files.client_ca_file.as_deref().and_then(stamp)]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
 //! TLS: rustls; towards Zoom, handlers and bridges with the system's roots and extra certificates on request,
-//! [`server`] for the admin port, [`certificate`] for what a certificate says.
+//! `server` for the admin port, `certificate` for what a certificate says.
 
 pub(crate) mod certificate;
 pub(crate) mod server;

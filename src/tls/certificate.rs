@@ -25,9 +25,9 @@ pub(crate) fn name_for(certificate: &CertificateDer<'_>, address: IpAddr) -> Opt
     if names.iter().any(|name| matches!(name, GeneralName::IPAddress(known) if *known == octets)) {
         return None;
     }
-    names.iter().find_map(|name| match name {
-        GeneralName::DNSName(name) if !name.contains('*') => Some((*name).to_owned()),
-        _ => None,
+    names.iter().find_map(|name| {
+        let GeneralName::DNSName(name) = name else { return None };
+        (!name.contains('*')).then(|| (*name).to_owned())
     })
 }
 

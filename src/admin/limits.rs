@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::auth;
 use super::problem::Problem;
-use super::seats::{SEATS, Seat};
+use super::seats::{SEATS, Seat, Streaming};
 use crate::telemetry::metrics::{ByReason, Metrics};
 
 /// The largest body of a request: some thousand event ids to replay.
@@ -70,17 +70,14 @@ pub(super) async fn bound(State(limits): State<Limits>, request: Request, next: 
     // Health is told however busy the port is: it costs nothing.
     let _place =
         if auth::is_open(parts.uri.path()) { None } else { Some(limits.place(&limits.under_way, Problem::Busy)?) };
-    if let Some(seat) = &seat {
-        seat.bridge_is_on_turn();
-    }
+    let answering = seat.as_ref().map(Seat::answering);
     let answered = timeout(DEADLINE, next.run(Request::from_parts(parts, Body::from(body)))).await;
     let response = answered.map_err(|_| limits.refuse(Problem::Timeout))?;
     if is_stream(&response) {
         let place = limits.place(&limits.streams, Problem::TooManyStreams)?;
-        return Ok(response.map(|body| streamed(body, Streaming::begin(seat, place), &limits.stop)));
-    }
-    if let Some(seat) = &seat {
-        seat.peer_is_on_turn();
+        drop(answering);
+        let streaming = seat.as_ref().map(Seat::streaming);
+        return Ok(response.map(|body| streamed(body, streaming, place, &limits.stop)));
     }
     Ok(response)
 }
@@ -110,36 +107,14 @@ fn is_stream(response: &Response) -> bool {
     response.status() == StatusCode::OK && kind.starts_with("text/event-stream")
 }
 
-/// Holds the place and the seat of a stream until its body is dropped.
-struct Streaming {
-    seat: Option<Seat>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Streaming {
-    fn begin(seat: Option<Seat>, place: OwnedSemaphorePermit) -> Self {
-        let streaming = Self { seat, _place: place };
-        streaming.goes_on();
-        streaming
-    }
-
-    fn goes_on(&self) {
-        if let Some(seat) = &self.seat {
-            seat.streams();
-        }
-    }
-}
-
-impl Drop for Streaming {
-    fn drop(&mut self) {
-        if let Some(seat) = &self.seat {
-            seat.peer_is_on_turn();
-        }
-    }
-}
-
 /// A part is only asked for when the peer has taken those before: what it does not take, ends it.
-fn streamed(body: Body, streaming: Streaming, stop: &CancellationToken) -> Body {
+fn streamed(body: Body, streaming: Option<Streaming>, place: OwnedSemaphorePermit, stop: &CancellationToken) -> Body {
+    let held = (streaming, place);
     let parts = body.into_data_stream().take_until(stop.clone().cancelled_owned());
-    Body::from_stream(parts.inspect(move |_| streaming.goes_on()))
+    Body::from_stream(parts.inspect(move |_| {
+        let (streaming, _place) = &held;
+        if let Some(streaming) = streaming {
+            streaming.goes_on();
+        }
+    }))
 }

@@ -140,19 +140,17 @@ struct Held {
 }
 
 impl Seat {
-    /// Says that the request is there as a whole.
-    pub(super) fn bridge_is_on_turn(&self) {
+    /// Says that the request is there as a whole; the peer is on turn again when what is returned is dropped, whatever
+    /// the answer came to.
+    pub(super) fn answering(&self) -> Answering {
         self.turn(Turn::Bridge);
+        Answering(self.clone())
     }
 
-    /// Says that the answer is ready to be taken.
-    pub(super) fn peer_is_on_turn(&self) {
-        self.turn(Turn::Peer);
-    }
-
-    /// Says that the answer goes on; to be said again whenever the peer has taken a part.
-    pub(super) fn streams(&self) {
+    /// Says that the answer goes on until what is returned is dropped.
+    pub(super) fn streaming(&self) -> Streaming {
         self.turn(Turn::Stream);
+        Streaming(self.clone())
     }
 
     /// Waits until the seat is lost.
@@ -165,6 +163,31 @@ impl Seat {
             entry.turn = turn;
             entry.since = Instant::now();
         }
+    }
+}
+
+/// Keeps the bridge on turn.
+pub(super) struct Answering(Seat);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.turn(Turn::Peer);
+    }
+}
+
+/// Keeps a stream going.
+pub(super) struct Streaming(Seat);
+
+impl Streaming {
+    /// Says that the peer has taken another part.
+    pub(super) fn goes_on(&self) {
+        self.0.turn(Turn::Stream);
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.turn(Turn::Peer);
     }
 }
 
@@ -209,30 +232,26 @@ mod tests {
     async fn requests_under_way_and_streams_keep_their_seats() {
         let seats = Seats::default();
         let taken: Vec<Seat> = (0..SEATS).map(|_| seats.take(Instant::now())).collect();
-        for (number, seat) in taken.iter().enumerate() {
-            if number % 2 == 0 { seat.bridge_is_on_turn() } else { seat.streams() }
-        }
+        let (answered, streamed) = taken.split_at(SEATS / 2);
+        let mut answering: Vec<Answering> = answered.iter().map(Seat::answering).collect();
+        let mut streaming: Vec<Streaming> = streamed.iter().map(Seat::streaming).collect();
         advance(PATIENCE).await;
         assert!(!seats.has_room(Instant::now()));
         assert_eq!(seats.sweep(Instant::now()), 0);
-        taken[3].peer_is_on_turn();
+        drop(answering.pop());
+        drop(streaming.pop());
         advance(GRACE).await;
-        assert!(seats.has_room(Instant::now()), "an answer that nobody takes gives its seat away");
+        let displaced = [(); 3].map(|()| seats.make_room(Instant::now()).then(|| seats.take(Instant::now())));
+        assert_eq!(displaced.map(|seat| seat.is_some()), [true, true, false], "those whose answer nobody takes");
     }
 
     #[tokio::test(start_paused = true)]
     async fn peers_and_streams_that_stand_still_are_given_up() {
         let seats = Seats::default();
-        let (idle, stream, alive, ours) = (
-            seats.take(Instant::now()),
-            seats.take(Instant::now()),
-            seats.take(Instant::now()),
-            seats.take(Instant::now()),
-        );
-        stream.streams();
-        ours.bridge_is_on_turn();
+        let [idle, stream, alive, ours] = [(); 4].map(|()| seats.take(Instant::now()));
+        let (_stands, goes_on, _works) = (stream.streaming(), alive.streaming(), ours.answering());
         advance(PATIENCE).await;
-        alive.streams();
+        goes_on.goes_on();
         advance(Duration::from_millis(1)).await;
         assert_eq!(seats.sweep(Instant::now()), 2);
         assert_eq!([&idle, &stream, &alive, &ours].map(is_lost), [true, true, false, false]);

@@ -207,6 +207,18 @@ async fn answers_that_nobody_takes_are_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn peer_is_on_turn_again_however_its_answer_ended() {
+    let port = Port::open().await;
+    // The last one waits until its time is up.
+    for (path, status) in [("/panic", "500"), ("/gate", "503")] {
+        // Read to the end: the connection is given up like any other that says nothing more.
+        let answer = rest(&mut port.say(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    assert_eq!((port.refused("slow"), port.refused("timeout")), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn stop_lets_the_request_under_way_end() {
     let mut port = Port::open().await;
     let mut under_way = port.say("GET /gate HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
@@ -284,6 +296,7 @@ fn routes(entered: Arc<Semaphore>, gate: Arc<Semaphore>) -> Router {
         .route("/livez", get(async || "alive"))
         .route("/echo", post(async |body: Bytes| body))
         .route("/gate", get(gated))
+        .route("/panic", get(async || if true { panic!("on purpose") } else { "" }))
         .route("/large", get(async || vec![b'a'; 64 << 20]))
         .route("/stream", get(async move || events(PATIENCE / 2)))
         .route("/firehose", get(async move || events(Duration::ZERO)))

@@ -64,6 +64,12 @@ impl Clock {
         bits as f64 / (1_u64 << 53) as f64
     }
 
+    /// Makes the id of a span in a trace, which is not zero.
+    pub fn span_id(&self) -> u64 {
+        // The upper bits of this half of a UUID tell its variant, which is not zero.
+        Uuid::new_v4().as_u128() as u64
+    }
+
     /// Makes a request id that no event had before.
     pub fn request_id(&self) -> RequestId {
         RequestId::new(Uuid::new_v4())

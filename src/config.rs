@@ -13,6 +13,7 @@
 //! [`Secret`], which shows itself to nobody who does not ask for it by name; no problem quotes one.
 
 pub(crate) mod address;
+pub mod authorization;
 mod check;
 mod cursor;
 mod entry;
@@ -40,10 +41,11 @@ use std::time::Duration;
 use tracing::Level;
 use url::Url;
 
+use self::authorization::{Auth, Header, NextSecretToken};
 pub use self::check::{Loaded, Purpose, load};
 use self::filter::EventFilter;
 use self::limits::{Rate, Ttl};
-use self::secret::Secret;
+use self::secret::{Base64Secret, Secret};
 pub use self::show::{Egress, Shown, egress, show};
 
 /// Is everything that the bridge was told, checked.
@@ -133,6 +135,8 @@ pub struct Destination {
     pub url: Url,
     /// The secret token that signs requests.
     pub secret_token: Secret,
+    /// The one that is to replace it.
+    pub next_secret_token: Option<NextSecretToken>,
     /// Which events it wants.
     pub filter: EventFilter,
     /// In which form bodies are posted.
@@ -145,6 +149,14 @@ pub struct Destination {
     pub concurrency: usize,
     /// In what order events about the same thing are delivered.
     pub ordering: Ordering,
+    /// How requests prove who sends them, beside their signature.
+    pub auth: Auth,
+    /// Headers that every request carries.
+    pub headers: Vec<Header>,
+    /// Signs requests by the rules of Standard Webhooks, too.
+    pub standard_webhooks_secret: Option<Base64Secret>,
+    /// Whether requests carry a `traceparent` (default: no).
+    pub traceparent: bool,
     /// The most attempts in a time (default: as many as the handler takes).
     pub rate: Option<Rate>,
     /// How old an event may be when it is attempted (default: of any age).
@@ -176,12 +188,17 @@ impl Destination {
             name: name.into(),
             url,
             secret_token,
+            next_secret_token: None,
             filter: EventFilter::all(),
             body: Self::BODY,
             retry: Retry::Steady,
             timeout: Self::STEADY_TIMEOUT,
             concurrency: Self::CONCURRENCY,
             ordering: Ordering::Object,
+            auth: Auth::None,
+            headers: Vec::new(),
+            standard_webhooks_secret: None,
+            traceparent: false,
             rate: None,
             ttl: Ttl::default(),
             max_attempts: None,
@@ -198,12 +215,17 @@ impl fmt::Debug for Destination {
             .field("name", &self.name)
             .field("url", &address::masked(&self.url))
             .field("secret_token", &self.secret_token)
+            .field("next_secret_token", &self.next_secret_token)
             .field("filter", &self.filter)
             .field("body", &self.body)
             .field("retry", &self.retry)
             .field("timeout", &self.timeout)
             .field("concurrency", &self.concurrency)
             .field("ordering", &self.ordering)
+            .field("auth", &self.auth)
+            .field("headers", &self.headers)
+            .field("standard_webhooks_secret", &self.standard_webhooks_secret)
+            .field("traceparent", &self.traceparent)
             .field("rate", &self.rate)
             .field("ttl", &self.ttl)
             .field("max_attempts", &self.max_attempts)

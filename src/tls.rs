@@ -9,10 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore};
 
 /// Says why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -48,14 +49,45 @@ pub enum TlsError {
     Provider(#[from] rustls::Error),
 }
 
-/// Makes the client side of TLS, trusting the system's roots and the certificates in `ca_file`.
-///
-/// A machine with no CA store at all gets Mozilla's roots, so that a minimal image works.
+/// Holds the roots that this machine trusts. Reading them takes milliseconds: read them once for many clients.
+#[derive(Clone)]
+pub struct Roots(Arc<RootCertStore>);
+
+impl Roots {
+    /// Reads the system's roots. A machine with no CA store at all gets Mozilla's, so that a minimal image works.
+    pub fn load() -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        Self(Arc::new(roots))
+    }
+
+    /// Makes the client side of TLS, trusting these roots and the certificates in `ca_file`.
+    ///
+    /// # Errors
+    /// When `ca_file` cannot be read, is not PEM, or holds no certificate.
+    pub fn client_config(&self, ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+        Ok(self.trusting(ca_file)?.with_no_client_auth())
+    }
+
+    fn trusting(&self, ca_file: Option<&Path>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
+        let mut roots = Arc::clone(&self.0);
+        if let Some(path) = ca_file {
+            add_file(Arc::make_mut(&mut roots), path)?;
+        }
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        Ok(builder.with_root_certificates(roots))
+    }
+}
+
+/// Makes the client side of TLS for one client, trusting the system's roots and the certificates in `ca_file`.
 ///
 /// # Errors
 /// When `ca_file` cannot be read, is not PEM, or holds no certificate.
 pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
-    client_config_as(ca_file, None)
+    Roots::load().client_config(ca_file)
 }
 
 /// Makes the same, and shows a certificate to servers that ask for one: the files of certificate and key.
@@ -66,17 +98,7 @@ pub(crate) fn client_config_as(
     ca_file: Option<&Path>,
     identity: Option<(&Path, &Path)>,
 ) -> Result<ClientConfig, TlsError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    if let Some(path) = ca_file {
-        add_file(&mut roots, path)?;
-    }
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
+    let builder = Roots::load().trusting(ca_file)?;
     let Some((cert, key)) = identity else { return Ok(builder.with_no_client_auth()) };
     let pair = |source| TlsError::Pair { cert: cert.to_owned(), key: key.to_owned(), source };
     builder.with_client_auth_cert(certificates(cert)?, private_key(key)?).map_err(pair)
@@ -162,6 +184,13 @@ mod tests {
         assert_eq!(distrust(&wrapped(CertificateError::NotValidForName)), Some("its certificate is for another name"));
         assert_eq!(distrust(&wrapped(CertificateError::BadSignature)), None);
         assert_eq!(distrust(&io::Error::other("reset")), None);
+    }
+
+    #[test]
+    fn clients_share_the_roots_unless_they_have_their_own() {
+        let roots = Roots::load();
+        let clients: Vec<_> = (0..50).map(|_| roots.client_config(None).expect("roots")).collect();
+        assert!(Arc::strong_count(&roots.0) > clients.len());
     }
 
     #[test]

@@ -116,6 +116,12 @@ pub(crate) fn destination(
             None => (if oldest >= BEHIND { Level::Degraded } else { Level::Fine }, taking(status, &waiting, now)),
         },
     };
+    if let Some(since) = status.and_then(|status| status.next_secret_since) {
+        text.push_str(&format!(
+            "; next_secret_token signs since {}: make it the secret_token",
+            self::since(since, now)
+        ));
+    }
     if dead > 0 {
         level = Level::Degraded;
         text.push_str(&dead_letters(name, dead));
@@ -193,7 +199,7 @@ fn advice(cause: &str) -> (&'static str, &'static str) {
     match cause {
         "status 401" | "status 403" => (
             " from the handler",
-            "Check that the handler's secret token is the secret_token configured here, and its clock",
+            "Check that the handler's secret token is the secret_token configured here, the destination's auth, and the clocks",
         ),
         "status 404" | "status 410" => (" from the handler", "Check the path of the destination's url"),
         "status 413" => (" from the handler", "Raise the handler's limit on the size of a request"),
@@ -210,6 +216,7 @@ fn advice(cause: &str) -> (&'static str, &'static str) {
         "tls failed" => ("", "Check the handler's certificate, or name its authority in the destination's ca_file"),
         "timeout" => ("", "Let the handler answer first and work later, or raise the destination's timeout"),
         "answer cut off" => ("", "Check the log of the handler, and of any proxy before it"),
+        "no token from token_url" => ("", "Check token_url, client_id and client_secret in the destination's auth"),
         "url validation answered with a wrong encryptedToken" => {
             ("", "Check that the handler's secret token is the secret_token configured here")
         }

@@ -18,7 +18,7 @@ pub(super) fn answer(request: ProbeRequest, destinations: &[Destination], clock:
         let began = clock.instant();
         let outcome = tokio::select! {
             asked = webhook::probe::probe(&destination, &clock) => match asked {
-                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Ok(outcome) => outcome.map(drop).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             },
             () = reply.closed() => return,

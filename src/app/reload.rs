@@ -19,6 +19,7 @@ use crate::config::{Config, Destination, Subscription};
 use crate::dispatch::{self, lane::Lane, lane::Settings};
 use crate::spool::{Routes, Spool};
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Roots;
 use crate::webhook::client::{Client, client};
 use crate::wording::counted;
 use crate::zoom;
@@ -82,10 +83,11 @@ impl Parts {
             }
         }
         let mut clients = HashMap::new();
+        let roots = Roots::load();
         for destination in &config.destinations {
             let runs = self.lanes.get(&destination.name).is_some_and(|known| known.destination == *destination);
             if !runs {
-                clients.insert(Arc::clone(&destination.name), client(destination)?);
+                clients.insert(Arc::clone(&destination.name), client(destination, &roots, &self.clock)?);
             }
         }
         let (subscriptions, destinations) = (config.subscriptions.clone(), config.destinations.clone());

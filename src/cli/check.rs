@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::options::{BridgeArgs, EXIT_CONFIG, after, refuse, warn};
 use super::probe::{self, Probe};
+use crate::clock::Clock;
+use crate::config::authorization::replaced;
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Egress, Loaded, Shown, egress, show};
 
@@ -36,7 +38,10 @@ pub struct CheckArgs {
 /// # Errors
 /// When it cannot be written.
 pub async fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
-    let outcome = args.bridge.load();
+    let mut outcome = args.bridge.load();
+    if let Ok(loaded) = &mut outcome {
+        loaded.warnings.extend(replaced(&loaded.config, Clock::system().now()));
+    }
     let probes = match &outcome {
         Ok(loaded) if args.probe => Some(probe::probe(&loaded.config).await),
         Ok(_) | Err(_) => None,
@@ -169,6 +174,24 @@ mod tests {
         let (code, _, err) = check(Path::new("/nonexistent/zoomhook.toml"), Form::Text);
         assert_eq!(code, ExitCode::from(78));
         assert!(err.contains("--config: /nonexistent/zoomhook.toml: cannot be read"), "{err}");
+    }
+
+    #[test]
+    fn secret_token_that_was_replaced_is_said_to_be_of_no_use() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("zoomhook.toml");
+        for (at, told) in [("2026-01-01T00:00:00Z", true), ("9999-01-01T00:00:00Z", false)] {
+            let text = format!(
+                "[[subscription]]\nid = 'a'\nclient_id = 'a'\nclient_secret = 'a'\n[[destination]]\nname = 'crm'\n\
+                 url = 'https://a/'\nsecret_token = 'old'\nnext_secret_token = 'new'\nswitch_at = {at}\n"
+            );
+            std::fs::write(&path, text).expect("written");
+            let (code, _, err) = check(&path, Form::Text);
+            assert_eq!(code, ExitCode::SUCCESS);
+            let words =
+                "warning: destination \"crm\": secret_token: next_secret_token signs since 2026-01-01T00:00:00Z";
+            assert_eq!(err.contains(words), told, "{err}");
+        }
     }
 
     #[derive(PartialEq)]

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Destination, Subscription};
 use crate::telemetry::metrics::Metrics;
 use crate::webhook;
+use crate::webhook::keyring::Which;
 use crate::zoom::token::TokenCache;
 
 /// Is what became of one question.
@@ -31,11 +32,11 @@ pub(super) async fn probe(config: &Config) -> Vec<Probe> {
     let mut probes = Vec::new();
     for subscription in &config.subscriptions {
         let target = format!("subscription `{}`", subscription.name);
-        probes.push(Probe::of(target, "zoom gave a token", fetch(subscription, &tokens).await));
+        probes.push(Probe::of(target, fetch(subscription, &tokens).await));
     }
     for destination in &config.destinations {
         let target = format!("destination `{}`", destination.name);
-        probes.push(Probe::of(target, "the handler answered its url validation", asked(destination, &clock).await));
+        probes.push(Probe::of(target, asked(destination, &clock).await));
     }
     probes
 }
@@ -53,19 +54,22 @@ pub(super) fn print(probes: &[Probe], out: &mut dyn Write) -> io::Result<()> {
 }
 
 impl Probe {
-    fn of(target: String, success: &str, outcome: anyhow::Result<()>) -> Self {
+    fn of(target: String, outcome: anyhow::Result<&'static str>) -> Self {
         match outcome {
-            Ok(()) => Self { target, ok: true, detail: success.to_owned() },
+            Ok(detail) => Self { target, ok: true, detail: detail.to_owned() },
             Err(error) => Self { target, ok: false, detail: format!("{error:#}") },
         }
     }
 }
 
-async fn fetch(subscription: &Subscription, tokens: &TokenCache) -> anyhow::Result<()> {
+async fn fetch(subscription: &Subscription, tokens: &TokenCache) -> anyhow::Result<&'static str> {
     tokens.source(subscription)?.token(None).await?;
-    Ok(())
+    Ok("zoom gave a token")
 }
 
-async fn asked(destination: &Destination, clock: &Clock) -> anyhow::Result<()> {
-    Ok(webhook::probe::probe(destination, clock).await??)
+async fn asked(destination: &Destination, clock: &Clock) -> anyhow::Result<&'static str> {
+    Ok(match webhook::probe::probe(destination, clock).await?? {
+        Which::Current => "the handler answered its url validation",
+        Which::Next => "the handler answered its url validation, and has next_secret_token",
+    })
 }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
+use super::options::{BridgeArgs, SourceArgs};
+use crate::config::Destination;
 use crate::config::secret::Secret;
+use crate::wording::list;
 
 /// Is read where no option says otherwise: the name from Zoom's own documents.
 const VARIABLE: &str = "ZOOM_WEBHOOK_SECRET_TOKEN";
@@ -19,9 +22,34 @@ pub(super) struct SecretTokenArgs {
     /// File that holds the secret token
     #[arg(long, value_name = "PATH")]
     secret_file: Option<PathBuf>,
+    /// Destination of the configuration that is meant, with the secret token that is in force there
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["secret_env", "secret_file"])]
+    destination: Option<String>,
+    /// Configuration file with the destination [env: ZOOMHOOK_CONFIG] [default: ./zoomhook.toml, if there is one]
+    #[arg(long, value_name = "PATH", requires = "destination")]
+    config: Option<PathBuf>,
+    /// Read more variables from a file of NAME='value' lines; those that are set already stay
+    #[arg(long, value_name = "PATH", requires = "destination")]
+    env_file: Option<PathBuf>,
 }
 
 impl SecretTokenArgs {
+    /// Reads the destination that is meant, if one is.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, or has no such destination.
+    pub(super) fn destination(&self) -> Result<Option<Destination>, Failure> {
+        let Some(name) = &self.destination else { return Ok(None) };
+        let (config, env_file) = (self.config.clone(), self.env_file.clone());
+        let source = SourceArgs { config, env_file, ..SourceArgs::default() };
+        let destinations = BridgeArgs { source, ..BridgeArgs::default() }.load()?.config.destinations;
+        let names: Vec<String> = destinations.iter().map(|destination| destination.name.to_string()).collect();
+        match destinations.into_iter().find(|destination| *destination.name == **name) {
+            Some(destination) => Ok(Some(destination)),
+            None => Err(Failure::usage(format!("--destination: expected {}", list(&names)))),
+        }
+    }
+
     /// Reads the secret token, without the end of its line.
     ///
     /// # Errors
@@ -79,12 +107,13 @@ mod tests {
             let text = format!("{:?}", of(&path).read().expect_err(words));
             assert!(text.contains(words) && !text.contains("canary"), "{text}");
         }
-        let args = SecretTokenArgs { secret_env: Some("ZOOMHOOK_NO_SUCH_VARIABLE".to_owned()), secret_file: None };
+        let secret_env = Some("ZOOMHOOK_NO_SUCH_VARIABLE".to_owned());
+        let args = SecretTokenArgs { secret_env, ..SecretTokenArgs::default() };
         let text = format!("{:?}", args.read().expect_err("not set"));
         assert!(text.contains("ZOOMHOOK_NO_SUCH_VARIABLE is not set"), "{text}");
     }
 
     fn of(path: &std::path::Path) -> SecretTokenArgs {
-        SecretTokenArgs { secret_env: None, secret_file: Some(path.to_owned()) }
+        SecretTokenArgs { secret_file: Some(path.to_owned()), ..SecretTokenArgs::default() }
     }
 }

@@ -23,6 +23,7 @@ use super::Failure;
 use super::options::after;
 use super::secret_token::SecretTokenArgs;
 use crate::clock::Clock;
+use crate::config::Destination;
 use crate::config::address::{self, Protocol};
 use crate::simulator::fault::text::duration;
 use crate::simulator::template::edit::Edit;
@@ -46,7 +47,8 @@ pub struct SendArgs {
     #[arg(value_name = "EVENT", value_parser = known)]
     event: Option<&'static Template>,
     /// URL of the handler; http:// towards this machine only
-    #[arg(long, value_name = "URL", value_parser = handler_url, required_unless_present = "list")]
+    #[arg(long, value_name = "URL", value_parser = handler_url)]
+    #[arg(required_unless_present_any = ["list", "destination"], conflicts_with = "destination")]
     to: Option<Url>,
     #[command(flatten)]
     secret_token: SecretTokenArgs,
@@ -87,13 +89,14 @@ pub struct SendArgs {
     json: bool,
 }
 
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 7] = [
     "zoomhook send meeting.started --to http://localhost:3000/webhook",
     "zoomhook send meeting.started --set payload.object.topic=Round --to http://localhost:3000/",
     "zoomhook send meeting.started --secret-env CRM_TOKEN --to https://crm.internal/zoom",
     "zoomhook send meeting.started --bad-signature --to http://localhost:3000/webhook",
     "zoomhook send --url-validation --to http://localhost:3000/webhook",
     "zoomhook send --all --to http://localhost:3000/webhook",
+    "zoomhook send meeting.started --destination crm",
 ];
 
 const EXITS: &str =
@@ -104,15 +107,14 @@ const EXITS: &str =
 /// # Errors
 /// When something cannot be read, or the output cannot be written.
 pub(super) async fn run(args: &SendArgs) -> Result<ExitCode, Failure> {
-    let Some(url) = args.to.as_ref().filter(|_| !args.list) else {
+    let Some(destination) = args.destination()? else {
         report::list(args.json)?;
         return Ok(ExitCode::SUCCESS);
     };
-    let secret_token = args.secret_token.read()?;
+    let url = &destination.url.clone();
     let clock = Clock::system();
     let samples = if args.url_validation { Vec::new() } else { args.samples(&clock)? };
-    let handler = Handler::new(url, secret_token, args.timeout, args.ca_file.clone(), clock)
-        .context("--ca-file: the certificates cannot be used")?;
+    let handler = Handler::new(destination, clock).context("the certificates cannot be used")?;
     let exchanges = if args.url_validation {
         vec![handler.validate().await]
     } else {
@@ -154,6 +156,20 @@ async fn send(handler: &Handler, samples: &[Sample], repeat: u16, expected: Expe
 }
 
 impl SendArgs {
+    /// Returns what is posted to, and how; `None` when nothing is to be sent.
+    fn destination(&self) -> Result<Option<Destination>, Failure> {
+        if self.list {
+            return Ok(None);
+        }
+        let destination = match (self.secret_token.destination()?, &self.to) {
+            (Some(destination), _) => destination,
+            (None, Some(url)) => Destination::new("send", url.clone(), self.secret_token.read()?),
+            (None, None) => return Ok(None),
+        };
+        let ca_file = self.ca_file.clone().or(destination.ca_file);
+        Ok(Some(Destination { timeout: self.timeout, ca_file, ..destination }))
+    }
+
     fn samples(&self, clock: &Clock) -> Result<Vec<Sample>, Failure> {
         if let Some(path) = &self.file {
             return Ok(vec![Sample::of(read(path)?)]);

@@ -1,6 +1,7 @@
 //! All the rules at once: from the tree of values to a [`Config`] that cannot be wrong.
 
 mod admin;
+mod authorization;
 mod destination;
 mod subscription;
 

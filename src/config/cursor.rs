@@ -82,6 +82,18 @@ impl<'a> Cursor<'a> {
         Self::new(self.review, key.to_owned(), ".", line, table)
     }
 
+    /// Enters the table that a key of this one holds; `what` says what belongs there.
+    pub(super) fn inside(entry: Entry<'a>, what: &str) -> Option<Self> {
+        let Entry { place, value } = entry;
+        match value {
+            Value::Table(table) => Some(Self::new(place.review, place.path, ".", place.line, table)),
+            // What stands there may be a secret.
+            Value::Text(_) | Value::Integer(_) | Value::List(_) | Value::Other(_) => {
+                place.fail(format!("expected {what}, found {}", value.shape()))
+            }
+        }
+    }
+
     /// Enters each table of a list `[[key]]`; `None` if it is no list, or none of tables.
     pub(super) fn sections(&mut self, key: &'static str) -> Option<Vec<Self>> {
         let Some(Entry { place, value }) = self.take(key) else { return Some(Vec::new()) };

@@ -5,10 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::file::{Node, Table, Value};
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+
+use super::file::{Node, Other, Table, Value};
 use super::quantity::{format_duration, format_size, parse_duration, parse_size};
 use super::review::Place;
 use super::secret::Secret;
+
+/// Shows how moments are written.
+const MOMENT: &str = "\"2026-12-01T03:00:00Z\" or \"2026-12-01T04:00:00+01:00\"";
 
 /// Is a value that was taken, with its place.
 pub(super) struct Entry<'a> {
@@ -112,6 +118,39 @@ impl<'a> Entry<'a> {
         match duration.filter(|duration| range.contains(duration)) {
             Some(duration) => Some(duration),
             None => self.mismatch(&format!("a duration from {least} to {most}, such as \"250ms\", \"10s\" or \"72h\"")),
+        }
+    }
+
+    /// Reads a moment: an RFC 3339 time with its offset, in quotes or as TOML has them.
+    pub(super) fn moment(self) -> Option<Timestamp> {
+        let text = match &self.value {
+            Value::Text(text) | Value::Other(Other::Time(text)) => text,
+            Value::Integer(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => {
+                return self.mismatch(&format!("a time with its offset, such as {MOMENT}"));
+            }
+        };
+        if let Ok(moment) = text.parse() {
+            return Some(moment);
+        }
+        // A local time is another moment on another machine.
+        let local = text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(DateTime::from));
+        match local {
+            Ok(time) => self.place.fail(format!(
+                "{text} has no offset, so it may be any of 24 hours: write \"{time}Z\" if it is meant in UTC, or end it \
+                 with the offset, such as \"{time}+01:00\""
+            )),
+            Err(_) => self.place.fail(format!("expected a time with its offset, such as {MOMENT}, found {text:?}")),
+        }
+    }
+
+    /// Reads `true` or `false`.
+    pub(super) fn flag(self) -> Option<bool> {
+        match self.value {
+            Value::Other(Other::True) => Some(true),
+            Value::Other(Other::False) => Some(false),
+            Value::Text(_) | Value::Integer(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => {
+                self.mismatch("true or false")
+            }
         }
     }
 

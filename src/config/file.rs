@@ -21,8 +21,18 @@ pub(super) enum Value {
     Integer(i64),
     List(Vec<Node>),
     Table(Table),
+    /// What few keys take.
+    Other(Other),
+}
+
+/// Is a value of a shape that few keys take, or none.
+pub(super) enum Other {
+    True,
+    False,
+    /// A date or time, as TOML writes it.
+    Time(String),
     /// What no key takes, under the name that a message gives it.
-    Other(&'static str),
+    Shape(&'static str),
 }
 
 /// Is the keys of a table.
@@ -68,7 +78,9 @@ impl Value {
             Self::Integer(_) => "an integer",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
-            Self::Other(shape) => shape,
+            Self::Other(Other::True | Other::False) => "a boolean",
+            Self::Other(Other::Time(_)) => "a date or time",
+            Self::Other(Other::Shape(shape)) => shape,
         }
     }
 }
@@ -96,11 +108,12 @@ fn node(spanned: Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Node {
         DeValue::String(text) => Value::Text(text.into_owned()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) => Value::Integer(number),
-            Err(_) => Value::Other("an integer beyond 64 bits"),
+            Err(_) => Value::Other(Other::Shape("an integer beyond 64 bits")),
         },
-        DeValue::Float(_) => Value::Other("a number with a fraction"),
-        DeValue::Boolean(_) => Value::Other("a boolean"),
-        DeValue::Datetime(_) => Value::Other("a date or time"),
+        DeValue::Float(_) => Value::Other(Other::Shape("a number with a fraction")),
+        DeValue::Boolean(true) => Value::Other(Other::True),
+        DeValue::Boolean(false) => Value::Other(Other::False),
+        DeValue::Datetime(time) => Value::Other(Other::Time(time.to_string())),
         DeValue::Array(items) => Value::List(items.into_iter().map(|item| node(item, lines)).collect()),
         DeValue::Table(entries) => Value::Table(table(entries, lines)),
     };

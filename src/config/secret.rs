@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
@@ -36,6 +39,36 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
+/// Takes keys with and without padding: both are handed out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Is a key that is written in base64, as Standard Webhooks has it; `Debug` shows stars.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Base64Secret(Secret);
+
+impl Base64Secret {
+    /// May stand before the base64.
+    pub(super) const PREFIX: &str = "whsec_";
+
+    /// Takes a text that is base64, with or without `whsec_` before it.
+    pub fn new(text: &Secret) -> Option<Self> {
+        let text = text.expose();
+        let text = text.strip_prefix(Self::PREFIX).unwrap_or(text);
+        let is_key = BASE64.decode(text).is_ok_and(|key| !key.is_empty());
+        is_key.then(|| Self(Secret::new(text)))
+    }
+
+    /// Returns the key. Whoever calls this keeps it out of logs and errors.
+    pub fn expose(&self) -> Vec<u8> {
+        BASE64.decode(self.0.expose()).expect("it was base64 when it was made")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +83,17 @@ mod tests {
         assert_eq!(Secret::new("a"), Secret::new("a"));
         assert_ne!(Secret::new("a"), Secret::new("b"));
         assert_ne!(Secret::new("a"), Secret::new("ab"));
+    }
+
+    #[test]
+    fn base64_is_taken_with_and_without_prefix_and_padding() {
+        for text in ["whsec_Y2FuYXJ5MQ==", "Y2FuYXJ5MQ==", "whsec_Y2FuYXJ5MQ"] {
+            let key = Base64Secret::new(&Secret::new(text)).expect(text);
+            assert_eq!(key.expose(), b"canary1");
+            assert!(!format!("{key:?}").contains("Y2Fu"), "{key:?}");
+        }
+        for text in ["", "whsec_", "whsec_*", "not base64"] {
+            assert_eq!(Base64Secret::new(&Secret::new(text)), None, "{text}");
+        }
     }
 }

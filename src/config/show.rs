@@ -1,12 +1,16 @@
 //! A configuration as it may be shown: every default spelled out, every secret masked.
 
+mod authorization;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 use url::Url;
 
+use self::authorization::{ShownAuth, ShownTakeover};
 use super::address::{MASK, masked};
+use super::authorization::Auth;
 use super::filter::Pattern;
 use super::quantity::{format_duration, format_size};
 use super::secret::Secret;
@@ -45,6 +49,8 @@ struct ShownDestination<'a> {
     name: &'a str,
     url: String,
     secret_token: &'static str,
+    #[serde(flatten)]
+    next_secret_token: Option<ShownTakeover>,
     events: Vec<String>,
     exclude: Vec<String>,
     body: &'static str,
@@ -60,8 +66,13 @@ struct ShownDestination<'a> {
     max_age: Option<String>,
     probe: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    standard_webhooks_secret: Option<String>,
+    traceparent: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<&'a Path>,
-    // A table: TOML wants it last.
+    // Tables: TOML wants them last.
+    auth: ShownAuth<'a>,
+    headers: BTreeMap<&'a str, &'a str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     ttl: BTreeMap<String, String>,
 }
@@ -183,12 +194,17 @@ fn destination(destination: &Destination) -> ShownDestination<'_> {
         name,
         url,
         secret_token,
+        next_secret_token,
         filter,
         body,
         retry,
         timeout,
         concurrency,
         ordering,
+        auth,
+        headers,
+        standard_webhooks_secret,
+        traceparent,
         rate,
         ttl,
         max_attempts,
@@ -201,6 +217,7 @@ fn destination(destination: &Destination) -> ShownDestination<'_> {
         name,
         url: masked(url),
         secret_token: mask(secret_token),
+        next_secret_token: next_secret_token.as_ref().map(ShownTakeover::of),
         events: patterns(&filter.include),
         exclude: patterns(&filter.exclude),
         body: word(BodyForm::WORDS, *body),
@@ -212,6 +229,10 @@ fn destination(destination: &Destination) -> ShownDestination<'_> {
         timeout: format_duration(*timeout),
         concurrency: *concurrency,
         ordering: word(Ordering::WORDS, *ordering),
+        standard_webhooks_secret: standard_webhooks_secret.as_ref().map(authorization::masked_key),
+        traceparent: *traceparent,
+        auth: ShownAuth::of(auth),
+        headers: headers.iter().map(authorization::header).collect(),
         rate: rate.map(|rate| rate.to_string()),
         max_attempts: *max_attempts,
         max_age: max_age.map(format_duration),
@@ -237,8 +258,12 @@ pub fn egress(config: &Config) -> Vec<Egress> {
     let sockets = config.subscriptions.iter().map(|it| (&it.url, format!("socket of subscription {}", it.name)));
     let tokens = config.subscriptions.iter().map(|it| (&it.token_url, format!("tokens of subscription {}", it.name)));
     let handlers = config.destinations.iter().map(|it| (&it.url, format!("destination {}", it.name)));
+    let oauth = config.destinations.iter().filter_map(|it| match &it.auth {
+        Auth::OAuth(oauth) => Some((&oauth.token_url, format!("tokens of destination {}", it.name))),
+        Auth::None | Auth::VerificationToken(_) | Auth::Basic { .. } | Auth::Bearer(_) | Auth::Header { .. } => None,
+    });
     let mut places: BTreeMap<(String, u16), Vec<String>> = BTreeMap::new();
-    for (url, purpose) in sockets.chain(tokens).chain(handlers) {
+    for (url, purpose) in sockets.chain(tokens).chain(handlers).chain(oauth) {
         places.entry(place(url)).or_default().push(purpose);
     }
     places.into_iter().map(|((host, port), purposes)| Egress { host, port, purpose: purposes.join(", ") }).collect()

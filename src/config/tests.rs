@@ -13,7 +13,7 @@ use super::*;
 /// Is in every secret that the tests hand out, and must be in nothing that they are shown.
 const CANARY: &str = "canary";
 
-const VARIABLES: [(&str, &str); 9] = [
+const VARIABLES: [(&str, &str); 10] = [
     ("ZOOM_ACCOUNT_ID", "account"),
     ("ZOOM_CLIENT_ID", "client"),
     ("ZOOM_CLIENT_SECRET", "canary-client-secret"),
@@ -21,6 +21,7 @@ const VARIABLES: [(&str, &str); 9] = [
     ("OTHER_SUBSCRIPTION_ID", "other-subscription"),
     ("CRM_SECRET_TOKEN", "canary-token"),
     ("ADMIN_TOKEN", "canary-admin"),
+    ("STANDARD_SECRET", "whsec_canaryMDEyMzQ1Njc4OWFiY2Rl"),
     ("PASTED_URL", "wss://ws.zoom.us/ws?subscriptionId=from-url"),
     ("EMPTY", ""),
 ];
@@ -72,6 +73,11 @@ fn every_default_that_the_example_shows_is_the_default() {
         "# ca_file =",
         "# token =",
         "# viewer_token =",
+        "# next_secret_token =",
+        "# switch_at =",
+        "# on_refused =",
+        "# headers =",
+        "# standard_webhooks_secret =",
         "# rate =",
         "# ttl =",
         "# max_attempts =",
@@ -300,6 +306,17 @@ fn every_place_that_may_be_contacted_is_listed_once() {
             row("zoom.us", "tokens of subscription east-1, tokens of subscription east-2"),
         ]
     );
+    let config = load_file(&fixture("valid/authorization.toml")).expect("right").config;
+    assert!(egress(&config).contains(&row("login.internal", "tokens of destination oauth")), "{:?}", egress(&config));
+}
+
+#[test]
+fn values_of_headers_are_shown_only_where_they_stand_in_the_file() {
+    let config = load_file(&fixture("valid/authorization.toml")).expect("right").config;
+    let shown = show(&config);
+    for line in ["x-tenant = \"7\"", "x-api-key = \"***\"", "password = \"***\"", "bearer = \"***\"", "tenant=***"] {
+        assert!(shown.contains(line), "{line} is not in {shown}");
+    }
 }
 
 proptest! {

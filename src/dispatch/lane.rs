@@ -40,9 +40,10 @@ use crate::spool::settlement::{FailedAttempt, Outcome, Settlement};
 use crate::spool::store::Due;
 use crate::spool::{Closed, Spool};
 use crate::telemetry::metrics::Metrics;
+use crate::webhook::extras::Extras;
+use crate::webhook::keyring::{Keyring, Which};
 use crate::webhook::probe::ProbeError;
 use crate::webhook::request::Outgoing;
-use crate::webhook::signature::Signer;
 use crate::webhook::verdict::{Answer, SendError, StatusRules, Verdict, verdict};
 
 /// Events that wait in memory, beside those in flight: enough to look past a thing that is busy.
@@ -56,7 +57,8 @@ pub struct Settings<S> {
     /// The longest time that a retry can lie ahead.
     longest: SignedDuration,
     rules: StatusRules,
-    signer: Signer,
+    keyring: Keyring,
+    extras: Option<Extras>,
     body: BodyForm,
     concurrency: usize,
     ordering: Ordering,
@@ -74,7 +76,8 @@ impl<S> Settings<S> {
             longest: policy.longest(),
             policy,
             rules: StatusRules::from(&destination.retry),
-            signer: Signer::new(&destination.secret_token),
+            keyring: Keyring::new(destination),
+            extras: Extras::of(destination),
             body: destination.body,
             concurrency: destination.concurrency,
             ordering: destination.ordering,
@@ -94,6 +97,8 @@ pub struct Lane<S> {
     clock: Clock,
     settings: watch::Receiver<Arc<Settings<S>>>,
     current: Arc<Settings<S>>,
+    /// The secret token that the handler took after it had refused the other, since these settings are in force.
+    accepted: Option<Which>,
     voice: Voice,
     bodies: Herald,
     slots: Slots,
@@ -141,6 +146,7 @@ where
             clock,
             settings,
             current,
+            accepted: None,
             voice,
             attempts: JoinSet::new(),
         };
@@ -290,20 +296,30 @@ where
     async fn end(&mut self, ended: Ended<S>) -> Result<(), Closed> {
         match ended {
             Ended::Attempt(finished) => self.finish(finished).await,
-            Ended::Probe(outcome) => self.finish_probe(outcome).await,
+            Ended::Probe { outcome, settings } => self.finish_probe(outcome, &settings).await,
         }
     }
 
-    async fn finish_probe(&mut self, outcome: Result<(), ProbeError>) -> Result<(), Closed> {
+    async fn finish_probe(
+        &mut self,
+        outcome: Result<Option<Which>, ProbeError>,
+        settings: &Arc<Settings<S>>,
+    ) -> Result<(), Closed> {
         let (now, jitter) = (self.clock.now(), self.clock.jitter());
-        let sign = if outcome.is_ok() { Sign::Well } else { Sign::Failed };
+        let sign = match &outcome {
+            Ok(instead) => {
+                self.took(*instead, settings);
+                Sign::Well
+            }
+            Err(_) => Sign::Failed,
+        };
         let change = self.breaker.result(sign, Kind::First, true, now, jitter);
-        self.voice.probe(outcome.map_err(|error| error.cause()), now);
+        self.voice.probe(outcome.map(drop).map_err(|error| error.cause()), now);
         self.breaker_changed(change).await
     }
 
     async fn finish(&mut self, finished: Finished<S>) -> Result<(), Closed> {
-        let Finished { item, purpose, rewritten, result, started_at, elapsed, settings } = finished;
+        let Finished { item, purpose, instead, rewritten, result, started_at, elapsed, settings } = finished;
         self.slots.end(item.kind);
         if let (Some(rewritten), 0) = (rewritten, item.due.attempts) {
             self.bodies.tell(&self.name, &item.due.event, rewritten);
@@ -313,7 +329,10 @@ where
         let attempt = item.due.attempts.saturating_add(1);
         let verdict = verdict(&result, settings.rules, attempt, now);
         let sign = match verdict {
-            Verdict::Delivered { .. } => Sign::Well,
+            Verdict::Delivered { .. } => {
+                self.took(instead, &settings);
+                Sign::Well
+            }
             Verdict::Retry(_) | Verdict::RetryAfter(..) => Sign::Failed,
             Verdict::Refused(_) => Sign::Refused(event),
         };
@@ -352,6 +371,16 @@ where
             self.postpone(item, until).await?;
         }
         self.breaker_changed(change).await
+    }
+
+    /// Remembers the secret token that the handler took after it had refused the other, under settings that still hold.
+    fn took(&mut self, instead: Option<Which>, settings: &Arc<Settings<S>>) {
+        if instead.is_some() && Arc::ptr_eq(settings, &self.current) {
+            if self.accepted.is_none() {
+                self.voice.next_secret_accepted();
+            }
+            self.accepted = instead;
+        }
     }
 
     async fn settle(
@@ -403,6 +432,7 @@ where
     /// Takes new settings; what is in flight ends under the old ones.
     fn change_settings(&mut self) {
         self.current = Arc::clone(&self.settings.borrow_and_update());
+        self.accepted = None;
         self.slots.resize(self.current.concurrency);
         let now = self.clock.instant().into_std();
         self.bucket = self.current.rate.map(|rate| match self.bucket {

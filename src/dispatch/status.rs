@@ -22,6 +22,8 @@ pub struct Status {
     pub next_retry_at: Option<Timestamp>,
     /// The breaker, while it is open: events wait, and single probes are sent.
     pub breaker: Option<Opened>,
+    /// Since when requests are signed with `next_secret_token`; nothing while `secret_token` is in force.
+    pub next_secret_since: Option<Timestamp>,
     /// True while the operator holds deliveries back.
     pub paused: bool,
     /// Events that became too old to be attempted, if there were any since the start.

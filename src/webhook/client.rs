@@ -1,15 +1,23 @@
 //! One POST to a handler, as a tower stack.
 //!
 //! ```text
-//! Outgoing ──▶ concurrency limit ──▶ timeout ──▶ Post (reqwest) ──▶ Answer | SendError
+//! Outgoing ──▶ concurrency limit ──▶ [token] ──▶ timeout ──▶ Post (reqwest) ──▶ Answer | SendError
 //! ```
 //!
-//! Waiting for a slot is not part of the timeout; connecting, sending, and reading the answer to its end
-//! are. HTTP/1.1 with keep-alive, no redirects, no proxy, no cookies, nothing repeated: whether to try again
-//! is decided elsewhere. `accept: */*` is the one header that reqwest insists on and Zoom does not send.
+//! Waiting for a slot or for a token is not part of the timeout; connecting, sending, and reading the answer to its
+//! end are. HTTP/1.1 with keep-alive, no redirects, no proxy, no cookies, and nothing repeated but what a handler
+//! refused for its token: whether to try again is decided elsewhere. `accept: */*` is the one header that reqwest
+//! insists on and Zoom does not send.
+//!
+//! A handler that closes an idle connection just when a request is written to it has not failed: such an end is told
+//! apart ([`SendError::Stale`]), so that it costs another request and no wait.
+
+mod connecting;
+mod oauth;
 
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{io, iter};
@@ -18,12 +26,19 @@ use http::header::RETRY_AFTER;
 use reqwest::{Method, Request, Response, Url, redirect, retry};
 use tower::timeout::error::Elapsed;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Service, ServiceBuilder};
+use tower::{BoxError, Service, ServiceBuilder, layer};
 
+use self::connecting::{Connector, Sent, watch};
+use self::oauth::{Authorized, Tokens};
+use super::authorization::secrets;
 use super::request::Outgoing;
 use super::verdict::{Answer, SendError};
+use crate::clock::Clock;
 use crate::config::Destination;
-use crate::tls::{self, TlsError};
+use crate::config::address::MASK;
+use crate::config::authorization::Auth;
+use crate::config::secret::Secret;
+use crate::tls::{Roots, TlsError};
 
 /// How long an idle connection is kept: shorter than the 5 s of Node's servers, so that a request rarely
 /// meets a connection that the handler is just closing.
@@ -48,14 +63,15 @@ pub enum ClientError {
     Build(#[from] reqwest::Error),
 }
 
-/// Makes the client of a destination.
+/// Makes the client of a destination, which trusts `roots` and the certificates in its `ca_file`.
 ///
 /// # Errors
 /// When the certificates in `ca_file` cannot be used.
-pub fn client(destination: &Destination) -> Result<Client, ClientError> {
+pub fn client(destination: &Destination, roots: &Roots, clock: &Clock) -> Result<Client, ClientError> {
     let http = reqwest::Client::builder()
         // Trusted roots are always given, so that a machine without a CA store can post to `http://` too.
-        .tls_backend_preconfigured(tls::client_config(destination.ca_file.as_deref())?)
+        .tls_backend_preconfigured(roots.client_config(destination.ca_file.as_deref())?)
+        .connector_layer(layer::layer_fn(Connector))
         .http1_only()
         .redirect(redirect::Policy::none())
         .retry(retry::never())
@@ -64,12 +80,20 @@ pub fn client(destination: &Destination) -> Result<Client, ClientError> {
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(destination.concurrency)
         .build()?;
-    let stack = ServiceBuilder::new()
-        .map_err(outermost)
-        .concurrency_limit(destination.concurrency)
-        .timeout(destination.timeout)
-        .service(Post { http, url: destination.url.clone() });
-    Ok(BoxCloneSyncService::new(stack))
+    let Destination { url, concurrency, timeout, auth, .. } = destination;
+    let post = Post { http: http.clone(), url: url.clone(), secrets: secrets(destination).into() };
+    Ok(match auth {
+        Auth::None | Auth::VerificationToken(_) | Auth::Basic { .. } | Auth::Bearer(_) | Auth::Header { .. } => {
+            let stack = ServiceBuilder::new().map_err(outermost).concurrency_limit(*concurrency).timeout(*timeout);
+            BoxCloneSyncService::new(stack.service(post))
+        }
+        Auth::OAuth(oauth) => {
+            let post = ServiceBuilder::new().map_err(outermost).timeout(*timeout).service(post);
+            let tokens = Tokens::new(http, oauth, *timeout, clock.clone());
+            let stack = ServiceBuilder::new().concurrency_limit(*concurrency);
+            BoxCloneSyncService::new(stack.service(Authorized::new(post, tokens)))
+        }
+    })
 }
 
 fn outermost(error: BoxError) -> SendError {
@@ -85,6 +109,8 @@ fn outermost(error: BoxError) -> SendError {
 struct Post {
     http: reqwest::Client,
     url: Url,
+    /// What requests carry and answers must not be kept with.
+    secrets: Arc<[Secret]>,
 }
 
 impl Service<Outgoing> for Post {
@@ -100,38 +126,70 @@ impl Service<Outgoing> for Post {
         let mut request = Request::new(Method::POST, self.url.clone());
         *request.headers_mut() = outgoing.headers;
         *request.body_mut() = Some(outgoing.body.into());
-        let sent = self.http.execute(request);
-        Box::pin(async move { read(sent.await.map_err(|error| classify(&error))?).await })
+        let (sent, secrets) = (self.http.execute(request), Arc::clone(&self.secrets));
+        Box::pin(async move {
+            let Sent { outcome, over_kept_connection } = watch(sent).await;
+            match outcome {
+                Ok(response) => read(response, &secrets).await,
+                Err(error) if over_kept_connection && is_closed(&error) => Err(SendError::Stale(innermost(&error))),
+                Err(error) => Err(classify(&error)),
+            }
+        })
     }
 }
 
 /// Reads an answer to its end, or to [`BODY_MAX`]; there the connection is dropped with the rest of it.
-async fn read(mut response: Response) -> Result<Answer, SendError> {
+async fn read(mut response: Response, secrets: &[Secret]) -> Result<Answer, SendError> {
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mut excerpt = Vec::new();
-    let mut size = 0;
-    while size <= BODY_MAX
+    let excerpt = read_body(&mut response, BODY_MAX, EXCERPT_MAX).await?;
+    let mut excerpt = String::from_utf8_lossy(&excerpt).into_owned();
+    conceal(&mut excerpt, secrets);
+    Ok(Answer { status: response.status().as_u16(), retry_after, excerpt })
+}
+
+/// Reads a body to its end, or until it has more than `size` bytes; returns the first of them.
+async fn read_body(response: &mut Response, size: usize, kept: usize) -> Result<Vec<u8>, SendError> {
+    let mut body = Vec::new();
+    let mut read = 0;
+    while read <= size
         && let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))?
     {
-        size += chunk.len();
-        let room = EXCERPT_MAX - excerpt.len();
-        excerpt.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        read += chunk.len();
+        let room = kept - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
-    let excerpt = String::from_utf8_lossy(&excerpt).into_owned();
-    Ok(Answer { status: response.status().as_u16(), retry_after, excerpt })
+    Ok(body)
+}
+
+/// Masks secrets in a text that a handler wrote.
+fn conceal(text: &mut String, secrets: &[Secret]) {
+    for secret in secrets {
+        if text.contains(secret.expose()) {
+            *text = text.replace(secret.expose(), MASK);
+        }
+    }
+}
+
+/// Tells whether an error is the end of a connection before the head of an answer had come; without a word of TLS, too.
+fn is_closed(error: &reqwest::Error) -> bool {
+    chain(error).any(|error| {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof))
+            || error.downcast_ref().is_some_and(hyper::Error::is_incomplete_message)
+    })
 }
 
 /// Finds out what kind of failure an error is. Its own text names the URL, so only the innermost is kept.
 fn classify(error: &reqwest::Error) -> SendError {
-    let chain = || iter::successors(Some(error as &(dyn Error + 'static)), |error| inner(*error));
-    let text = || chain().last().map(ToString::to_string).unwrap_or_default();
-    let is_io = |kind| chain().filter_map(|error| error.downcast_ref::<io::Error>()).any(|error| error.kind() == kind);
+    let text = || innermost(error);
+    let is_io =
+        |kind| chain(error).filter_map(|error| error.downcast_ref::<io::Error>()).any(|error| error.kind() == kind);
 
     if error.is_builder() {
         SendError::Own(text())
     } else if error.is_dns() {
         SendError::Dns(text())
-    } else if chain().any(|error| error.is::<rustls::Error>()) {
+    } else if chain(error).any(|error| error.is::<rustls::Error>()) {
         SendError::Tls(text())
     } else if error.is_timeout() {
         SendError::Timeout
@@ -145,6 +203,16 @@ fn classify(error: &reqwest::Error) -> SendError {
     } else {
         SendError::Connect(text())
     }
+}
+
+/// Returns the text of the innermost error, the one that names no URL.
+fn innermost(error: &reqwest::Error) -> String {
+    chain(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Returns an error and all that it comes from, the outermost first.
+fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    iter::successors(Some(error as &(dyn Error + 'static)), |error| inner(*error))
 }
 
 /// Returns the error inside another; what an IO error wraps is not among its sources.

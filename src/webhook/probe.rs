@@ -3,12 +3,15 @@
 use tower::{Service, ServiceExt as _};
 
 use super::client::{ClientError, client};
+use super::extras::Extras;
+use super::keyring::{Keyring, Which};
 use super::request::Outgoing;
 use super::signature::Signer;
 use super::validation::{Failure, judge, plain_token, question};
 use super::verdict::{Answer, SendError};
 use crate::clock::Clock;
 use crate::config::Destination;
+use crate::tls::Roots;
 
 /// Says why a handler did not pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,44 +34,126 @@ impl ProbeError {
     }
 }
 
-/// Asks the handler of a destination over a connection of its own, apart from all deliveries.
+/// Asks the handler of a destination over a connection of its own, apart from all deliveries; answers which secret token
+/// it has.
 ///
 /// # Errors
 /// When no client can be made, or (within) when there is no answer, or a wrong one.
-pub async fn probe(destination: &Destination, clock: &Clock) -> Result<Result<(), ProbeError>, ClientError> {
-    let signer = Signer::new(&destination.secret_token);
-    Ok(ask(client(destination)?, &signer, clock).await)
+pub async fn probe(destination: &Destination, clock: &Clock) -> Result<Result<Which, ProbeError>, ClientError> {
+    let (keyring, extras) = (Keyring::new(destination), Extras::of(destination));
+    let client = client(destination, &Roots::load(), clock)?;
+    let secret = keyring.in_force(None, clock.now());
+    Ok(ask(client, &keyring, extras.as_ref(), secret, clock).await)
 }
 
-/// Asks over a client that there is, and judges the answer.
+/// Asks over a client that there is, and judges the answer. Where the handler does not have the secret token in force,
+/// and there is another to try, it is asked once more; so it is when a kept connection had ended.
 ///
 /// # Errors
 /// When there is no answer, or a wrong one.
-pub async fn ask<S>(client: S, signer: &Signer, clock: &Clock) -> Result<(), ProbeError>
+pub async fn ask<S>(
+    client: S,
+    keyring: &Keyring,
+    extras: Option<&Extras>,
+    secret: Which,
+    clock: &Clock,
+) -> Result<Which, ProbeError>
+where
+    S: Service<Outgoing, Response = Answer, Error = SendError> + Clone,
+{
+    let mut first = ask_with(client.clone(), keyring.signer(secret), extras, clock).await;
+    if let Err(ProbeError::Unanswered(SendError::Stale(_))) = first {
+        first = ask_with(client.clone(), keyring.signer(secret), extras, clock).await;
+    }
+    let other = match first {
+        Err(ProbeError::Wrong(Failure::Status(401 | 403) | Failure::EncryptedToken)) => keyring.alternative(secret),
+        Ok(()) | Err(ProbeError::Wrong(_) | ProbeError::Unanswered(_)) => None,
+    };
+    match other {
+        Some(other) => ask_with(client, keyring.signer(other), extras, clock).await.map(|()| other),
+        None => first.map(|()| secret),
+    }
+}
+
+async fn ask_with<S>(client: S, signer: &Signer, extras: Option<&Extras>, clock: &Clock) -> Result<(), ProbeError>
 where
     S: Service<Outgoing, Response = Answer, Error = SendError>,
 {
-    let plain_token = plain_token(clock.request_id().uuid());
-    let outgoing = question(&plain_token, clock.request_id(), signer, clock.now());
+    let (plain_token, request_id) = (plain_token(clock.request_id().uuid()), clock.request_id());
+    let mut outgoing = question(&plain_token, request_id, signer, clock.now());
+    if let Some(extras) = extras {
+        extras.add(&mut outgoing, request_id, clock.span_id());
+    }
     let answer = client.oneshot(outgoing).await?;
     Ok(judge(&answer, &plain_token, signer)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::Router;
     use axum::body::Bytes;
     use axum::routing::post;
+    use http::HeaderName;
+    use jiff::Timestamp;
     use serde_json::{Value, json};
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::config::authorization::{Auth, Header, HeaderText, NextSecretToken, Takeover};
     use crate::config::secret::Secret;
 
     #[tokio::test]
     async fn handler_passes_that_shares_the_secret() {
         let destination = destination(handler("canary").await);
-        probe(&destination, &Clock::system()).await.expect("a client").expect("it passes");
+        let secret = probe(&destination, &Clock::system()).await.expect("a client").expect("it passes");
+        assert_eq!(secret, Which::Current);
+    }
+
+    #[tokio::test]
+    async fn handler_that_has_the_next_secret_passes_where_both_are_tried() {
+        let clock = Clock::system();
+        let url = handler("next").await;
+        let takeovers = [
+            (Takeover::WhenRefused, true),
+            (Takeover::At(Timestamp::UNIX_EPOCH), true),
+            (Takeover::At(Timestamp::MAX), false),
+        ];
+        for (takeover, passes) in takeovers {
+            let next = Some(NextSecretToken { token: Secret::new("next"), takeover });
+            let destination = Destination { next_secret_token: next, ..destination(url.clone()) };
+            let outcome = probe(&destination, &clock).await.expect("a client");
+            assert_eq!(outcome.ok(), passes.then_some(Which::Next), "{takeover:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn kept_connection_that_had_ended_costs_one_more_question() {
+        let asked = AtomicUsize::new(0);
+        let client = tower::service_fn(|_| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            async { Err::<Answer, _>(SendError::Stale("closed".to_owned())) }
+        });
+        let keyring = Keyring::new(&destination("https://crm.internal/".to_owned()));
+        let outcome = ask(client, &keyring, None, Which::Current, &Clock::system()).await;
+        assert!(outcome.is_err() && asked.load(Ordering::Relaxed) == 2, "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn question_carries_what_a_destination_asks_for() {
+        let auth = Auth::Bearer(Secret::new("s3cret"));
+        let headers =
+            vec![Header { name: HeaderName::from_static("x-tenant"), value: HeaderText::Plain("7".to_owned()) }];
+        let client = tower::service_fn(|outgoing: Outgoing| async move {
+            assert_eq!(outgoing.headers["authorization"], "Bearer s3cret");
+            assert_eq!(outgoing.headers["x-tenant"], "7");
+            Err::<Answer, _>(SendError::Refused)
+        });
+        let destination = Destination { auth, headers, ..destination("https://crm.internal/".to_owned()) };
+        let (keyring, extras) = (Keyring::new(&destination), Extras::of(&destination));
+        let outcome = ask(client, &keyring, extras.as_ref(), Which::Current, &Clock::system()).await;
+        assert_eq!(outcome, Err(ProbeError::Unanswered(SendError::Refused)));
     }
 
     #[tokio::test]

@@ -55,6 +55,13 @@ pub enum SendError {
     /// The connection ended before the answer was complete, or what came is not HTTP.
     #[error("{}: {}", Cause::Cut, .0)]
     Cut(String),
+    /// A connection from before the request ended before an answer began: the handler closed it as idle, or with
+    /// the request.
+    #[error("{}: {}", Cause::Cut, .0)]
+    Stale(String),
+    /// The token endpoint gives no token.
+    #[error("{}: {}", Cause::Token, .0)]
+    Token(String),
     /// The request cannot be sent at all.
     #[error("{}: {}", Cause::Own, .0)]
     Own(String),
@@ -69,7 +76,8 @@ impl SendError {
             Self::Connect(_) => Cause::Connect,
             Self::Tls(_) => Cause::Tls,
             Self::Timeout => Cause::Timeout,
-            Self::Cut(_) => Cause::Cut,
+            Self::Cut(_) | Self::Stale(_) => Cause::Cut,
+            Self::Token(_) => Cause::Token,
             Self::Own(_) => Cause::Own,
         }
     }
@@ -92,6 +100,8 @@ pub enum Cause {
     Timeout,
     /// Network fault: the connection ended before the answer was complete.
     Cut,
+    /// Network fault: the token endpoint of the handler gives no token.
+    Token,
     /// Own fault: the request cannot be built, or the attempt panicked.
     Own,
 }
@@ -112,7 +122,9 @@ impl Cause {
     pub fn fault(self) -> Fault {
         match self {
             Self::Status(_) => Fault::Handler,
-            Self::Dns | Self::Refused | Self::Connect | Self::Tls | Self::Timeout | Self::Cut => Fault::Network,
+            Self::Dns | Self::Refused | Self::Connect | Self::Tls | Self::Timeout | Self::Cut | Self::Token => {
+                Fault::Network
+            }
             Self::Own => Fault::Own,
         }
     }
@@ -129,6 +141,7 @@ impl fmt::Display for Cause {
             Self::Tls => f.write_str("tls failed"),
             Self::Timeout => f.write_str("timeout"),
             Self::Cut => f.write_str("answer cut off"),
+            Self::Token => f.write_str("no token from token_url"),
             Self::Own => f.write_str("request cannot be sent"),
         }
     }

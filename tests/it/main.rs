@@ -5,6 +5,7 @@
 
 mod admin;
 mod architecture;
+mod authorization;
 mod browser;
 mod canonical;
 mod command_line;

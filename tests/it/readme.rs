@@ -37,7 +37,12 @@ fn every_example_of_a_key_loads() {
                 "[[destination]]" => &["name", "url", "secret_token"],
                 _ => &[],
             };
-            let mut text = format!("{table}\n{key} = {example}\n");
+            let beside = match key.as_str() {
+                "next_secret_token" => "on_refused = 'try_next'\n",
+                "switch_at" | "on_refused" => "next_secret_token = { env = 'A' }\n",
+                _ => "",
+            };
+            let mut text = format!("{table}\n{key} = {example}\n{beside}");
             let others = needed.iter().filter(|needed| **needed != key);
             text.extend(others.map(|needed| format!("{needed} = {}\n", stand_in(needed))));
             text.push_str(match table.as_str() {
@@ -244,7 +249,9 @@ fn load(text: &str, purpose: Purpose) -> Result<config::Loaded, Problems> {
     let mut environment = Environment::default();
     let variables: BTreeSet<&str> =
         text.split("env = ").skip(1).filter_map(|rest| rest.split(&['"', '\''][..]).nth(1)).collect();
-    let file: String = variables.iter().map(|name| format!("{name}='https-{name}'\n")).collect();
+    // Keys of Standard Webhooks are base64.
+    let value = |name: &str| if name.ends_with("_WHSEC") { "d2hzZWM=".to_owned() } else { format!("https-{name}") };
+    let file: String = variables.iter().map(|name| format!("{name}='{}'\n", value(name))).collect();
     environment.add_file(&file).expect("variables");
     let sources = Sources {
         file: Some(File { path: PathBuf::from("README.md"), text: text.to_owned() }),

@@ -108,6 +108,7 @@ fn every_cause_has_its_own_advice() {
         ("tls failed", "ca_file"),
         ("timeout", "answer first"),
         ("answer cut off", "proxy"),
+        ("no token from token_url", "client_secret"),
         ("request cannot be sent", "url and secret_token"),
         ("url validation answered with a wrong encryptedToken", "secret_token"),
         ("url validation answered with status 404", "endpoint.url_validation"),
@@ -116,6 +117,15 @@ fn every_cause_has_its_own_advice() {
         let shown = said(destination("crm", Some(&failing_lane(cause)), Some(&row(1, 0)), now()));
         assert!(shown.contains(cause) && shown.contains(advice), "{shown}");
     }
+}
+
+#[test]
+fn destination_that_signs_with_its_next_secret_says_what_to_do() {
+    let status =
+        Lane { next_secret_since: Some(at("2026-07-30T09:06:11Z")), last_success_at: Some(now()), ..Lane::default() };
+    let shown = said(destination("crm", Some(&status), Some(&row(0, 0)), now()));
+    let told = "nothing waiting; next_secret_token signs since 09:06:11 UTC (1 h): make it the secret_token";
+    assert!(shown.starts_with("Fine ") && shown.ends_with(told), "{shown}");
 }
 
 #[test]

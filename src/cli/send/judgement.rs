@@ -185,9 +185,10 @@ fn network(error: &SendError) -> &'static str {
              the port speak TLS at all?"
         }
         SendError::Timeout => "no complete answer in time: answer first and work afterwards; Zoom itself waits 3 s",
-        SendError::Cut(_) => {
+        SendError::Cut(_) | SendError::Stale(_) => {
             "the connection ended before the answer was complete: did the handler crash, or is something else there?"
         }
+        SendError::Token(_) => "the token endpoint gives no token: look at token_url, client_id and client_secret",
         SendError::Own(_) => "the request could not be sent: look at the URL of --to",
     }
 }

@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DAY, MINUTE};
+use super::{DAY, MINUTE, authorization};
 use crate::config::address::Protocol;
+use crate::config::authorization::Auth;
 use crate::config::cursor::Cursor;
 use crate::config::entry::Entry;
 use crate::config::filter::{EventFilter, Pattern};
@@ -41,12 +42,22 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
     let name = cursor.require("name", "the name of the destination in logs and metrics").and_then(Entry::name);
     let url = cursor.require("url", "the URL of the handler").and_then(|entry| super::url(entry, Protocol::Http));
     let secret_token = cursor.require("secret_token", "the secret token that signs requests").and_then(Entry::secret);
+    let next_secret_token = authorization::next_secret_token(&mut cursor, secret_token.as_ref());
     let filter = filter(&mut cursor);
     let body = cursor.take("body").and_then(|entry| entry.choice(BodyForm::WORDS));
     let retry = cursor.take("retry").map_or(Some(Retry::Steady), retry);
     let timeout = cursor.take("timeout").and_then(|entry| entry.duration(SHORTEST..=10 * MINUTE));
     let concurrency = cursor.take("concurrency").and_then(|entry| entry.count(1..=1024));
     let ordering = cursor.take("ordering").map_or(Some(Ordering::Object), |entry| entry.choice(Ordering::WORDS));
+    let auth = cursor.take("auth").map_or(Some(Auth::None), authorization::auth);
+    let headers = cursor.take("headers").map_or(Some(Vec::new()), authorization::headers);
+    if let (Some(Auth::Header { name, .. }), Some(headers)) = (&auth, &headers)
+        && headers.iter().any(|header| header.name == *name)
+    {
+        cursor.place_of("auth").fail::<()>(format!("{name} is one of the headers, too: keep one of them"));
+    }
+    let standard_webhooks_secret = cursor.take("standard_webhooks_secret").map(authorization::standard_webhooks_secret);
+    let traceparent = cursor.take("traceparent").and_then(Entry::flag);
     let rate = cursor.take("rate").map_or(Some(None), |entry| rate(entry).map(Some));
     let ttl = cursor.take("ttl").map_or(Some(Ttl::default()), ttl);
     let max_attempts = max_attempts(&mut cursor, retry.as_ref());
@@ -67,12 +78,20 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
     };
     let default = Destination::new(name?, url?, secret_token?);
     Some(Destination {
+        next_secret_token: next_secret_token?,
         filter: filter?,
         body: body.unwrap_or(default.body),
         retry,
         timeout: timeout.unwrap_or(default_timeout),
         concurrency: concurrency.unwrap_or(default.concurrency),
         ordering: ordering?,
+        auth: auth?,
+        headers: headers?,
+        standard_webhooks_secret: match standard_webhooks_secret {
+            None => None,
+            Some(secret) => Some(secret?),
+        },
+        traceparent: traceparent.unwrap_or(default.traceparent),
         rate: rate?,
         ttl: ttl?,
         max_attempts,

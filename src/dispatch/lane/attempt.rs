@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tower::{Service, ServiceExt as _};
@@ -12,7 +13,9 @@ use super::Settings;
 use crate::clock::Clock;
 use crate::dispatch::body;
 use crate::dispatch::order::Item;
+use crate::event::Event;
 use crate::spool::settlement::FailedAttempt;
+use crate::webhook::keyring::Which;
 use crate::webhook::probe::{ProbeError, ask};
 use crate::webhook::request::Outgoing;
 use crate::webhook::verdict::{Answer, Cause, SendError, Verdict};
@@ -31,13 +34,20 @@ pub(super) enum Ended<S> {
     /// An attempt.
     Attempt(Finished<S>),
     /// A probe by URL validation.
-    Probe(Result<(), ProbeError>),
+    Probe {
+        /// The secret token that the handler has in place of the one in force, if so.
+        outcome: Result<Option<Which>, ProbeError>,
+        /// What it was made under.
+        settings: Arc<Settings<S>>,
+    },
 }
 
 /// Is an attempt that has ended.
 pub(super) struct Finished<S> {
     pub(super) item: Item,
     pub(super) purpose: Purpose,
+    /// The secret token that signed, if the handler had refused the other one.
+    pub(super) instead: Option<Which>,
     /// How the body was posted, if JavaScript would write it differently.
     pub(super) rewritten: Option<body::Change>,
     pub(super) result: Result<Answer, SendError>,
@@ -47,31 +57,65 @@ pub(super) struct Finished<S> {
     pub(super) settings: Arc<Settings<S>>,
 }
 
-/// Makes an attempt. A panic of the client is a failed attempt.
-pub(super) async fn attempt<S>(item: Item, purpose: Purpose, settings: Arc<Settings<S>>, clock: Clock) -> Ended<S>
+impl<S> Settings<S> {
+    /// Makes one request of an attempt, with a timestamp and a signature of its own.
+    fn request(&self, event: &Event, body: Bytes, secret: Which, clock: &Clock) -> Outgoing {
+        let mut outgoing = Outgoing::new(event, body, self.keyring.signer(secret), clock.now());
+        if let Some(extras) = &self.extras {
+            extras.add(&mut outgoing, event.request_id, clock.span_id());
+        }
+        outgoing
+    }
+}
+
+/// Makes an attempt, signed with one of the secret tokens. A panic of the client is a failed attempt.
+///
+/// Two things are worth another request at once, within the attempt: a kept connection that the handler had closed, and
+/// a refusal where there is another secret token to try.
+pub(super) async fn attempt<S>(
+    item: Item,
+    purpose: Purpose,
+    secret: Which,
+    settings: Arc<Settings<S>>,
+    clock: Clock,
+) -> Ended<S>
 where
     S: Service<Outgoing, Response = Answer, Error = SendError> + Clone,
 {
     let started_at = clock.now();
     let started = clock.instant();
-    let mut rewritten = None;
+    let (mut rewritten, mut instead) = (None, None);
     let attempt = async {
-        let posted;
-        (posted, rewritten) = body::posted(&item.due.event.body, settings.body);
-        settings.client.clone().oneshot(Outgoing::new(&item.due.event, posted, &settings.signer, started_at)).await
+        let event = &item.due.event;
+        let body;
+        (body, rewritten) = body::posted(&event.body, settings.body);
+        let post = |secret| settings.client.clone().oneshot(settings.request(event, body.clone(), secret, &clock));
+        let mut result = post(secret).await;
+        if let Err(SendError::Stale(_)) = result {
+            result = post(secret).await;
+        }
+        instead = settings.keyring.other(secret, &result);
+        match instead {
+            Some(other) => post(other).await,
+            None => result,
+        }
     };
     let sent = AssertUnwindSafe(attempt).catch_unwind().await;
     let result = sent.unwrap_or_else(|_| Err(SendError::Own("the attempt panicked".to_owned())));
-    Ended::Attempt(Finished { item, purpose, rewritten, result, started_at, elapsed: started.elapsed(), settings })
+    let elapsed = started.elapsed();
+    Ended::Attempt(Finished { item, purpose, instead, rewritten, result, started_at, elapsed, settings })
 }
 
 /// Asks for the URL validation; no event is touched. A panic of the client is a wrong answer.
-pub(super) async fn validate<S>(settings: Arc<Settings<S>>, clock: Clock) -> Ended<S>
+pub(super) async fn validate<S>(secret: Which, settings: Arc<Settings<S>>, clock: Clock) -> Ended<S>
 where
     S: Service<Outgoing, Response = Answer, Error = SendError> + Clone,
 {
-    let asked = AssertUnwindSafe(ask(settings.client.clone(), &settings.signer, &clock)).catch_unwind().await;
-    Ended::Probe(asked.unwrap_or_else(|_| Err(SendError::Own("the probe panicked".to_owned()).into())))
+    let asked = ask(settings.client.clone(), &settings.keyring, settings.extras.as_ref(), secret, &clock);
+    let asked = AssertUnwindSafe(asked).catch_unwind().await;
+    let outcome = asked.unwrap_or_else(|_| Err(SendError::Own("the probe panicked".to_owned()).into()));
+    let outcome = outcome.map(|taken| (taken != secret).then_some(taken));
+    Ended::Probe { outcome, settings }
 }
 
 /// Returns what is kept of an attempt that failed.

@@ -14,6 +14,7 @@ use crate::dispatch::expiry::{expired, is_expired};
 use crate::dispatch::schedule::Kind;
 use crate::spool::Closed;
 use crate::spool::record::Pause;
+use crate::webhook::keyring::Which;
 use crate::webhook::request::Outgoing;
 use crate::webhook::verdict::{Answer, SendError};
 
@@ -69,6 +70,7 @@ where
     }
 
     async fn start_attempts(&mut self, now: Timestamp) -> Result<(), Closed> {
+        let secret = self.secret_in_force(now);
         while self.breaker.allows(now)
             && self.wait_for_token().is_zero()
             && let Some(kind) = self.slots.choose(self.order.waits(Kind::First), self.order.waits(Kind::Retry))
@@ -83,7 +85,7 @@ where
             let purpose = if self.breaker.start() { Purpose::Probe } else { Purpose::Deliver };
             self.slots.start(kind);
             self.take_token();
-            self.attempts.spawn(attempt(item, purpose, Arc::clone(&self.current), self.clock.clone()));
+            self.attempts.spawn(attempt(item, purpose, secret, Arc::clone(&self.current), self.clock.clone()));
         }
         Ok(())
     }
@@ -93,8 +95,16 @@ where
         if self.breaker.allows(now) && self.wait_for_token().is_zero() {
             self.breaker.start();
             self.take_token();
-            self.attempts.spawn(validate(Arc::clone(&self.current), self.clock.clone()));
+            let secret = self.secret_in_force(now);
+            self.attempts.spawn(validate(secret, Arc::clone(&self.current), self.clock.clone()));
         }
+    }
+
+    /// Returns the secret token that signs now, and tells when it is another than before.
+    fn secret_in_force(&mut self, now: Timestamp) -> Which {
+        let secret = self.current.keyring.in_force(self.accepted, now);
+        self.voice.signs_with(secret, self.current.keyring.switch_at(), now);
+        secret
     }
 
     /// Tells whether the question of the URL validation is what closes the breaker.

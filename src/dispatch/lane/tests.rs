@@ -1,6 +1,7 @@
 //! The lane with a real spool, a paused clock and a handler that follows a script.
 
 mod limits;
+mod secrets;
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -344,6 +345,7 @@ struct Post {
     body: Bytes,
     request_id: String,
     signature: String,
+    timestamp: String,
     at: Instant,
     nth: usize,
 }
@@ -502,6 +504,7 @@ where
             body: outgoing.body.clone(),
             request_id: header("x-zm-request-id"),
             signature: header("x-zm-signature"),
+            timestamp: header("x-zm-request-timestamp"),
             at: Instant::now(),
             nth: seen.len() + 1,
         };

@@ -17,6 +17,7 @@ use crate::event::EventId;
 use crate::spool::record::{Opened, Pause};
 use crate::spool::settlement::{FailedAttempt, Outcome};
 use crate::telemetry::metrics::{ByDestination, ByDestinationCause, ByDestinationOutcome, Metrics};
+use crate::webhook::keyring::Which;
 use crate::webhook::verdict::Verdict;
 
 /// How often dead letters of one lane are announced in the log, beside the first of a run.
@@ -48,6 +49,7 @@ pub(super) struct Voice {
     seconds: Histogram,
     in_flight: Gauge,
     open: Gauge,
+    secret: Which,
     deaths: Deaths,
     /// What cannot be read now: fresh events, retries.
     unreadable: [Option<Unreadable>; 2],
@@ -76,6 +78,7 @@ impl Voice {
             seconds: metrics.attempt_seconds.get_or_create(&by).clone(),
             in_flight: metrics.deliveries_in_flight.get_or_create(&by).clone(),
             open: metrics.breaker_open.get_or_create(&by).clone(),
+            secret: Which::Current,
             deaths: Deaths { refused: cause("refused"), exhausted: cause("exhausted"), expired: cause(EXPIRED) },
             unreadable: [None, None],
             announced_at: None,
@@ -100,6 +103,34 @@ impl Voice {
             status.next_retry_at = at;
             false
         });
+    }
+
+    /// Tells which secret token signs from now on, or since the moment that was set for it.
+    pub(super) fn signs_with(&mut self, secret: Which, switch_at: Option<Timestamp>, now: Timestamp) {
+        if secret == self.secret {
+            return;
+        }
+        self.secret = secret;
+        let since = match secret {
+            Which::Current => None,
+            Which::Next => Some(switch_at.unwrap_or(now)),
+        };
+        self.status.send_modify(|status| status.next_secret_since = since);
+        if let (Which::Next, Some(switch_at)) = (secret, switch_at) {
+            tracing::info!(
+                destination.name = %self.name, %switch_at,
+                "next_secret_token signs: make it the secret_token, and take next_secret_token and switch_at out"
+            );
+        }
+    }
+
+    /// Tells that the handler has another secret token than the one configured first.
+    pub(super) fn next_secret_accepted(&self) {
+        tracing::warn!(
+            destination.name = %self.name,
+            "the handler refuses secret_token and takes next_secret_token, which signs from now on: make it the \
+             secret_token, and take next_secret_token and on_refused out of the configuration"
+        );
     }
 
     /// Tells of a pause.

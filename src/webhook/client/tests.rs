@@ -1,3 +1,7 @@
+//! The client against handlers that follow a script, byte by byte.
+
+mod oauth;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use http::HeaderName;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -56,7 +61,7 @@ async fn every_event_body_arrives_byte_for_byte_and_signed() {
     let corpus = corpus();
     let acts: Vec<_> = corpus.iter().map(|_| Act::Answer(OK.into())).collect();
     let mut handler = Handler::start(acts).await;
-    let client = client(&handler.destination()).expect("a client");
+    let client = connected(&handler.destination()).expect("a client");
 
     for (path, body) in corpus {
         let event = Event {
@@ -105,7 +110,7 @@ async fn answer_is_read_whole_and_the_connection_kept() {
         b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 120\r\ncontent-length: 9\r\n\r\nbusy \xff\xfe..".to_vec();
     let empty = b"HTTP/1.1 204 No Content\r\n\r\n".to_vec();
     let mut handler = Handler::start([Act::Answer(OK.into()), Act::Answer(empty), Act::Answer(last)]).await;
-    let client = client(&handler.destination()).expect("a client");
+    let client = connected(&handler.destination()).expect("a client");
 
     for (status, retry_after, excerpt) in
         [(200, None, "ok"), (204, None, ""), (503, Some("120"), "busy \u{fffd}\u{fffd}..")]
@@ -133,7 +138,7 @@ async fn longer_answer_than_is_read_still_counts_and_costs_its_connection_only()
     let mut long = b"HTTP/1.1 200 OK\r\ncontent-length: 1048576\r\n\r\n".to_vec();
     long.resize(long.len() + 1_048_576, b'x');
     let mut handler = Handler::start([Act::Answer(long), Act::Answer(OK.into())]).await;
-    let client = client(&handler.destination()).expect("a client");
+    let client = connected(&handler.destination()).expect("a client");
 
     let answer = client.clone().oneshot(outgoing()).await.expect("an answer");
     assert_eq!((answer.status, answer.excerpt.len()), (200, EXCERPT_MAX));
@@ -244,7 +249,7 @@ async fn own_certificate_is_trusted_by_ca_file_only() {
 #[test]
 fn missing_ca_file_is_an_error_of_the_client() {
     let destination = Destination { ca_file: Some("/nonexistent/ca.pem".into()), ..destination("https://localhost/") };
-    let Err(error) = client(&destination) else { panic!("a client without its certificates") };
+    let Err(error) = connected(&destination) else { panic!("a client without its certificates") };
     assert!(error.to_string().contains("/nonexistent/ca.pem"), "{error}");
 }
 
@@ -266,7 +271,7 @@ fn plain_http_works_without_a_ca_store() {
 async fn requests_beyond_the_concurrency_wait() {
     let handler = Handler::start([Act::Answer(OK.into()), Act::Answer(OK.into())]).await;
     let destination = Destination { concurrency: 1, ..handler.destination() };
-    let mut first = client(&destination).expect("a client");
+    let mut first = connected(&destination).expect("a client");
     let mut second = first.clone();
 
     let in_flight = first.ready().await.expect("a free slot").call(outgoing());
@@ -280,6 +285,84 @@ async fn requests_beyond_the_concurrency_wait() {
         .call(outgoing())
         .await
         .expect("an answer");
+}
+
+#[tokio::test]
+async fn kept_connection_that_ends_without_a_byte_of_an_answer_is_told_apart() {
+    let acts = [Act::Answer(OK.into()), Act::AnswerAndClose(Vec::new()), Act::AnswerAndClose(Vec::new())];
+    let mut handler = Handler::start(acts).await;
+    let client = connected(&handler.destination()).expect("a client");
+    client.clone().oneshot(outgoing()).await.expect("an answer");
+
+    let kept = client.clone().oneshot(outgoing()).await.expect_err("closed");
+    assert!(matches!(kept, SendError::Stale(_)) && kept.cause() == Cause::Cut, "{kept:?}");
+    let new = client.oneshot(outgoing()).await.expect_err("closed");
+    assert!(matches!(new, SendError::Cut(_)), "a handler that closes upon a request has failed: {new:?}");
+    for connection in [1, 1, 2] {
+        assert_eq!(handler.requests.recv().await.expect("a request").connection, connection);
+    }
+    assert!(handler.requests.try_recv().is_err(), "the client repeats nothing by itself");
+}
+
+#[tokio::test]
+async fn kept_connection_that_is_reset_under_the_request_is_told_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let resetting = destination(&format!("http://{}/", listener.local_addr().expect("an address")));
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        read_request(&mut socket).await.expect("a request");
+        socket.write_all(OK).await.expect("it reads");
+        // A socket that is closed with something unread in it sends a reset.
+        socket.readable().await.expect("a second request");
+        drop(socket);
+        std::future::pending::<()>().await;
+    });
+    let client = connected(&resetting).expect("a client");
+    client.clone().oneshot(outgoing()).await.expect("an answer");
+    let kept = client.oneshot(outgoing()).await.expect_err("reset");
+    assert!(matches!(kept, SendError::Stale(_)), "{kept:?}");
+}
+
+#[tokio::test]
+async fn kept_connection_that_ends_without_a_word_of_tls_is_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (acceptor, ca_file) = certificate(folder.path());
+    let acts = [Act::Answer(OK.into()), Act::AnswerAndClose(Vec::new())];
+    let handler = Handler::start_tls(acts, acceptor).await;
+    let destination = destination(&format!("https://localhost:{}/hook", handler.addr.port()));
+    let client = connected(&Destination { ca_file: Some(ca_file), ..destination }).expect("a client");
+    client.clone().oneshot(outgoing()).await.expect("an answer");
+    let kept = client.oneshot(outgoing()).await.expect_err("closed");
+    assert!(matches!(kept, SendError::Stale(_)), "{kept:?}");
+}
+
+#[tokio::test]
+async fn kept_connection_that_ends_within_an_answer_is_cut() {
+    let acts = [Act::Answer(OK.into()), Act::AnswerAndClose(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok".into())];
+    let handler = Handler::start(acts).await;
+    let client = connected(&handler.destination()).expect("a client");
+    client.clone().oneshot(outgoing()).await.expect("an answer");
+    assert!(matches!(client.oneshot(outgoing()).await, Err(SendError::Cut(_))));
+}
+
+#[tokio::test]
+async fn answer_that_echoes_what_it_was_sent_is_kept_without_the_secrets() {
+    let echo =
+        |text: &str| format!("HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\n\r\n{text}", text.len()).into_bytes();
+    let ways = [
+        (Auth::Bearer(Secret::new("canary")), "you sent Bearer canary"),
+        (Auth::VerificationToken(Secret::new("canary")), "you sent canary"),
+        (
+            Auth::Basic { username: "a".into(), password: Secret::new("canary") },
+            "you sent Basic YTpjYW5hcnk= (a:canary)",
+        ),
+        (Auth::Header { name: HeaderName::from_static("x-key"), value: Secret::new("canary") }, "x-key: canary"),
+    ];
+    for (auth, text) in ways {
+        let handler = Handler::start([Act::Answer(echo(text))]).await;
+        let excerpt = send(&Destination { auth, ..handler.destination() }).await.expect("an answer").excerpt;
+        assert!(excerpt.contains("***") && !excerpt.contains("canary") && !excerpt.contains("YTpj"), "{excerpt}");
+    }
 }
 
 /// What a [`Handler`] does with a request once it has read it.
@@ -389,8 +472,12 @@ fn split(request: &[u8]) -> (&str, &[u8]) {
     (std::str::from_utf8(&request[..head]).expect("text"), &request[head + 4..])
 }
 
+fn connected(destination: &Destination) -> Result<Client, ClientError> {
+    client(destination, &Roots::load(), &Clock::system())
+}
+
 async fn send(destination: &Destination) -> Result<Answer, SendError> {
-    client(destination).expect("a client").oneshot(outgoing()).await
+    connected(destination).expect("a client").oneshot(outgoing()).await
 }
 
 /// Makes an attempt that must fail, and sees to it that the failure does not tell the URL.

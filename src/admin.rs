@@ -15,6 +15,10 @@
 //! GET  /api/v1/events[/{id}]   what was received, and where it stands
 //! GET  /api/v1/dead            what was given up
 //! POST /api/v1/dead/replay     makes it due again
+//! POST /api/v1/dead/purge      deletes it for good
+//! POST /api/v1/events/purge    deletes parked frames for good
+//! GET  /api/v1/orphans         destinations that are no longer configured
+//! POST /api/v1/orphans/{name}/purge         deletes what is kept for one
 //! POST /api/v1/destinations/{name}/pause    holds deliveries back
 //! POST /api/v1/destinations/{name}/resume   lets them go on
 //! POST /api/v1/destinations/{name}/probe    asks the handler
@@ -54,6 +58,7 @@ mod limits;
 mod listener;
 pub mod liveness;
 mod problem;
+mod purge;
 mod rarely;
 mod reload;
 mod seats;
@@ -155,6 +160,10 @@ fn routes(handles: Arc<Handles>) -> Router {
         .route("/api/v1/destinations", get(destinations::list))
         .route("/api/v1/destinations/{name}", get(destinations::show))
         .route("/api/v1/destinations/{name}/probe", post(destinations::probe))
+        .route("/api/v1/dead/purge", post(purge::dead))
+        .route("/api/v1/events/purge", post(purge::events))
+        .route("/api/v1/orphans", get(purge::orphans))
+        .route("/api/v1/orphans/{name}/purge", post(purge::orphan))
         .route("/api/v1/destinations/{name}/pause", post(destinations::pause))
         .route("/api/v1/destinations/{name}/resume", post(destinations::resume))
         .route("/api/v1/gaps", get(gaps::list))

@@ -18,9 +18,11 @@ mod gaps;
 mod man;
 mod moment;
 pub mod options;
+mod orphans;
 mod output;
 mod pause;
 mod probe;
+mod purge;
 mod run;
 mod screen;
 mod secret_token;
@@ -85,6 +87,9 @@ enum Command {
     /// Look at what was given up, and try it again
     #[command(subcommand)]
     Dead(dead::DeadCommand),
+    /// Look at what is kept for destinations that are no longer configured
+    #[command(subcommand)]
+    Orphans(orphans::OrphansCommand),
     /// Hold a destination's deliveries back; its events wait
     Pause(pause::PauseArgs),
     /// Let a paused destination's deliveries go on
@@ -154,8 +159,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Verify(args) => return verify::run(&args),
         Command::Status(args) => return status::run(&args).await,
         Command::Top(args) => top::run(&args).await?,
-        Command::Events(command) => events::run(&command)?,
+        Command::Events(command) => events::run(&command).await?,
         Command::Dead(command) => dead::run(&command).await?,
+        Command::Orphans(command) => orphans::run(&command).await?,
         Command::Pause(args) => pause::run(&args, Pause::On).await?,
         Command::Resume(args) => pause::run(&args, Pause::Off).await?,
         Command::Gaps(args) => gaps::run(&args).await?,
@@ -315,6 +321,11 @@ mod tests {
             "dead replay 41 42",
             "dead replay --destination crm --type meeting.* --dry-run",
             "dead replay --all --json",
+            "dead purge 41 42 --yes",
+            "dead purge --destination crm --type meeting.* --json",
+            "events purge --parked --until 2h --yes",
+            "orphans list --json",
+            "orphans purge old --yes --json",
             "pause crm",
             "resume crm --json",
             "gaps --limit 5",
@@ -347,6 +358,10 @@ mod tests {
             ("dead replay --dry-run", ErrorKind::MissingRequiredArgument),
             ("dead replay --all --destination crm", ErrorKind::ArgumentConflict),
             ("dead replay --all 41", ErrorKind::ArgumentConflict),
+            ("dead purge --yes", ErrorKind::MissingRequiredArgument),
+            ("dead purge --all --type meeting.*", ErrorKind::ArgumentConflict),
+            ("events purge --yes", ErrorKind::MissingRequiredArgument),
+            ("orphans purge --yes", ErrorKind::MissingRequiredArgument),
             ("events show 41 --raw --json", ErrorKind::ArgumentConflict),
             ("events list --state lost", ErrorKind::ValueValidation),
             ("events list --since yesterday", ErrorKind::ValueValidation),

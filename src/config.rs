@@ -310,8 +310,10 @@ pub struct Spool {
     pub path: PathBuf,
     /// How long delivered events are kept.
     pub retention: Duration,
-    /// Above this size, delivered events are purged before their time.
+    /// The most bytes that it may take.
     pub max_size: u64,
+    /// What happens when it has come to that.
+    pub when_full: WhenFull,
     /// Within this time a body that was seen before is a repeat; zero switches recognition off.
     pub repeat_window: Duration,
 }
@@ -323,6 +325,9 @@ impl Spool {
     pub const RETENTION: Duration = Duration::from_secs(72 * 3600);
     /// Default of `max_size`: 8 GiB.
     pub const MAX_SIZE: u64 = 8 << 30;
+    /// Default of `when_full`: what handlers have already goes before what they have not, and what nobody took goes
+    /// before what nobody has seen.
+    pub const WHEN_FULL: WhenFull = WhenFull::DropDeliveredFirst;
     /// Default of `repeat_window`.
     pub const REPEAT_WINDOW: Duration = Duration::from_secs(600);
 
@@ -332,9 +337,25 @@ impl Spool {
             path: path.into(),
             retention: Self::RETENTION,
             max_size: Self::MAX_SIZE,
+            when_full: Self::WHEN_FULL,
             repeat_window: Self::REPEAT_WINDOW,
         }
     }
+}
+
+/// Says what a spool does that has come to its size; what waits for a destination is never dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It takes no more events.
+    Refuse,
+    /// It drops delivered events before their time, then dead letters and parked frames, the oldest first; when none
+    /// is left, it takes no more events.
+    DropDeliveredFirst,
+}
+
+impl WhenFull {
+    /// Is how a configuration writes them.
+    pub const WORDS: &[(&str, Self)] = &[("refuse", Self::Refuse), ("drop_delivered_first", Self::DropDeliveredFirst)];
 }
 
 /// Says where the operator's port is.

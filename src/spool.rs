@@ -15,8 +15,11 @@
 //!   again until it succeeds, [`Health`] says so meanwhile, and nothing is forgotten.
 //! - **A lost settlement is a repeat, never a loss.** What a lane reports rides on the next commit.
 //! - **Memory is flat.** A [`Feed`] holds a bounded window; what does not fit is paged.
-//! - **Nothing pending or dead is ever purged.** Retention is for what was delivered.
+//! - **Nothing that waits for a destination is ever purged,** but at the operator's word. Retention is for what was
+//!   delivered. Dead letters and parked frames stay, too, until the operator purges them, or the spool is full and
+//!   was told to make room.
 
+pub mod erasure;
 pub mod feed;
 mod queue;
 pub mod record;
@@ -28,14 +31,17 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::time::Instant;
 
 pub use queue::{Appender, Closed};
 pub use store::View;
 pub use writer::{Routes, Writer};
 
+use self::erasure::{Erased, Erasure, Progress};
 use self::feed::Feed;
 use self::record::{Acknowledgement, DeadQuery, DestinationId, Opened, Pause};
 use self::settlement::Settlement;
@@ -87,6 +93,9 @@ pub enum SpoolError {
     #[error("the spool {} was removed or replaced while in use; move it back, and all goes on; if it is deleted, process {pid} \
              alone still holds it: copy it and its -wal from /proc/{pid}/fd before a restart", .0.display(), pid = std::process::id())]
     Removed(PathBuf),
+    /// A destination is in use whose backlog was to be purged: take it out of the configuration first.
+    #[error("destination `{0}` is configured, as far as its spool knows: take it out of the configuration, and reload")]
+    Configured(String),
     /// The writer has ended.
     #[error(transparent)]
     Closed(#[from] Closed),
@@ -147,6 +156,19 @@ pub fn acknowledge_at_rest(
     now: Timestamp,
 ) -> Result<Acknowledgement, SpoolError> {
     at_rest(path)?.acknowledge(gap, note, who, now)
+}
+
+/// Deletes from a spool that no bridge works on, and tells how much; that `who` asked for it stands in the audit table.
+///
+/// # Errors
+/// When the spool is missing, in use, or cannot be written.
+pub fn erase_at_rest(path: &Path, what: Erasure, who: &str, now: Timestamp) -> Result<Erased, SpoolError> {
+    let mut store = at_rest(path)?;
+    let mut progress = Progress::new(what, who);
+    while !progress.complete {
+        progress = store.erase(progress, now)?;
+    }
+    Ok(progress.erased)
 }
 
 /// Tells whether a bridge works on a spool right now.
@@ -242,6 +264,22 @@ impl Spool {
         let (reply, answer) = oneshot::channel();
         self.appender.send(Command::ReplayDead { query, who: who.into(), reply }).await?;
         answer.await.map_err(|_| Closed)?
+    }
+
+    /// Deletes step by step, so that no commit waits for it, for as long as `patience` lasts; tells how much, and
+    /// whether that was all. That `who` asked for it stands in the audit table.
+    ///
+    /// # Errors
+    /// When the spool has been closed, cannot be written, or something is to be deleted that is in use.
+    pub async fn erase(&self, what: Erasure, who: &str, patience: Duration) -> Result<(Erased, bool), SpoolError> {
+        let deadline = Instant::now() + patience;
+        let mut progress = Progress::new(what, who);
+        while !progress.complete && Instant::now() < deadline {
+            let (reply, answer) = oneshot::channel();
+            self.appender.send(Command::Erase { progress, reply }).await?;
+            progress = answer.await.map_err(|_| Closed)??;
+        }
+        Ok((progress.erased, progress.complete))
     }
 
     /// Records how the breaker of a destination stands.

@@ -3,6 +3,8 @@
 //! The command line reads and prints the same ones, so that a script need not know whom it asked.
 //! Lists come with a cursor: `next` is what to pass as `before` for the page that follows.
 
+pub(crate) mod purge;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
@@ -127,7 +129,7 @@ pub(crate) struct Audit {
     pub(crate) next: Option<i64>,
 }
 
-/// Asks for dead letters to be made due again; all that is named must fit.
+/// Asks for dead letters to be made due again, or to be deleted; all that is named must fit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ReplayRequest {

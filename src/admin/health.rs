@@ -137,6 +137,7 @@ mod tests {
             oldest_pending_at: None,
             paused_at: None,
             breaker: None,
+            orphaned_at: None,
         };
         set_backlogs(&metrics, &[row]);
         let page = metrics.render().expect("a page");

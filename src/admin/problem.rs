@@ -33,6 +33,8 @@ pub(super) enum Problem {
     UnknownDestination(String),
     /// A gap is to be acknowledged that lasts still.
     GapOpen,
+    /// A destination is configured whose backlog was to be deleted.
+    DestinationConfigured(String),
     /// The body is too large.
     TooLarge,
     /// The body did not come in time.
@@ -92,6 +94,7 @@ impl Problem {
             Self::GapOpen => {
                 (StatusCode::CONFLICT, "gap_open", "the gap lasts still; acknowledge it when a socket is live again")
             }
+            Self::DestinationConfigured(detail) => (StatusCode::CONFLICT, "destination_configured", detail),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body may have 64 kB"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body", "the body did not come within 10 s"),
             Self::BadRequest(detail) => (StatusCode::BAD_REQUEST, "bad_request", detail),
@@ -146,7 +149,18 @@ impl IntoResponse for Problem {
 
 impl From<SpoolError> for Problem {
     fn from(error: SpoolError) -> Self {
-        Self::Spool(error.to_string())
+        match error {
+            SpoolError::Configured(_) => Self::DestinationConfigured(error.to_string()),
+            SpoolError::InUse(_)
+            | SpoolError::Newer { .. }
+            | SpoolError::Missing(_)
+            | SpoolError::Open { .. }
+            | SpoolError::NotASpool { .. }
+            | SpoolError::Engine(_)
+            | SpoolError::Removed(_)
+            | SpoolError::Closed(_)
+            | SpoolError::Interrupted => Self::Spool(error.to_string()),
+        }
     }
 }
 

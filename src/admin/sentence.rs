@@ -102,9 +102,12 @@ pub(crate) fn destination(
     let dead = row.map_or(0, |row| row.dead);
     let oldest = row.and_then(|row| row.oldest_pending_at).map_or(SignedDuration::ZERO, |at| now.duration_since(at));
     let (mut level, mut text) = match status {
-        None if row.is_some_and(|row| row.pending > 0) => {
-            (Level::Degraded, format!("no longer configured, {waiting}; configure it again to have them delivered"))
-        }
+        None if row.is_some_and(|row| row.pending > 0) => (
+            Level::Degraded,
+            format!(
+                "no longer configured, {waiting}; configure it again to have them delivered, or zoomhook orphans purge {name} deletes them"
+            ),
+        ),
         None => (Level::Fine, "no longer configured, nothing waiting".to_owned()),
         Some(status) if status.paused => {
             let since =
@@ -138,7 +141,8 @@ pub(crate) fn backlog(row: &DestinationRow, now: Timestamp) -> Sentence {
     let name = &row.name;
     let dead = if row.dead > 0 { dead_letters(name, row.dead) } else { String::new() };
     let level = if row.pending > 0 || row.dead > 0 { Level::Degraded } else { Level::Fine };
-    Sentence::new(level, format!("{name}: {}{dead}", waiting(Some(row), now)))
+    let gone = if row.orphaned_at.is_some() { "no longer configured, " } else { "" };
+    Sentence::new(level, format!("{name}: {gone}{}{dead}", waiting(Some(row), now)))
 }
 
 /// Says that a subscription is not live since no bridge runs.
@@ -232,20 +236,14 @@ fn advice(cause: &str) -> (&'static str, &'static str) {
 /// Says how the spool is doing; `unreadable` is why it could not be read just now, if so.
 pub(crate) fn spool(health: &Health, unreadable: Option<&str>, now: Timestamp) -> Sentence {
     match (health, unreadable) {
-        (Health::Failing { since: at, reason }, _) => Sentence::new(
-            Level::Losing,
-            format!("spool: takes no events since {}: {reason}{}", since(*at, now), mend(reason)),
-        ),
+        (Health::Failing { since: at, reason }, _) => {
+            Sentence::new(Level::Losing, format!("spool: takes no events since {}: {reason}", since(*at, now)))
+        }
         (Health::Writable, Some(reason)) => {
             Sentence::new(Level::Degraded, format!("spool: takes events, but cannot be read: {reason}"))
         }
         (Health::Writable, None) => Sentence::new(Level::Fine, "spool: takes events".to_owned()),
     }
-}
-
-/// Says what to do about a spool that fails, unless the reason says it.
-fn mend(reason: &str) -> &'static str {
-    if reason.contains("removed or replaced") { "" } else { "; free or repair its disk" }
 }
 
 /// Answers the question while nothing is received yet, since the bridge waits for its spool.

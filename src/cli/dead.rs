@@ -11,11 +11,13 @@ use super::bridge::{Answer, Bridge};
 use super::events::{LIMIT, limit};
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json};
+use super::purge::{self, PurgeArgs};
 use super::table::{Cell, Table, terminal_width};
 use crate::admin::document::{self, Dead, ReplayRequest, Replayed};
 use crate::clock::Clock;
 use crate::config::filter::Pattern;
 use crate::event::EventId;
+use crate::spool::erasure::Erasure;
 use crate::spool::record::DeadQuery;
 use crate::spool::{open_view, replay_dead_at_rest};
 use crate::wording::{ago, count, counted};
@@ -27,6 +29,16 @@ pub(super) enum DeadCommand {
     List(ListArgs),
     /// Make dead letters due again
     Replay(ReplayArgs),
+    /// Delete dead letters for good
+    Purge(DeadPurgeArgs),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DeadPurgeArgs {
+    #[command(flatten)]
+    choice: Choice,
+    #[command(flatten)]
+    purge: PurgeArgs,
 }
 
 #[derive(Args, Debug)]
@@ -84,7 +96,14 @@ struct Choice {
     all: bool,
 }
 
-/// Lists dead letters, or makes them due again.
+impl Choice {
+    fn request(&self) -> ReplayRequest {
+        let Self { events, destination, kind, all } = self.clone();
+        ReplayRequest { events, destination, kind: kind.map(|kind| kind.to_string()), all, dry_run: false }
+    }
+}
+
+/// Lists dead letters, makes them due again, or deletes them.
 ///
 /// # Errors
 /// When the configuration is wrong, or neither a bridge nor the spool does what is asked.
@@ -92,6 +111,11 @@ pub(super) async fn run(command: &DeadCommand) -> Result<(), Failure> {
     match command {
         DeadCommand::List(args) => list(args),
         DeadCommand::Replay(args) => replay(args).await,
+        DeadCommand::Purge(args) => {
+            let request = args.choice.request();
+            let what = Erasure::Dead(request.query().map_err(anyhow::Error::msg)?);
+            purge::run(&args.purge, "/api/v1/dead/purge", &request, what).await
+        }
     }
 }
 
@@ -116,9 +140,7 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
 
 async fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let config = args.source.load()?.config;
-    let Choice { events, destination, kind, all } = args.choice.clone();
-    let kind = kind.map(|kind| kind.to_string());
-    let request = ReplayRequest { events, destination, kind, all, dry_run: args.dry_run };
+    let request = ReplayRequest { dry_run: args.dry_run, ..args.choice.request() };
     let answer = match Bridge::at(&config.admin)? {
         Some(bridge) => bridge.post("/api/v1/dead/replay", &request).await?,
         None => Answer::NobodyThere,

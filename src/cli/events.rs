@@ -10,7 +10,9 @@ use super::Failure;
 use super::moment::moment;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{BAD, FAIR, GOOD, print, print_bytes, print_json};
+use super::purge::{self, PurgeArgs};
 use super::table::{Cell, Table, terminal_width};
+use crate::admin::document::purge::ParkedRequest;
 use crate::admin::document::{self, Events, PAGE_MOST};
 use crate::clock::Clock;
 use crate::config::filter::Pattern;
@@ -29,6 +31,20 @@ pub(super) enum EventsCommand {
     List(ListArgs),
     /// Show one event: facts, deliveries, failed attempts and the body
     Show(ShowArgs),
+    /// Delete parked frames for good
+    Purge(ParkedArgs),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ParkedArgs {
+    /// What is kept but cannot be delivered: nothing else can be purged
+    #[arg(long, required = true)]
+    parked: bool,
+    /// Only what was received before then: 2h, 2026-07-30T10:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    #[command(flatten)]
+    purge: PurgeArgs,
 }
 
 #[derive(Args, Debug)]
@@ -86,14 +102,20 @@ pub(super) fn limit(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("expected a number from 1 to {PAGE_MOST}"))
 }
 
-/// Lists or shows events.
+/// Lists, shows or deletes events.
 ///
 /// # Errors
-/// When the configuration is wrong, the spool cannot be read, or there is no such event.
-pub(super) fn run(command: &EventsCommand) -> Result<(), Failure> {
+/// When the configuration is wrong, the spool cannot be read or written, or there is no such event.
+pub(super) async fn run(command: &EventsCommand) -> Result<(), Failure> {
     match command {
         EventsCommand::List(args) => list(args),
         EventsCommand::Show(args) => show(args),
+        EventsCommand::Purge(args) => {
+            let until = args.until.map(|until| until.to_string());
+            let request = ParkedRequest { parked: args.parked, until, dry_run: false };
+            let what = request.erasure(Clock::system().now()).map_err(anyhow::Error::msg)?;
+            purge::run(&args.purge, "/api/v1/events/purge", &request, what).await
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::file::{self, Table};
 use super::problem::{Problem, Problems};
 use super::review::Review;
 use super::source::Sources;
-use super::{Config, Log, LogFormat, Spool, environment};
+use super::{Config, Log, LogFormat, Spool, WhenFull, environment};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -85,14 +85,16 @@ fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option
 fn spool(mut cursor: Cursor<'_>) -> Spool {
     let path = cursor.take("path").and_then(Entry::plain);
     let retention = cursor.take("retention").and_then(|entry| entry.duration(Duration::ZERO..=366 * DAY));
-    // Less than this and the write-ahead log alone would fill it; more is beyond SQLite.
+    // Less than this is less than the write-ahead log takes beside it; more is beyond SQLite.
     let max_size = cursor.take("max_size").and_then(|entry| entry.size(64 << 20..=256 << 40));
+    let when_full = cursor.take("when_full").and_then(|entry| entry.choice(WhenFull::WORDS));
     let repeat_window = cursor.take("repeat_window").and_then(|entry| entry.duration(Duration::ZERO..=7 * DAY));
     cursor.finish();
     let default = Spool::new(path.unwrap_or_else(|| Spool::PATH.to_owned()));
     Spool {
         retention: retention.unwrap_or(default.retention),
         max_size: max_size.unwrap_or(default.max_size),
+        when_full: when_full.unwrap_or(default.when_full),
         repeat_window: repeat_window.unwrap_or(default.repeat_window),
         ..default
     }

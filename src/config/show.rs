@@ -15,7 +15,7 @@ use super::filter::Pattern;
 use super::quantity::{format_duration, format_size};
 use super::secret::Secret;
 use super::{
-    Admin, BodyForm, Config, Destination, Grant, Listen, Log, LogFormat, Ordering, Probe, Retry, Subscription,
+    Admin, BodyForm, Config, Destination, Grant, Listen, Log, LogFormat, Ordering, Probe, Retry, Subscription, WhenFull,
 };
 
 /// Is the effective configuration in the shape of the file; its TOML form loads again.
@@ -89,6 +89,7 @@ struct ShownSpool<'a> {
     path: &'a Path,
     retention: String,
     max_size: String,
+    when_full: &'static str,
     repeat_window: String,
 }
 
@@ -135,6 +136,7 @@ impl<'a> Shown<'a> {
                 path: &spool.path,
                 retention: format_duration(spool.retention),
                 max_size: format_size(spool.max_size),
+                when_full: word(WhenFull::WORDS, spool.when_full),
                 repeat_window: format_duration(spool.repeat_window),
             },
             admin: shown_admin(admin),

@@ -22,7 +22,7 @@ pub struct Closed;
 
 /// Takes what a source has to say: its events, and when its socket was live.
 ///
-/// Every call waits while the queue is full, which it stays while the disk is full or broken.
+/// Every call waits while the queue is full, which it stays while the spool or its disk is full.
 #[derive(Clone)]
 pub struct Appender {
     commands: mpsc::Sender<Command>,
@@ -41,9 +41,8 @@ impl Appender {
     /// # Errors
     /// When the spool has been closed.
     pub async fn append(&self, received: Received) -> Result<(), Closed> {
-        let weight = received.body.len().clamp(LEAST_WEIGHT, QUEUE_BYTES) as u32;
-        let permit = Arc::clone(&self.weight).acquire_many_owned(weight).await.map_err(|_| Closed)?;
-        self.send(Command::Append(received, Permit::of(permit))).await
+        let permit = self.permit(received.body.len()).await?;
+        self.send(Command::Append(received, permit)).await
     }
 
     /// Records that the socket of a subscription was live at this time.
@@ -59,7 +58,8 @@ impl Appender {
     /// # Errors
     /// When the spool has been closed.
     pub async fn gap_opened(&self, subscription: Arc<str>, at: Timestamp, reason: Box<str>) -> Result<(), Closed> {
-        self.send(Command::GapOpened { subscription, at, reason }).await
+        let permit = self.permit(LEAST_WEIGHT).await?;
+        self.send(Command::GapOpened { subscription, at, reason, permit }).await
     }
 
     /// Records that a socket of a subscription is live again.
@@ -67,7 +67,14 @@ impl Appender {
     /// # Errors
     /// When the spool has been closed.
     pub async fn gap_closed(&self, subscription: Arc<str>, at: Timestamp) -> Result<(), Closed> {
-        self.send(Command::GapClosed { subscription, at }).await
+        let permit = self.permit(LEAST_WEIGHT).await?;
+        self.send(Command::GapClosed { subscription, at, permit }).await
+    }
+
+    /// Waits for a share of the queue's bytes: what waits for room on the disk holds its own, so that it is bounded.
+    async fn permit(&self, bytes: usize) -> Result<Permit, Closed> {
+        let weight = bytes.clamp(LEAST_WEIGHT, QUEUE_BYTES) as u32;
+        Ok(Permit::of(Arc::clone(&self.weight).acquire_many_owned(weight).await.map_err(|_| Closed)?))
     }
 
     pub(super) async fn send(&self, command: Command) -> Result<(), Closed> {
@@ -75,7 +82,7 @@ impl Appender {
     }
 }
 
-/// Holds an event's share of the queue's bytes until the event is committed.
+/// Holds the share of the queue's bytes that an event or an entry of the ledger has, until it is committed.
 pub(crate) struct Permit {
     _held: OwnedSemaphorePermit,
 }

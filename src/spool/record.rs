@@ -245,6 +245,8 @@ pub struct DestinationRow {
     pub paused_at: Option<Timestamp>,
     /// The breaker, if it is open.
     pub breaker: Option<Opened>,
+    /// Since when it is no longer configured, if so.
+    pub orphaned_at: Option<Timestamp>,
 }
 
 /// Is what the spool knows of a subscription.

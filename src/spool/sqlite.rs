@@ -4,6 +4,7 @@
 //! reset). The file is open to `sqlite3` and other readers at any time; a lock file beside it keeps a
 //! second bridge out.
 
+mod erase;
 mod page;
 mod purge;
 mod schema;
@@ -22,14 +23,13 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use self::view::SqliteView;
 use super::SpoolError;
+use super::erasure::Progress;
 use super::record::{Acknowledgement, DeadQuery, DestinationId, Pause};
-use super::store::{Batch, Identity, Pages, Registered, Store};
+use super::store::{Batch, Contents, Identity, LOG_BYTES, Pages, Registered, Size, Store};
 use crate::event::EventId;
 
 /// Pages of the WAL after which it is copied back: 40 MB, so that a burst does not pay for it.
 const CHECKPOINT_PAGES: u32 = 10_000;
-/// What the WAL file is cut back to once it has been copied.
-const WAL_BYTES: u32 = 64 << 20;
 /// Page cache of the writer, in KiB.
 const WRITER_CACHE_KIB: i32 = 8 << 10;
 /// Page cache of each reader, in KiB.
@@ -43,6 +43,8 @@ const BUSY: Duration = Duration::from_secs(5);
 pub(super) struct Sqlite {
     connection: Connection,
     path: PathBuf,
+    /// The write-ahead log.
+    log: PathBuf,
     /// Device and number of the file that is open.
     inode: (u64, u64),
     /// Keeps a second bridge out for as long as it is open.
@@ -60,7 +62,9 @@ impl Sqlite {
         set_up(&connection).map_err(|error| explain(path, error))?;
         schema::migrate(&connection, path)?;
         let inode = inode(path).map_err(failed)?;
-        Ok(Self { connection, path: path.to_owned(), inode, _lock: lock })
+        // A file that is opened through a link has its log beside it, not beside the link.
+        let log = beside(&path.canonicalize().map_err(failed)?, "-wal");
+        Ok(Self { connection, path: path.to_owned(), log, inode, _lock: lock })
     }
 
     /// Refuses to write into a file that nobody can open any more: what it takes would be gone with the process.
@@ -166,16 +170,48 @@ impl Store for Sqlite {
         Ok(stopped)
     }
 
-    fn bytes(&mut self) -> Result<u64, SpoolError> {
-        Ok(bytes(&self.connection)?)
+    fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {
+        let transaction = self.connection.transaction()?;
+        let progress = erase::step(&transaction, progress, now)?;
+        transaction.commit()?;
+        Ok(progress)
+    }
+
+    fn configured(&mut self, names: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
+        let transaction = self.connection.transaction()?;
+        write::configured(&transaction, names, now)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn size(&mut self) -> Result<Size, SpoolError> {
+        // There is none before the first write, nor where the file was taken away, which the next commit tells.
+        let log = std::fs::metadata(&self.log).map_or(0, |metadata| metadata.len());
+        Ok(Size { pages: page_bytes(&self.connection)?, log })
+    }
+
+    fn contents(&mut self) -> Result<Contents, SpoolError> {
+        let count = |key| Ok::<_, SpoolError>(meta(&self.connection, key)?.unwrap_or(0).unsigned_abs());
+        let (events, parked) = (count("events")?, count("parked")?);
+        let (pending, dead) = self
+            .connection
+            .prepare_cached("SELECT coalesce(sum(pending), 0), coalesce(sum(dead), 0) FROM destinations")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Contents { events, parked, pending, dead })
     }
 }
 
-/// Returns the bytes of the pages that hold something.
-fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
+/// Returns the bytes of the pages that hold something. Those that a purge empties are free at once.
+fn page_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
     Ok((pages * pragma("page_size")?).unsigned_abs())
+}
+
+/// Returns the path of a file that stands beside the spool.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
@@ -195,9 +231,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
     // One file has one lock, by whatever name it is opened.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let lock_path = PathBuf::from(name);
+    let lock_path = beside(path, ".lock");
     let failed = |source| SpoolError::Open { path: lock_path.clone(), source };
     let file =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path).map_err(failed)?;
@@ -235,7 +269,7 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES.cast_signed(), |_| Ok(()))?;
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
@@ -263,6 +297,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let engine = Sqlite::open(&directory.path().join("zoomhook.db")).expect("a spool");
         let open = "deliveries_open (destination=? AND state=?";
+        let dead = "deliveries_dead (";
+        let letters = erase::fitting("d.state = 3");
         let key = "SEARCH d USING PRIMARY KEY (destination=? AND event=?)";
         for (query, expected, times) in [
             (page::FRESH, open, 1),
@@ -271,6 +307,11 @@ mod tests {
             (page::WAITING, open, 1),
             (view::DESTINATIONS, open, 2),
             (view::DELIVERIES, key, 1),
+            (erase::DEAD, dead, 1),
+            (&letters, "deliveries_dead ((destination,event)>(?,?) AND (destination,event)<(?,?))", 1),
+            (erase::OLDEST_DEAD, dead, 1),
+            (erase::PARKED, "events_parked", 1),
+            (erase::DELIVERIES_OF, "PRIMARY KEY (destination=?)", 1),
         ] {
             let plan = plan(&engine.connection, query);
             assert_eq!(plan.matches(expected).count(), times, "{query}\n{plan}");

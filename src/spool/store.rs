@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::SpoolError;
+use super::erasure::Progress;
 use super::record::{
     Acknowledgement, AuditRow, DeadQuery, DeadRow, DestinationId, DestinationRow, EventDetail, EventQuery, EventRow,
     GapRow, Opened, Pause, SubscriptionRow,
@@ -25,6 +26,14 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// Splits off what lanes report; what sources bring stays, in its order.
+    pub(crate) fn split_reports(&mut self) -> Self {
+        let ledger = std::mem::take(&mut self.ledger);
+        let (reports, ledger) = ledger.into_iter().partition(|entry| matches!(entry, LedgerEntry::Breaker { .. }));
+        self.ledger = ledger;
+        Self { settlements: std::mem::take(&mut self.settlements), ledger: reports, ..Self::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.repeats.is_empty() && self.settlements.is_empty() && self.ledger.is_empty()
     }
@@ -72,6 +81,28 @@ pub(crate) struct Identity {
     pub(crate) received_at: Timestamp,
 }
 
+/// The write-ahead log may take this much beside the pages; it is cut back to it once it has been copied.
+pub(crate) const LOG_BYTES: u64 = 64 << 20;
+
+/// Is what a spool takes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Size {
+    /// Pages that hold something.
+    pub(crate) pages: u64,
+    /// The write-ahead log.
+    pub(crate) log: u64,
+}
+
+/// Counts what a spool holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Contents {
+    pub(crate) events: u64,
+    pub(crate) parked: u64,
+    /// Deliveries that wait.
+    pub(crate) pending: u64,
+    pub(crate) dead: u64,
+}
+
 /// Is the writing half of an engine. Every method is one transaction.
 pub(crate) trait Store: Send {
     /// Returns the number of the last event that was ever stored, purged ones included.
@@ -108,8 +139,14 @@ pub(crate) trait Store: Send {
     /// Deletes settled events that were received before `cutoff`, looking at no more than `limit` of those
     /// that come after `after`; returns where it stopped, or `None` when it has seen all.
     fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError>;
-    /// Returns the bytes in use.
-    fn bytes(&mut self) -> Result<u64, SpoolError>;
+    /// Takes one step of an erasure, of some milliseconds; returns how far it has come.
+    fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError>;
+    /// Notes that these destinations are configured, and no others.
+    fn configured(&mut self, names: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError>;
+    /// Returns what the spool takes.
+    fn size(&mut self) -> Result<Size, SpoolError>;
+    /// Returns what it is taken by.
+    fn contents(&mut self) -> Result<Contents, SpoolError>;
 }
 
 /// Is a change that is made between two batches, given the time; it tells whoever asked what came of it.

@@ -18,6 +18,9 @@ use super::*;
 use crate::config::filter::EventFilter;
 use crate::event::{EventId, Received};
 
+mod erasure;
+mod room;
+
 #[tokio::test]
 async fn event_is_handed_out_after_it_is_on_the_disk() {
     let bench = Bench::new();
@@ -479,7 +482,7 @@ struct FullDisk {
 
 impl store::Store for FullDisk {
     fn commit(&mut self, batch: &store::Batch) -> Result<(), SpoolError> {
-        if self.full.load(Ordering::Relaxed) {
+        if self.full.load(Ordering::Relaxed) && !batch.events.is_empty() {
             let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
             return Err(rusqlite::Error::SqliteFailure(full, Some("database or disk is full".to_owned())).into());
         }
@@ -543,14 +546,28 @@ impl store::Store for FullDisk {
         self.disk.purge(after, cutoff, limit)
     }
 
-    fn bytes(&mut self) -> Result<u64, SpoolError> {
-        store::Store::bytes(&mut self.disk)
+    fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {
+        self.disk.erase(progress, now)
+    }
+
+    fn configured(&mut self, names: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
+        self.disk.configured(names, now)
+    }
+
+    fn size(&mut self) -> Result<store::Size, SpoolError> {
+        self.disk.size()
+    }
+
+    fn contents(&mut self) -> Result<store::Contents, SpoolError> {
+        self.disk.contents()
     }
 }
 
 struct Bench {
     directory: TempDir,
     retention: Duration,
+    max_size: u64,
+    when_full: config::WhenFull,
 }
 
 struct Running {
@@ -560,7 +577,12 @@ struct Running {
 
 impl Bench {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().expect("a directory"), retention: config::Spool::RETENTION }
+        Self {
+            directory: tempfile::tempdir().expect("a directory"),
+            retention: config::Spool::RETENTION,
+            max_size: config::Spool::MAX_SIZE,
+            when_full: config::Spool::WHEN_FULL,
+        }
     }
 
     fn path(&self) -> &Path {
@@ -568,7 +590,8 @@ impl Bench {
     }
 
     fn settings(&self) -> config::Spool {
-        config::Spool { retention: self.retention, ..config::Spool::new(self.path()) }
+        let Self { retention, max_size, when_full, .. } = *self;
+        config::Spool { retention, max_size, when_full, ..config::Spool::new(self.path()) }
     }
 
     fn open(&self) -> Result<(Spool, Writer), SpoolError> {

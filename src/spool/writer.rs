@@ -1,6 +1,8 @@
 //! The writer: one thread that owns the write connection.
 
+mod commit;
 mod purge;
+mod room;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -12,7 +14,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::commit::Aside;
 use self::purge::Purge;
+use self::room::Room;
+use super::erasure::Progress;
 use super::feed::{Feed, Outlet};
 use super::queue::Permit;
 use super::record::{DeadQuery, DestinationId, Opened, Pause};
@@ -24,14 +29,12 @@ use crate::clock::Clock;
 use crate::config;
 use crate::config::filter::EventFilter;
 use crate::event::{Digest, Event, EventId, Received};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{ByWhat, Metrics};
 
 /// Commands in one commit: enough that the sync costs little for each, few enough that none waits long.
 const BATCH: usize = 2048;
 /// How long a settlement may wait for an event to ride with.
 const FLUSH: Duration = Duration::from_millis(20);
-/// How long the writer waits after a failed commit, at first and at most.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Newest events whose digests are read at start: enough for twins that follow each other, little to read.
 const REMEMBERED: usize = 16_384;
 /// Types whose destinations are remembered; Zoom has about 650.
@@ -46,13 +49,15 @@ pub(crate) enum Command {
     /// The socket was live at this time.
     Alive { subscription: Arc<str>, at: Timestamp },
     /// No socket is live since this time.
-    GapOpened { subscription: Arc<str>, at: Timestamp, reason: Box<str> },
+    GapOpened { subscription: Arc<str>, at: Timestamp, reason: Box<str>, permit: Permit },
     /// A socket is live again.
-    GapClosed { subscription: Arc<str>, at: Timestamp },
+    GapClosed { subscription: Arc<str>, at: Timestamp, permit: Permit },
     /// Hand events out in this way from now on; answers with the feeds that are new.
     Route { routes: Routes, reply: oneshot::Sender<Vec<(Arc<str>, Feed)>> },
     /// Make dead letters due again; answers how many.
     ReplayDead { query: DeadQuery, who: Box<str>, reply: oneshot::Sender<Result<u64, SpoolError>> },
+    /// Take one step of an erasure; answers how far it has come.
+    Erase { progress: Progress, reply: oneshot::Sender<Result<Progress, SpoolError>> },
     /// The breaker of a destination opened, waits longer, or closed.
     Breaker { destination: DestinationId, opened: Option<Opened> },
     /// Pause or resume a destination; answers whether there is one of this name.
@@ -76,6 +81,7 @@ impl Command {
             | Self::GapClosed { .. }
             | Self::Route { .. }
             | Self::ReplayDead { .. }
+            | Self::Erase { .. }
             | Self::Breaker { .. }
             | Self::Pause { .. }
             | Self::Change(_)
@@ -118,6 +124,8 @@ pub struct Writer {
     by_kind: HashMap<Box<str>, Wanted>,
     repeats: Repeats,
     purge: Purge,
+    room: Room,
+    aside: Aside,
 }
 
 #[derive(Clone, Default)]
@@ -130,15 +138,28 @@ struct Wanted {
 #[derive(Default)]
 struct Promises {
     permits: Vec<Permit>,
-    acknowledge: Vec<oneshot::Sender<()>>,
+    /// Whoever waits until all that came before is durable.
+    flushed: Vec<oneshot::Sender<()>>,
+    /// Whoever waits until a report is durable.
+    reported: Vec<oneshot::Sender<()>>,
     /// Who wants each event of the batch, as positions in the routes.
     wanted_by: Vec<Arc<[usize]>>,
+}
+
+impl Promises {
+    fn keep(self) {
+        for reply in self.flushed.into_iter().chain(self.reported) {
+            // Whoever asked may have gone.
+            let _ = reply.send(());
+        }
+    }
 }
 
 /// Is what can only be done between two batches.
 enum Barrier {
     Route(Routes, oneshot::Sender<Vec<(Arc<str>, Feed)>>),
     ReplayDead(DeadQuery, Box<str>, oneshot::Sender<Result<u64, SpoolError>>),
+    Erase(Progress, oneshot::Sender<Result<Progress, SpoolError>>),
     Pause(Box<str>, Pause, Box<str>, oneshot::Sender<Result<bool, SpoolError>>),
     Change(Change),
     Close,
@@ -158,7 +179,11 @@ impl Writer {
         let (now, instant) = (clock.now(), clock.instant());
         let span = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
         metrics.spool_writable.set(1);
-        Ok(Self {
+        // An alert on a counter that is not there yet would stay blind.
+        for what in ["dead", "parked"] {
+            metrics.spool_dropped.get_or_create_owned(&ByWhat { what });
+        }
+        let mut writer = Self {
             store,
             commands,
             report,
@@ -170,8 +195,12 @@ impl Writer {
             groups: HashMap::new(),
             by_kind: HashMap::new(),
             repeats: Repeats::new(span(settings.repeat_window), now),
-            purge: Purge::new(span(settings.retention), settings.max_size, instant),
-        })
+            purge: Purge::new(span(settings.retention), instant),
+            room: Room::new(settings.max_size, settings.when_full),
+            aside: Aside::default(),
+        };
+        writer.measure();
+        Ok(writer)
     }
 
     /// Works until it is asked to end, or everybody has gone. Blocks: it has a thread of its own, and uses
@@ -179,9 +208,12 @@ impl Writer {
     pub fn run(mut self, runtime: &Handle) {
         let mut commands = Vec::with_capacity(BATCH);
         loop {
-            let deadline = self.purge.next_at();
+            let deadline = self.wake_at();
             match self.receive(runtime, &mut commands, deadline) {
-                Some(0) => return,
+                Some(0) => {
+                    self.finish();
+                    return;
+                }
                 Some(_) => {
                     self.gather(runtime, &mut commands);
                     if self.work(&mut commands).is_break() {
@@ -190,10 +222,7 @@ impl Writer {
                 }
                 None => {}
             }
-            let instant = self.clock.instant();
-            if instant >= self.purge.next_at() {
-                self.purge.step(self.store.as_mut(), &self.metrics, self.clock.now(), instant);
-            }
+            self.look_after_room();
         }
     }
 
@@ -224,22 +253,23 @@ impl Writer {
             let mut batch = Batch::default();
             let mut promises = Promises::default();
             let barrier = self.take(&mut rest, &mut batch, &mut promises);
-            self.commit(&batch);
-            self.hand_out(&batch, &promises);
-            for reply in promises.acknowledge {
-                // Whoever asked may have gone.
-                let _ = reply.send(());
-            }
+            self.conclude(batch, promises);
             match barrier {
                 Some(Barrier::Route(routes, reply)) => self.route(routes, reply),
                 Some(Barrier::ReplayDead(query, who, reply)) => {
                     let _ = reply.send(self.replay_dead(&query, &who));
                 }
+                Some(Barrier::Erase(progress, reply)) => {
+                    let _ = reply.send(self.erase(progress));
+                }
                 Some(Barrier::Pause(name, pause, who, reply)) => {
                     let _ = reply.send(self.pause(&name, pause, &who));
                 }
                 Some(Barrier::Change(change)) => change(self.store.as_mut(), self.clock.now()),
-                Some(Barrier::Close) => return ControlFlow::Break(()),
+                Some(Barrier::Close) => {
+                    self.finish();
+                    return ControlFlow::Break(());
+                }
                 None => {}
             }
         }
@@ -254,6 +284,7 @@ impl Writer {
         promises: &mut Promises,
     ) -> Option<Barrier> {
         for command in rest {
+            let Some(command) = self.admit(command) else { continue };
             match command {
                 Command::Append(received, permit) => {
                     promises.permits.push(permit);
@@ -261,21 +292,24 @@ impl Writer {
                 }
                 Command::Settle(settlement, reply) => {
                     batch.settlements.push(settlement);
-                    promises.acknowledge.extend(reply);
+                    promises.reported.extend(reply);
                 }
                 Command::Alive { subscription, at } => batch.ledger.push(LedgerEntry::Alive { subscription, at }),
-                Command::GapOpened { subscription, at, reason } => {
+                Command::GapOpened { subscription, at, reason, permit } => {
+                    promises.permits.push(permit);
                     batch.ledger.push(LedgerEntry::GapOpened { subscription, at, reason });
                 }
-                Command::GapClosed { subscription, at } => {
+                Command::GapClosed { subscription, at, permit } => {
+                    promises.permits.push(permit);
                     batch.ledger.push(LedgerEntry::GapClosed { subscription, at });
                 }
                 Command::Breaker { destination, opened } => {
                     batch.ledger.push(LedgerEntry::Breaker { destination, opened });
                 }
-                Command::Flush { reply } => promises.acknowledge.push(reply),
+                Command::Flush { reply } => promises.flushed.push(reply),
                 Command::Route { routes, reply } => return Some(Barrier::Route(routes, reply)),
                 Command::ReplayDead { query, who, reply } => return Some(Barrier::ReplayDead(query, who, reply)),
+                Command::Erase { progress, reply } => return Some(Barrier::Erase(progress, reply)),
                 Command::Pause { name, pause, who, reply } => return Some(Barrier::Pause(name, pause, who, reply)),
                 Command::Change(change) => return Some(Barrier::Change(change)),
                 Command::Close => return Some(Barrier::Close),
@@ -336,58 +370,6 @@ impl Writer {
         wanted
     }
 
-    fn commit(&mut self, batch: &Batch) {
-        if batch.is_empty() {
-            return;
-        }
-        let started = self.clock.instant();
-        self.persist(|store| store.commit(batch));
-        self.metrics.spool_commit_seconds.observe(started.elapsed().as_secs_f64());
-        self.metrics.spool_batch.observe(batch.events.len() as f64);
-    }
-
-    /// Does this until it succeeds: what has been accepted is not given up for a disk that is full.
-    fn persist<T>(&mut self, mut write: impl FnMut(&mut dyn Store) -> Result<T, SpoolError>) -> T {
-        let (mut pause, most) = RETRY;
-        loop {
-            match write(self.store.as_mut()) {
-                Ok(value) => {
-                    self.set_health(Health::Writable);
-                    return value;
-                }
-                Err(error) => {
-                    let reason = error.to_string();
-                    tracing::error!(error = %reason, "the spool does not take events, trying again");
-                    self.set_health(Health::Failing { since: self.clock.now(), reason: reason.into() });
-                    // Not a timer of the runtime, which ends before this thread where the disk never recovers.
-                    std::thread::sleep(pause);
-                    pause = most.min(pause * 2);
-                }
-            }
-        }
-    }
-
-    /// Tells those who watch; a failure that goes on keeps its beginning.
-    fn set_health(&self, now: Health) {
-        self.report.send_if_modified(|known| match (&mut *known, now) {
-            (Health::Writable, Health::Writable) => false,
-            (Health::Failing { reason, .. }, Health::Failing { reason: new, .. }) => {
-                let changed = *reason != new;
-                *reason = new;
-                changed
-            }
-            (known, now) => {
-                let writable = now == Health::Writable;
-                self.metrics.spool_writable.set(writable.into());
-                if writable {
-                    tracing::info!("the spool takes events again");
-                }
-                *known = now;
-                true
-            }
-        });
-    }
-
     fn hand_out(&mut self, batch: &Batch, promises: &Promises) {
         for (new, wanted_by) in batch.events.iter().zip(&promises.wanted_by) {
             for position in wanted_by.iter() {
@@ -397,6 +379,8 @@ impl Writer {
     }
 
     fn route(&mut self, routes: Routes, reply: oneshot::Sender<Vec<(Arc<str>, Feed)>>) {
+        // Those that it was made for are positions in the routes as they were.
+        self.unstick();
         let now = self.clock.now();
         let new: Vec<Arc<str>> = routes
             .subscriptions
@@ -407,6 +391,7 @@ impl Writer {
         let names: Vec<Arc<str>> = routes.destinations.iter().map(|(name, _)| Arc::clone(name)).collect();
         self.persist(|store| store.begin(&new, now));
         let registered = self.persist(|store| store.register(&names));
+        self.persist(|store| store.configured(&names, now));
         self.groups = routes.subscriptions.into_iter().collect();
         let mut known: HashMap<Arc<str>, Route> =
             self.routes.drain(..).map(|route| (Arc::clone(&route.name), route)).collect();
@@ -453,6 +438,15 @@ impl Writer {
             }
         }
         Ok(replayed.iter().map(|(_, count)| count).sum())
+    }
+
+    fn erase(&mut self, progress: Progress) -> Result<Progress, SpoolError> {
+        let progress = self.store.erase(progress, self.clock.now())?;
+        if progress.complete {
+            self.purge.begin_anew(self.clock.instant());
+            self.measure();
+        }
+        Ok(progress)
     }
 
     fn pause(&mut self, name: &str, pause: Pause, who: &str) -> Result<bool, SpoolError> {

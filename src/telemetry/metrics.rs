@@ -67,6 +67,13 @@ pub struct ByDestinationCause {
     pub cause: &'static str,
 }
 
+/// Labels what was kept in the spool.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByWhat {
+    /// `dead` or `parked`.
+    pub what: &'static str,
+}
+
 type Seconds = Family<ByDestination, Histogram, fn() -> Histogram>;
 
 /// Holds every metric.
@@ -98,6 +105,10 @@ pub struct Metrics {
     pub spool_writable: Gauge,
     /// Bytes of the spool that are in use.
     pub spool_bytes: Gauge,
+    /// Bytes of the write-ahead log.
+    pub spool_wal_bytes: Gauge,
+    /// What went before its time for want of room: `dead` letters and `parked` frames.
+    pub spool_dropped: Family<ByWhat, Counter>,
     /// Attempts by outcome: `delivered`, `retry`, `refused`.
     pub attempts: Family<ByDestinationOutcome, Counter>,
     /// Events whose body JavaScript would write differently, by what was posted: `canonical`, the form that it would
@@ -149,6 +160,8 @@ impl Metrics {
             spool_commit_seconds: seconds(),
             spool_writable: Gauge::default(),
             spool_bytes: Gauge::default(),
+            spool_wal_bytes: Gauge::default(),
+            spool_dropped: Family::default(),
             attempts: Family::default(),
             bodies_not_fixed_point: Family::default(),
             attempt_seconds: Family::new_with_constructor(seconds),
@@ -183,6 +196,8 @@ impl Metrics {
         r.register("spool_commit_seconds", "Time of a commit, sync included", self.spool_commit_seconds.clone());
         r.register("spool_writable", "1 while the spool takes events", self.spool_writable.clone());
         r.register("spool_bytes", "Bytes of the spool in use", self.spool_bytes.clone());
+        r.register("spool_wal_bytes", "Bytes of the write-ahead log", self.spool_wal_bytes.clone());
+        r.register("spool_dropped", "What went before its time for want of room", self.spool_dropped.clone());
         r.register("attempts", "Delivery attempts by outcome", self.attempts.clone());
         let bodies = self.bodies_not_fixed_point.clone();
         r.register("bodies_not_fixed_point", "Events whose body JavaScript would write differently", bodies);
@@ -197,6 +212,23 @@ impl Metrics {
         r.register("admin_connections", "Connections to the admin port", self.admin_connections.clone());
         let refusals = self.admin_refusals.clone();
         r.register("admin_refusals", "Requests and connections that the admin port refused", refusals);
+    }
+
+    /// Takes a destination off the page that is no more.
+    pub fn forget_destination(&self, name: &str) {
+        let labels = ByDestination { destination: name.to_owned() };
+        self.attempt_seconds.remove(&labels);
+        for gauge in [&self.deliveries_pending, &self.deliveries_dead, &self.breaker_open, &self.deliveries_in_flight] {
+            gauge.remove(&labels);
+        }
+        for cause in ["refused", "exhausted", "expired"] {
+            self.dead_letters.remove(&ByDestinationCause { destination: name.to_owned(), cause });
+        }
+        for outcome in ["delivered", "retry", "refused", "canonical", "unsafe"] {
+            let labels = ByDestinationOutcome { destination: name.to_owned(), outcome };
+            self.attempts.remove(&labels);
+            self.bodies_not_fixed_point.remove(&labels);
+        }
     }
 
     /// Writes every metric in the OpenMetrics text format.

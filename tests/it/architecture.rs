@@ -52,6 +52,7 @@ const PURE: &[&str] = &[
     "simulator/template/edit.rs",
     "simulator/traffic/meetings.rs",
     "spool/repeats.rs",
+    "spool/writer/room.rs",
     "webhook/authorization.rs",
     "webhook/canonical.rs",
     "webhook/canonical/members.rs",

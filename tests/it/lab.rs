@@ -35,6 +35,8 @@ pub(crate) struct Lab {
     pub(crate) subscription_lines: String,
     /// Lines that tests add to the configuration of each destination.
     pub(crate) destination_lines: String,
+    /// Lines that tests add to the configuration of the spool.
+    pub(crate) spool_lines: String,
     pub(crate) more_configuration: String,
     /// Takes the place of the usual section `[admin]`.
     pub(crate) admin_lines: Option<String>,
@@ -63,6 +65,7 @@ impl Lab {
             handlers,
             subscription_lines: String::new(),
             destination_lines: String::new(),
+            spool_lines: String::new(),
             more_configuration: String::new(),
             admin_lines: None,
             _stop: stop.drop_guard(),
@@ -97,6 +100,7 @@ client_secret = {{ env = "LAB_CLIENT_SECRET" }}
 [spool]
 path = "{}"
 {}
+{}
 [log]
 level = "trace"
 format = "json"
@@ -106,6 +110,7 @@ format = "json"
             self.zoom.token_url(),
             self.subscription_lines,
             self.spool().display(),
+            self.spool_lines,
             self.admin_lines.as_deref().unwrap_or(ADMIN),
             self.more_configuration
         );

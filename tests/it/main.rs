@@ -21,6 +21,7 @@ mod receiver;
 mod reconnect;
 mod recovery;
 mod reload;
+mod room;
 mod send;
 mod shell;
 mod shutdown;

@@ -191,6 +191,7 @@ pub(crate) fn destination_row(name: &str) -> DestinationRow {
         oldest_pending_at: None,
         paused_at: None,
         breaker: None,
+        orphaned_at: None,
     }
 }
 

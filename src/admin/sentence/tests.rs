@@ -156,7 +156,7 @@ fn destination_that_takes_events_tells_its_backlog() {
         (
             None,
             Some(row(5, 0)),
-            "Degraded crm: no longer configured, 5 events waiting, oldest 4 min old; configure it again to have them delivered",
+            "Degraded crm: no longer configured, 5 events waiting, oldest 4 min old; configure it again to have them delivered, or zoomhook orphans purge crm deletes them",
         ),
         (
             None,
@@ -193,10 +193,10 @@ fn lane_that_cannot_read_the_spool_says_since_when_and_why() {
 
 #[test]
 fn spool_that_takes_no_events_loses() {
-    let failing = Health::Failing { since: at("2026-07-30T10:02:11Z"), reason: "disk full".into() };
+    let failing = Health::Failing { since: at("2026-07-30T10:02:11Z"), reason: "disk full; free it".into() };
     assert_eq!(
         said(spool(&failing, Some("disk full"), now())),
-        "Losing spool: takes no events since 10:02:11 UTC (4 min): disk full; free or repair its disk"
+        "Losing spool: takes no events since 10:02:11 UTC (4 min): disk full; free it"
     );
     assert_eq!(said(spool(&Health::Writable, None, now())), "Fine spool: takes events");
     let unreadable = said(spool(&Health::Writable, Some("disk error"), now()));
@@ -304,6 +304,7 @@ fn row(pending: u64, dead: u64) -> DestinationRow {
         oldest_pending_at: (pending > 0).then(|| at("2026-07-30T10:02:11Z")),
         paused_at: None,
         breaker: None,
+        orphaned_at: None,
     }
 }
 

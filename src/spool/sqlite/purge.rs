@@ -14,38 +14,59 @@ pub(super) fn step(
     cutoff: Timestamp,
     limit: usize,
 ) -> Result<Option<EventId>, SpoolError> {
-    let destinations: Vec<i64> = connection
-        .prepare_cached("SELECT id FROM destinations")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let destinations = destinations(connection)?;
     let seen: Vec<(i64, i64, bool)> = connection
         .prepare_cached("SELECT id, received_at, parked IS NULL FROM events WHERE id > ?1 ORDER BY id LIMIT ?2")?
         .query_map((after.0, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     let cutoff = cutoff.as_millisecond();
+    let mut purged = 0;
     for (id, _, _) in seen.iter().filter(|(_, received_at, deliverable)| *received_at < cutoff && *deliverable) {
-        if !is_settled(connection, *id, &destinations)? {
-            continue;
-        }
-        for destination in &destinations {
-            connection
-                .prepare_cached("DELETE FROM deliveries WHERE destination = ?1 AND event = ?2")?
-                .execute((destination, id))?;
-        }
-        for sql in [
-            "DELETE FROM attempts WHERE event = ?1",
-            "DELETE FROM repeats WHERE event = ?1",
-            "DELETE FROM bodies WHERE event = ?1",
-            "DELETE FROM events WHERE id = ?1",
-        ] {
-            connection.prepare_cached(sql)?.execute([id])?;
+        if is_settled(connection, *id, &destinations)? {
+            delete_event(connection, *id, &destinations)?;
+            purged += 1;
         }
     }
+    uncount(connection, purged, 0)?;
     let old = seen.last().filter(|(_, received_at, _)| *received_at < cutoff && seen.len() == limit);
     Ok(old.map(|(id, _, _)| EventId(id.unsigned_abs())))
 }
 
-fn is_settled(connection: &Connection, id: i64, destinations: &[i64]) -> Result<bool, SpoolError> {
+/// Returns every destination that the spool has.
+pub(super) fn destinations(connection: &Connection) -> Result<Vec<i64>, SpoolError> {
+    let mut statement = connection.prepare_cached("SELECT id FROM destinations")?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Deletes an event with all that belongs to it.
+pub(super) fn delete_event(connection: &Connection, id: i64, destinations: &[i64]) -> Result<(), SpoolError> {
+    for destination in destinations {
+        connection
+            .prepare_cached("DELETE FROM deliveries WHERE destination = ?1 AND event = ?2")?
+            .execute((destination, id))?;
+    }
+    for sql in [
+        "DELETE FROM attempts WHERE event = ?1",
+        "DELETE FROM repeats WHERE event = ?1",
+        "DELETE FROM bodies WHERE event = ?1",
+        "DELETE FROM events WHERE id = ?1",
+    ] {
+        connection.prepare_cached(sql)?.execute([id])?;
+    }
+    Ok(())
+}
+
+/// Takes events, and parked frames among them, out of the counts.
+pub(super) fn uncount(connection: &Connection, events: u64, parked: u64) -> Result<(), SpoolError> {
+    for (key, count) in [("events", events), ("parked", parked)] {
+        connection.prepare_cached("UPDATE meta SET value = value - ?2 WHERE key = ?1")?.execute((key, count))?;
+    }
+    Ok(())
+}
+
+/// Tells whether every delivery of an event is delivered, or gone.
+pub(super) fn is_settled(connection: &Connection, id: i64, destinations: &[i64]) -> Result<bool, SpoolError> {
     let mut unsettled =
         connection.prepare_cached("SELECT 1 FROM deliveries WHERE destination = ?1 AND event = ?2 AND state <> 2")?;
     for destination in destinations {

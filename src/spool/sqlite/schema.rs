@@ -15,6 +15,7 @@ const APPLICATION_ID: i64 = 0x7a6d_686b;
 
 /// `events` is slim so that listing a million of them reads little; `bodies` holds the payloads.
 /// `deliveries.state`: 0 fresh, 1 retry, 2 delivered, 3 dead; `due` is 0 for fresh ones.
+/// A destination's number is never given again: reports about it may still be on their way when it is forgotten.
 /// The open index is what a lane pages by; delivered rows, the great majority, are not in it.
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -29,6 +30,7 @@ CREATE TABLE events (
   size INTEGER NOT NULL,
   parked TEXT
 );
+CREATE INDEX events_parked ON events (id) WHERE parked IS NOT NULL;
 CREATE TABLE bodies (event INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE repeats (event INTEGER NOT NULL, at INTEGER NOT NULL, subscription TEXT NOT NULL);
 CREATE INDEX repeats_event ON repeats (event);
@@ -57,12 +59,13 @@ CREATE TABLE attempts (
 );
 CREATE INDEX attempts_event ON attempts (event);
 CREATE TABLE destinations (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL UNIQUE,
   pending INTEGER NOT NULL DEFAULT 0,
   dead INTEGER NOT NULL DEFAULT 0,
   delivered INTEGER NOT NULL DEFAULT 0,
   paused_at INTEGER,
+  orphaned_at INTEGER,
   breaker_since INTEGER,
   breaker_probe_at INTEGER,
   breaker_probes INTEGER
@@ -87,7 +90,7 @@ CREATE TABLE audit (
   action TEXT NOT NULL,
   detail TEXT NOT NULL
 );
-INSERT INTO meta VALUES ('last_event', 0);
+INSERT INTO meta VALUES ('last_event', 0), ('events', 0), ('parked', 0);
 ";
 
 /// Makes the tables in a new file, and refuses a file that is not ours or too new.

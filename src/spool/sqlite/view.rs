@@ -124,6 +124,7 @@ impl View for SqliteView {
                 oldest_pending_at: row.get::<_, Option<i64>>(5)?.map(timestamp),
                 paused_at: row.get::<_, Option<i64>>(6)?.map(timestamp),
                 breaker: opened(row, 7)?,
+                orphaned_at: row.get::<_, Option<i64>>(10)?.map(timestamp),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -189,7 +190,7 @@ pub(super) const DESTINATIONS: &str = "SELECT n.id, n.name, n.pending, n.dead, n
            WHERE destination = n.id AND state < 2 AND state = 0 AND due = 0), 1 << 62),
          coalesce((SELECT min(event) FROM deliveries INDEXED BY deliveries_open
            WHERE destination = n.id AND state < 2 AND state = 1), 1 << 62))),
-       n.paused_at, n.breaker_since, n.breaker_probe_at, n.breaker_probes
+       n.paused_at, n.breaker_since, n.breaker_probe_at, n.breaker_probes, n.orphaned_at
      FROM destinations n ORDER BY n.id";
 
 /// `CROSS JOIN` keeps the order: without it every delivery of every event is read to find those of one.

@@ -89,6 +89,10 @@ fn insert_events(connection: &Connection, events: &[NewEvent], changes: &mut Cha
             .execute(params![subscription, at.as_millisecond()])?;
     }
     connection.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'last_event'")?.execute([last.event.id.0])?;
+    let parked = events.iter().filter(|new| new.parked.is_some()).count();
+    for (key, count) in [("events", events.len()), ("parked", parked)] {
+        connection.prepare_cached("UPDATE meta SET value = value + ?2 WHERE key = ?1")?.execute((key, count))?;
+    }
     Ok(())
 }
 
@@ -124,7 +128,8 @@ fn settle(connection: &Connection, settlement: &Settlement, change: &mut Change)
         connection
             .prepare_cached(
                 "INSERT INTO attempts (event, destination, attempt, at, elapsed_ms, cause, excerpt)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+                 WHERE EXISTS (SELECT 1 FROM deliveries WHERE destination = ?2 AND event = ?1)",
             )?
             .execute(params![
                 event.0,
@@ -230,6 +235,23 @@ pub(super) fn register(connection: &Connection, names: &[Arc<str>]) -> Result<Ve
         registered.push(found);
     }
     Ok(registered)
+}
+
+/// Notes which destinations are configured, and since when the others no longer are.
+pub(super) fn configured(connection: &Connection, names: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
+    let known: Vec<(i64, Box<str>)> = connection
+        .prepare_cached("SELECT id, name FROM destinations")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (id, name) in known {
+        let gone = !names.iter().any(|configured| **configured == *name);
+        connection
+            .prepare_cached(
+                "UPDATE destinations SET orphaned_at = CASE WHEN ?2 THEN coalesce(orphaned_at, ?3) END WHERE id = ?1",
+            )?
+            .execute((id, gone, now.as_millisecond()))?;
+    }
+    Ok(())
 }
 
 pub(super) fn pause(

@@ -5,9 +5,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+use super::room::Pressure;
 use crate::event::EventId;
+use crate::spool::erasure::{Erasure, Progress};
+use crate::spool::settlement::{Outcome, Settlement};
 use crate::spool::store::Store;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{ByWhat, Metrics};
 
 /// Events that one step looks at: some milliseconds of work.
 const STEP: usize = 500;
@@ -17,20 +20,23 @@ const PAUSE: Duration = Duration::from_millis(20);
 const EVERY: Duration = Duration::from_secs(30);
 /// How often to look again at events that were passed over, for they were not settled then.
 const ANEW: Duration = Duration::from_secs(3600);
+/// Stands in the audit table for what the bridge does by itself.
+const WHO: &str = "zoomhook";
 
 /// Is where the purge stands.
 pub(super) struct Purge {
     retention: SignedDuration,
-    max_size: u64,
     cursor: EventId,
     next_at: Instant,
     anew_at: Instant,
+    /// What goes for want of room, as long as there is too little.
+    dropping: Option<Progress>,
 }
 
 impl Purge {
     /// Begins at once, with the oldest event.
-    pub(super) fn new(retention: SignedDuration, max_size: u64, now: Instant) -> Self {
-        Self { retention, max_size, cursor: EventId(0), next_at: now, anew_at: now + ANEW }
+    pub(super) fn new(retention: SignedDuration, now: Instant) -> Self {
+        Self { retention, cursor: EventId(0), next_at: now, anew_at: now + ANEW, dropping: None }
     }
 
     /// Returns when the next step is due.
@@ -38,36 +44,93 @@ impl Purge {
         self.next_at
     }
 
+    /// Begins again with the oldest event: something was deleted that others were kept for.
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        self.cursor = EventId(0);
+        self.next_at = now;
+    }
+
+    /// Looks at events again that were passed over and are delivered now, since room is needed.
+    pub(super) fn settled(&mut self, settlements: &[Settlement], now: Instant) {
+        let delivered = settlements.iter().filter(|one| matches!(one.outcome, Outcome::Delivered { .. }));
+        if let Some(first) = delivered.map(|one| one.event).min() {
+            self.cursor = self.cursor.min(EventId(first.0.saturating_sub(1)));
+            self.hurry(now);
+        }
+    }
+
+    /// Takes the next step soon: more may go than before.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.next_at = self.next_at.min(now + PAUSE);
+    }
+
     /// Takes one step; one that fails is taken again later.
-    pub(super) fn step(&mut self, store: &mut dyn Store, metrics: &Metrics, now: Timestamp, instant: Instant) {
+    pub(super) fn step(
+        &mut self,
+        store: &mut dyn Store,
+        metrics: &Metrics,
+        pressure: Pressure,
+        now: Timestamp,
+        instant: Instant,
+    ) {
         if instant >= self.anew_at {
             self.anew_at = instant + ANEW;
             self.cursor = EventId(0);
         }
-        let bytes = store.bytes().unwrap_or(0);
-        metrics.spool_bytes.set(bytes.cast_signed());
-        let too_big = bytes > self.max_size;
-        let cutoff = if too_big { now } else { now.checked_sub(self.retention).unwrap_or(Timestamp::MIN) };
+        if pressure < Pressure::Undelivered {
+            self.end_dropping();
+        }
+        let cutoff = match pressure {
+            Pressure::Nothing => now.checked_sub(self.retention).unwrap_or(Timestamp::MIN),
+            Pressure::Delivered | Pressure::Undelivered => now,
+        };
         let pause = match store.purge(self.cursor, cutoff, STEP) {
             Ok(Some(cursor)) => {
                 self.cursor = cursor;
                 PAUSE
             }
-            Ok(None) => {
-                if too_big {
-                    let (used, most) = (bytes >> 20, self.max_size >> 20);
-                    tracing::warn!(
-                        "the spool holds {used} MiB, more than its max_size of {most} MiB, in events that are not delivered yet"
-                    );
-                    self.cursor = EventId(0);
-                }
-                EVERY
-            }
+            Ok(None) if pressure == Pressure::Undelivered => self.drop_oldest(store, metrics, now),
+            Ok(None) => EVERY,
             Err(error) => {
                 tracing::warn!(%error, "delivered events could not be purged, trying again later");
                 EVERY
             }
         };
         self.next_at = instant + pause;
+    }
+
+    /// Drops some dead letters and parked frames; returns when to go on.
+    fn drop_oldest(&mut self, store: &mut dyn Store, metrics: &Metrics, now: Timestamp) -> Duration {
+        let before = self.dropping.take();
+        let begins = before.is_none();
+        let before = before.unwrap_or_else(|| Progress::new(Erasure::Oldest, WHO));
+        let known = before.erased;
+        let progress = match store.erase(before, now) {
+            Ok(progress) => progress,
+            Err(error) => {
+                tracing::warn!(%error, "dead letters could not be dropped to make room, trying again later");
+                return EVERY;
+            }
+        };
+        if progress.complete && begins {
+            return EVERY;
+        }
+        if begins {
+            tracing::warn!("the spool is full of what is not delivered: its oldest dead letters and parked frames go");
+        }
+        for (what, count) in
+            [("dead", progress.erased.dead - known.dead), ("parked", progress.erased.parked - known.parked)]
+        {
+            metrics.spool_dropped.get_or_create(&ByWhat { what }).inc_by(count);
+        }
+        let pause = if progress.complete { EVERY } else { PAUSE };
+        self.dropping = Some(progress);
+        pause
+    }
+
+    fn end_dropping(&mut self) {
+        if let Some(Progress { erased, .. }) = self.dropping.take() {
+            tracing::warn!("{erased} had to go to make room; the audit table of the spool says so, too");
+        }
     }
 }

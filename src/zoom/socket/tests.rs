@@ -505,6 +505,7 @@ impl Stored {
             Command::Settle(..)
             | Command::Route { .. }
             | Command::ReplayDead { .. }
+            | Command::Erase { .. }
             | Command::Breaker { .. }
             | Command::Pause { .. }
             | Command::Change(_)

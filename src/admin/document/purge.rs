@@ -1,0 +1,154 @@
+//! The documents of what is deleted for good: dead letters, parked frames, and what waits for a destination that is
+//! no longer configured.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ListError, PAGE_MOST, check_destination, count_dead, events};
+use crate::spool::erasure::{Erased, Erasure};
+use crate::spool::record::{DestinationRow, EventQuery};
+use crate::spool::{SpoolError, View};
+use crate::wording::parse_moment;
+
+/// Asks for parked frames to be deleted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ParkedRequest {
+    /// Says that parked frames are meant; nothing else of events can be deleted.
+    pub(crate) parked: bool,
+    /// Only those received before this time; an age such as `2h` will do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<String>,
+    /// Only count.
+    pub(crate) dry_run: bool,
+}
+
+impl ParkedRequest {
+    /// Turns the request into what the spool understands.
+    ///
+    /// # Errors
+    /// When it does not say what is meant; in words.
+    pub(crate) fn erasure(&self, now: Timestamp) -> Result<Erasure, String> {
+        if !self.parked {
+            return Err("say `\"parked\": true`: only parked frames can be purged".to_owned());
+        }
+        let until = self.until.as_deref().map(|text| parse_moment(text, now)).transpose();
+        Ok(Erasure::Parked { until: until.map_err(|error| format!("until: {error}"))?.unwrap_or(now) })
+    }
+}
+
+/// Asks for everything to be deleted that is kept for a destination that is no longer configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OrphanRequest {
+    /// Only count.
+    pub(crate) dry_run: bool,
+}
+
+/// Says what was deleted, or would be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Purged {
+    /// How much of what.
+    #[serde(flatten)]
+    pub(crate) erased: Erased,
+    /// False when the time of a request was not enough: asking again goes on.
+    pub(crate) complete: bool,
+    /// Nothing was changed.
+    pub(crate) dry_run: bool,
+}
+
+/// Is a list of destinations that are no longer configured.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Orphans {
+    /// The destinations, with what is kept for them.
+    pub(crate) orphans: Vec<DestinationRow>,
+}
+
+/// Reads them.
+///
+/// # Errors
+/// When the spool cannot be read.
+pub(crate) fn orphans(view: &mut dyn View) -> Result<Orphans, SpoolError> {
+    let orphans = view.destinations()?.into_iter().filter(|row| row.orphaned_at.is_some()).collect();
+    Ok(Orphans { orphans })
+}
+
+/// Counts what would be deleted.
+///
+/// # Errors
+/// When a destination is not known, or is configured, or the spool cannot be read.
+pub(crate) fn count(view: &mut dyn View, what: &Erasure) -> Result<Erased, ListError> {
+    match what {
+        Erasure::Dead(query) => Ok(Erased { dead: count_dead(view, query)?, ..Erased::default() }),
+        Erasure::Parked { until } => Ok(Erased { parked: count_parked(view, *until)?, ..Erased::default() }),
+        Erasure::Orphan { destination } => {
+            check_destination(view, Some(destination))?;
+            let mut rows = view.destinations()?.into_iter();
+            match rows.find(|row| row.name == *destination) {
+                Some(row) if row.orphaned_at.is_none() => Err(SpoolError::Configured(destination.to_string()).into()),
+                Some(DestinationRow { pending, dead, .. }) => Ok(Erased { dead, pending, parked: 0 }),
+                None => Ok(Erased::default()),
+            }
+        }
+        // Nobody is asked before.
+        Erasure::Oldest => Ok(Erased::default()),
+    }
+}
+
+fn count_parked(view: &mut dyn View, until: Timestamp) -> Result<u64, ListError> {
+    let mut query = EventQuery { parked: true, until: Some(until), limit: PAGE_MOST, ..EventQuery::default() };
+    let mut count = 0;
+    loop {
+        let page = events(view, &query)?;
+        count += page.events.len() as u64;
+        let Some(next) = page.next else { return Ok(count) };
+        query.before = Some(next);
+    }
+}
+
+/// Refuses what names a destination that the spool never had.
+///
+/// # Errors
+/// When the destination is not known, or the spool cannot be read.
+pub(crate) fn check(view: &mut dyn View, what: &Erasure) -> Result<(), ListError> {
+    match what {
+        Erasure::Dead(query) => check_destination(view, query.destination.as_deref()),
+        Erasure::Orphan { destination } => check_destination(view, Some(destination)),
+        Erasure::Parked { .. } | Erasure::Oldest => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{FakeView, dead_row, destination_row, event_row, now};
+    use super::*;
+    use crate::spool::record::DeadQuery;
+
+    #[test]
+    fn only_parked_frames_of_all_events_can_be_purged() {
+        let read = |text: &str| serde_json::from_str::<ParkedRequest>(text).expect("a request").erasure(now());
+        assert!(read("{}").is_err() && read(r#"{"parked":true,"until":"soon"}"#).is_err());
+        let Ok(Erasure::Parked { until }) = read(r#"{"parked":true,"until":"1h"}"#) else { panic!("a choice") };
+        assert_eq!(now().duration_since(until).as_hours(), 1);
+        let Ok(Erasure::Parked { until }) = read(r#"{"parked":true}"#) else { panic!("a choice") };
+        assert_eq!(until, now(), "what comes later is not meant");
+    }
+
+    #[test]
+    fn dry_run_counts_what_would_go() {
+        let orphan = DestinationRow { pending: 5, dead: 2, orphaned_at: Some(now()), ..destination_row("old") };
+        let mut view = FakeView {
+            destinations: vec![destination_row("crm"), orphan],
+            dead: vec![dead_row(1, "crm")],
+            events: vec![event_row(3)],
+            ..FakeView::default()
+        };
+        let mut counted = |what| count(&mut view, &what).map_err(|error| error.to_string());
+        let orphan = |name: &str| Erasure::Orphan { destination: name.into() };
+        assert_eq!(counted(orphan("old")), Ok(Erased { dead: 2, pending: 5, parked: 0 }));
+        assert!(counted(orphan("crm")).expect_err("in use").contains("`crm` is configured"));
+        assert!(counted(orphan("older")).expect_err("unknown").contains("no destination is called older"));
+        assert_eq!(counted(Erasure::Dead(DeadQuery::default())).map(|erased| erased.dead), Ok(1));
+        assert_eq!(counted(Erasure::Parked { until: now() }).map(|erased| erased.parked), Ok(1));
+    }
+}

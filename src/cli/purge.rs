@@ -1,0 +1,102 @@
+//! Deleting for good, as several commands do it: counted first, done with `--yes`.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Failure;
+use super::bridge::{Answer, Bridge};
+use super::options::SourceArgs;
+use super::output::{print, print_json};
+use crate::admin::document::purge::{Purged, check, count};
+use crate::clock::Clock;
+use crate::spool::erasure::{Erased, Erasure};
+use crate::spool::{erase_at_rest, open_view};
+
+/// Is what the commands that delete have in common.
+#[derive(Args, Debug)]
+pub(super) struct PurgeArgs {
+    /// Delete for good; without this, only count
+    #[arg(long)]
+    yes: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Asks the running bridge at `path`, or deletes from its spool where none runs; `request` and `what` mean the same.
+///
+/// # Errors
+/// When the configuration is wrong, or neither a bridge nor the spool does what is asked.
+pub(super) async fn run<T: Serialize>(args: &PurgeArgs, path: &str, request: &T, what: Erasure) -> Result<(), Failure> {
+    let config = args.source.load()?.config;
+    let mut request = serde_json::to_value(request).map_err(anyhow::Error::from)?;
+    request["dry_run"] = Value::Bool(!args.yes);
+    let purged = match Bridge::at(&config.admin)? {
+        Some(bridge) => ask(&bridge, path, &request).await?,
+        None => None,
+    };
+    let purged = match purged {
+        Some(purged) => purged,
+        None => in_spool(&config.spool.path, what, args.yes)?,
+    };
+    if args.json {
+        print_json(&purged)?;
+    } else {
+        print(&said(purged))?;
+    }
+    Ok(())
+}
+
+/// Asks until all is done: a request takes only so long.
+async fn ask(bridge: &Bridge, path: &str, request: &Value) -> anyhow::Result<Option<Purged>> {
+    let mut sum = Erased::default();
+    loop {
+        let Answer::Document(text) = bridge.post(path, request).await? else { return Ok(None) };
+        let purged: Purged = serde_json::from_str(&text).context("the bridge's answer is not understood")?;
+        sum.dead += purged.erased.dead;
+        sum.pending += purged.erased.pending;
+        sum.parked += purged.erased.parked;
+        if purged.complete {
+            return Ok(Some(Purged { erased: sum, ..purged }));
+        }
+    }
+}
+
+fn in_spool(path: &Path, what: Erasure, yes: bool) -> anyhow::Result<Purged> {
+    if !yes {
+        let erased = count(&mut *open_view(path)?, &what).context("cannot count what would be purged")?;
+        return Ok(Purged { erased, complete: true, dry_run: true });
+    }
+    check(&mut *open_view(path)?, &what)?;
+    let erased = erase_at_rest(path, what, "the command line", Clock::system().now())?;
+    Ok(Purged { erased, complete: true, dry_run: false })
+}
+
+fn said(purged: Purged) -> String {
+    let Purged { erased, dry_run, .. } = purged;
+    match (erased.total(), dry_run) {
+        (0, _) => "nothing to purge\n".to_owned(),
+        (_, true) => format!("{erased} would be purged; --yes deletes for good\n"),
+        (_, false) => format!("{erased} purged\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_says_what_is_gone_and_how_to_make_it_so() {
+        let said =
+            |dead, dry_run| said(Purged { erased: Erased { dead, ..Erased::default() }, complete: true, dry_run });
+        assert_eq!(said(0, true), "nothing to purge\n");
+        assert_eq!(said(2, true), "2 dead letters would be purged; --yes deletes for good\n");
+        assert_eq!(said(1, false), "1 dead letter purged\n");
+    }
+}

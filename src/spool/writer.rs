@@ -206,6 +206,8 @@ impl Writer {
     /// Works until it is asked to end, or everybody has gone. Blocks: it has a thread of its own, and uses
     /// the runtime for its timers only.
     pub fn run(mut self, runtime: &Handle) {
+        // Deadlines are the runtime's: so must be the time that they are made of, which tests can pause.
+        let _entered = runtime.enter();
         let mut commands = Vec::with_capacity(BATCH);
         loop {
             let deadline = self.wake_at();

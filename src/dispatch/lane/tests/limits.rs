@@ -1,4 +1,7 @@
 //! Rate, time to live, probes by URL validation, and what a lane does when the clock or the disk fails it.
+//!
+//! The paused clock runs on while the writer's thread works, by up to the half minute of its purge: times to live are
+//! long enough that they end where the test means it.
 
 use serde_json::{Value, json};
 
@@ -69,10 +72,10 @@ async fn event_that_waited_too_long_in_memory_is_dead_without_a_request() {
     let bench = Bench::with(
         |destination| {
             destination.concurrency = 1;
-            destination.ttl = ttl(&[("meeting.*", 10)]);
+            destination.ttl = ttl(&[("meeting.*", 1800)]);
         },
         |_| async {
-            tokio::time::sleep(Duration::from_secs(11)).await;
+            tokio::time::sleep(Duration::from_secs(2000)).await;
             status(200)
         },
     )
@@ -93,8 +96,8 @@ async fn event_that_waited_too_long_in_memory_is_dead_without_a_request() {
 async fn retry_that_would_come_too_late_is_given_up_at_once_and_keeps_its_failures() {
     let bench = Bench::with(
         |destination| {
-            destination.retry = Retry::List([5, 3600].map(Duration::from_secs).into());
-            destination.ttl = ttl(&[("*", 30)]);
+            destination.retry = Retry::List([5, 36_000].map(Duration::from_secs).into());
+            destination.ttl = ttl(&[("*", 1800)]);
         },
         |_| async { status(503) },
     )
@@ -109,7 +112,7 @@ async fn retry_that_would_come_too_late_is_given_up_at_once_and_keeps_its_failur
 }
 
 #[tokio::test(start_paused = true)]
-async fn paused_events_expire_and_are_noticed_when_they_are_resumed() {
+async fn paused_events_expire_and_a_replay_begins_their_time_anew() {
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);
     let bench = Bench::with(
@@ -141,6 +144,9 @@ async fn paused_events_expire_and_are_noticed_when_they_are_resumed() {
     bench.all_settled(2).await;
     assert_eq!(bench.outcomes().await, ["expired", "expired"]);
     assert_eq!(bench.seen().len(), 1);
+    let query = DeadQuery { limit: 10, ..DeadQuery::default() };
+    assert_eq!(bench.spool.replay_dead(query, "test").await.expect("open"), 2);
+    bench.until(|rows| rows.iter().all(|row| row.deliveries[0].state == DeliveryState::Delivered)).await;
     bench.stop().await;
 }
 
@@ -149,7 +155,7 @@ async fn events_behind_an_open_breaker_expire_without_a_request_each() {
     let code = Arc::new(AtomicUsize::new(401));
     let answer = Arc::clone(&code);
     let bench = Bench::with(
-        |destination| destination.ttl = ttl(&[("old", 20)]),
+        |destination| destination.ttl = ttl(&[("old", 600)]),
         move |_| {
             let code = answer.load(Relaxed);
             async move { status(u16::try_from(code).expect("a status")) }
@@ -175,8 +181,8 @@ async fn expired_head_sets_its_followers_free_in_strict_order() {
     let bench = Bench::with(
         |destination| {
             destination.ordering = Ordering::Strict;
-            destination.retry = Retry::List([1, 100, 1].map(Duration::from_secs).into());
-            destination.ttl = ttl(&[("short", 60)]);
+            destination.retry = Retry::List([1, 3000, 1].map(Duration::from_secs).into());
+            destination.ttl = ttl(&[("short", 1800)]);
         },
         |post: Post| async move { if post.body.ends_with(b"1000}") { status(503) } else { status(200) } },
     )

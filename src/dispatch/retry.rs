@@ -62,12 +62,13 @@ impl Policy {
         Self { max_attempts, max_age: max_age.or(self.max_age), ..self }
     }
 
-    /// Returns the longest time that a retry can lie ahead, whatever the reason for its delay.
+    /// Returns the longest time that a retry can lie ahead, whatever the reason for its delay, and a minute more: a clock
+    /// that is only adjusted has not been set back.
     pub fn longest(&self) -> SignedDuration {
         let delay = self.delays.iter().copied().chain(self.then).max().unwrap_or_default();
         let moved = SignedDuration::try_from(delay.mul_f64(1.0 + self.jitter)).unwrap_or(SignedDuration::MAX);
         // What a handler asks for can be longer; the longest delay of a breaker's probe cannot.
-        moved.max(RETRY_AFTER_MAX)
+        moved.max(RETRY_AFTER_MAX).saturating_add(SignedDuration::from_mins(1))
     }
 
     /// Tells whether a delivery is too old to be tried again, whatever the reason for its delay.

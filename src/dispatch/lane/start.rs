@@ -25,7 +25,7 @@ where
 {
     /// Returns how long it takes until the clock is the next thing to look at.
     pub(super) fn wake_in(&self) -> Option<Duration> {
-        if self.pause == Pause::On {
+        if self.pause == Pause::On || self.waits_to_reorder() {
             return None;
         }
         let now = self.clock.now();
@@ -46,14 +46,10 @@ where
 
     /// Starts what order, breaker, rate and slots allow, and looks for retries when it is time.
     pub(super) async fn start_what_may(&mut self, stop: &CancellationToken) -> Result<(), Closed> {
-        if self.pause == Pause::On {
+        if self.pause == Pause::On || self.waits_to_reorder() {
             return Ok(());
         }
         if self.order.ordering() != self.current.ordering {
-            // What is in flight under the old order must not meet its successors under the new one.
-            if self.slots.in_flight() > 0 {
-                return Ok(());
-            }
             self.reorder(stop).await?;
         }
         let now = self.clock.now();
@@ -105,6 +101,12 @@ where
         let secret = self.current.keyring.in_force(self.accepted, now);
         self.voice.signs_with(secret, self.current.keyring.switch_at(), now);
         secret
+    }
+
+    /// Tells whether the order has changed and something is in flight under the old one, which must not meet its
+    /// successors under the new one.
+    fn waits_to_reorder(&self) -> bool {
+        self.order.ordering() != self.current.ordering && self.slots.in_flight() > 0
     }
 
     /// Tells whether the question of the URL validation is what closes the breaker.

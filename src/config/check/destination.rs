@@ -168,7 +168,7 @@ fn ttl(entry: Entry<'_>) -> Option<Ttl> {
     }
     let rule = |(key, entry): (String, Entry<'_>)| match key.parse() {
         Ok(pattern) => entry.duration(AGES).map(|ttl| (pattern, ttl)),
-        Err(error) => entry.place().fail(error.to_string()),
+        Err(error) => entry.place().fail(format!("{error}")),
     };
     let read: Vec<_> = entries.into_iter().map(rule).collect();
     read.into_iter().collect::<Option<_>>().map(Ttl::new)

@@ -34,6 +34,7 @@ pub(super) enum DeadCommand {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = after(&["zoomhook dead purge --destination crm", "zoomhook dead purge 15 --yes"], EXITS))]
 pub(super) struct DeadPurgeArgs {
     #[command(flatten)]
     choice: Choice,

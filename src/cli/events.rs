@@ -36,6 +36,7 @@ pub(super) enum EventsCommand {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = after(&["zoomhook events purge --parked --until 30d", "zoomhook events purge --parked --yes"], EXITS))]
 pub(super) struct ParkedArgs {
     /// What is kept but cannot be delivered: nothing else can be purged
     #[arg(long, required = true)]

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::Failure;
-use super::options::SourceArgs;
+use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json};
 use super::purge::{self, PurgeArgs};
 use super::table::{Cell, Table, terminal_width};
@@ -25,6 +25,7 @@ pub(super) enum OrphansCommand {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = after(&["zoomhook orphans list --json"], EXITS))]
 pub(super) struct ListArgs {
     /// Print one JSON document
     #[arg(long)]
@@ -34,6 +35,7 @@ pub(super) struct ListArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = after(&["zoomhook orphans purge old-crm", "zoomhook orphans purge old-crm --yes"], EXITS))]
 pub(super) struct OrphanArgs {
     /// The destination
     #[arg(value_name = "DESTINATION")]

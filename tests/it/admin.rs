@@ -174,11 +174,13 @@ async fn each_destination_and_subscription_can_be_looked_at_and_its_handler_aske
     assert!(subscriptions.contains("\"link\":\"live\""), "{subscriptions}");
     assert_eq!(bridge.get("/api/v1/destinations/nobody").await.0, 404);
 
-    let before = lab.handler("crm").requests();
+    let (status, answer) = bridge.post("/api/v1/destinations/crm/probe", &json!({})).await;
+    assert_eq!((status, &answer["ok"]), (200, &Value::Bool(true)), "{answer}");
+    lab.handler("crm").answer(Answer::Status(500));
     let (status, answer) = bridge.post("/api/v1/destinations/crm/probe", &json!({})).await;
     assert_eq!((status, &answer["ok"]), (200, &Value::Bool(false)), "{answer}");
     assert!(answer["detail"].as_str().is_some_and(|detail| detail.contains("url validation")), "{answer}");
-    assert_eq!(lab.handler("crm").requests(), before + 1, "it was asked once");
+    lab.handler("crm").has_been_asked(2).await;
     let (status, answer) = bridge.post("/api/v1/destinations/nobody/probe", &json!({})).await;
     assert_eq!((status, &answer["code"]), (404, &Value::from("unknown_destination")));
     bridge.stop().await;

@@ -134,8 +134,10 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
     StatusCode::OK.into_response()
 }
 
-/// Returns the `plainToken` of a URL validation; an event is none.
+/// Returns the `plainToken` of a URL validation that the bridge asks; one that came over the socket is an event.
 fn validation_token(body: &[u8]) -> Option<String> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-    (body["event"] == "endpoint.url_validation").then(|| body["payload"]["plainToken"].as_str().map(str::to_owned))?
+    let token = body["payload"]["plainToken"].as_str().filter(|_| body["event"] == "endpoint.url_validation")?;
+    // The bridge makes its tokens of hexadecimal digits, the sample of Zoom's has others.
+    token.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| token.to_owned())
 }

@@ -113,7 +113,7 @@ fn render(gaps: &Gaps, now: Timestamp, width: Option<usize>) -> String {
         return "no gaps: a socket was live all the time\n".to_owned();
     }
     let mut table = Table::new(["GAP", "SUBSCRIPTION", "OPENED", "CLOSED", "LASTED", "LAST EVENT", "REASON", "NOTE"])
-        .may_go(&[5, 3]);
+        .may_go(&[5, 3, 7]);
     for gap in &gaps.gaps {
         let open = || Cell::fact("still open".to_owned()).styled(BAD);
         let closed_at = |at| Cell::fact(if width.is_some() { ago(at, now) } else { time(at, now) });
@@ -179,6 +179,11 @@ mod tests {
         GAP  SUBSCRIPTION  OPENED          LASTED        REASON                   NOTE
          12  main          4 min ago       4 min so far  closed by Zoom with 10…
           1  main          12 h 6 min ago  42 s          closed by Zoom with 10…  OPS-12
+        ");
+        insta::assert_snapshot!(shown(Some(60)), @"
+        GAP  SUBSCRIPTION  OPENED          LASTED        REASON
+         12  main          4 min ago       4 min so far  closed by …
+          1  main          12 h 6 min ago  42 s          closed by …
         ");
         let narrow = shown(Some(40));
         assert!(narrow.lines().all(|line| line.chars().count() <= 40), "{narrow}");

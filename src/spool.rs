@@ -345,6 +345,15 @@ impl Spool {
         answer.await.map_err(|_| Closed)
     }
 
+    /// Waits until every report that was sent to the writer before is durable. Events that were sent before may wait
+    /// still: a full spool takes reports all the same.
+    ///
+    /// # Errors
+    /// When the spool has been closed.
+    pub async fn reports_durable(&self) -> Result<(), Closed> {
+        self.change(|_, _| Ok(())).await.map_err(|_| Closed)
+    }
+
     /// Asks the writer to end once everything that was sent to it before is durable.
     ///
     /// # Errors

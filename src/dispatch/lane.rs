@@ -446,7 +446,7 @@ where
         let waiting = self.order.drain();
         self.order = Order::new(self.current.ordering);
         // The disk must tell what waits there as it stands now.
-        self.spool.flush().await?;
+        self.spool.reports_durable().await?;
         self.find_waiting(stop).await;
         for Item { kind, due, .. } in waiting {
             self.put(kind, due).await?;

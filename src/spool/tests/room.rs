@@ -19,6 +19,7 @@ async fn full_spool_refuses_and_takes_all_that_waited_in_its_order_once_there_is
     }
     // Reports are durable while nothing else is taken, and it is they that make room.
     let handed: Vec<EventId> = take(&mut feeds[0], kept).await;
+    running.spool.reports_durable().await.expect("open");
     let Health::Failing { reason, .. } = running.spool.health().borrow().clone() else { panic!("not full") };
     assert!(reason.contains(&format!("{kept} wait for a destination")), "{reason}");
     running.settle(&feeds[0], handed[0], Outcome::Delivered { status: 200 }).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::lab::{Bridge, Lab, body};
+use crate::lab::{Lab, VIEWER_TOKEN, body};
 use crate::receiver::Answer;
 
 #[tokio::test]
@@ -80,18 +80,11 @@ async fn metrics_count_what_happened() {
 #[tokio::test]
 async fn viewer_sees_no_payload_and_changes_nothing() {
     let lab = Lab::new(&["crm"]).await;
-    lab.write_configuration(&["crm"]);
-    let mut command = lab.command(&["run"]);
-    command.env("ZOOMHOOK_ADMIN_VIEWER_TOKEN", "canary-viewer");
-    let bridge = Bridge::start(command).await;
-    bridge.until_ready().await;
-    lab.handler("crm").answer(Answer::Status(404));
-    lab.zoom.push(&body(7)).await;
-    bridge.until("/api/v1/dead", |_, text| text.contains("status 404")).await;
+    let bridge = lab.bridge_with_viewer_and_dead_letter().await;
     assert!(bridge.get("/api/v1/events/1").await.1.contains("canary-payload"), "the operator sees it");
     let viewer = |method: &str, path: &str| {
         let method = method.parse().expect("a method");
-        client().request(method, format!("http://{}{path}", bridge.admin)).bearer_auth("canary-viewer")
+        client().request(method, format!("http://{}{path}", bridge.admin)).bearer_auth(VIEWER_TOKEN)
     };
     for path in ["status", "events", "events/1", "dead", "gaps", "audit", "destinations", "subscriptions"] {
         let answer = viewer("GET", &format!("/api/v1/{path}")).send().await.expect("an answer");
@@ -180,7 +173,7 @@ async fn each_destination_and_subscription_can_be_looked_at_and_its_handler_aske
     let (status, answer) = bridge.post("/api/v1/destinations/crm/probe", &json!({})).await;
     assert_eq!((status, &answer["ok"]), (200, &Value::Bool(false)), "{answer}");
     assert!(answer["detail"].as_str().is_some_and(|detail| detail.contains("url validation")), "{answer}");
-    lab.handler("crm").has_been_asked(2).await;
+    assert_eq!((lab.handler("crm").validations(), lab.handler("crm").requests()), (2, 1), "each asks once");
     let (status, answer) = bridge.post("/api/v1/destinations/nobody/probe", &json!({})).await;
     assert_eq!((status, &answer["code"]), (404, &Value::from("unknown_destination")));
     bridge.stop().await;

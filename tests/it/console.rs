@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, ENTER, ESCAPE, TAB, axe};
-use crate::lab::{ADMIN_TOKEN, Bridge, Lab, body};
+use crate::lab::{ADMIN_TOKEN, Bridge, Lab, VIEWER_TOKEN, body};
 use crate::receiver::Answer;
 
 /// A body that is markup from end to end, with a number that JavaScript cannot hold.
@@ -257,15 +257,8 @@ async fn keyboard_alone_reaches_everything_and_its_place_is_seen() {
 async fn viewer_is_shown_no_payload_and_no_lever() {
     let Some(browser) = Browser::start().await else { return };
     let lab = Lab::new(&["crm"]).await;
-    lab.write_configuration(&["crm"]);
-    let mut command = lab.command(&["run"]);
-    command.env("ZOOMHOOK_ADMIN_VIEWER_TOKEN", "canary-viewer");
-    let bridge = Bridge::start(command).await;
-    bridge.until_ready().await;
-    lab.handler("crm").answer(Answer::Status(404));
-    lab.zoom.push(&body(7)).await;
-    bridge.until("/api/v1/dead", |_, text| text.contains("status 404")).await;
-    open_as(&browser, &bridge, "#/events/1", "canary-viewer").await;
+    let bridge = lab.bridge_with_viewer_and_dead_letter().await;
+    open_as(&browser, &bridge, "#/events/1", VIEWER_TOKEN).await;
     browser.shows("The body is hidden.").await;
     for (_, hash, shown) in VIEWS.iter().filter(|(name, ..)| *name != "audit") {
         browser.js_with("location.hash = arguments[0]", json!([hash])).await;

@@ -29,7 +29,7 @@ async fn demo_shows_both_faults_and_loses_nothing() {
         "zoom sent → stored → delivered 200, signature ok",
         "The handler now answers 503 twice",
         "handler says 503, kept for another try",
-        "at attempt ",
+        "at attempt 2",
         "The socket is cut",
         "Connected again. The spool has recorded gap 2: ",
         "delivered 200",

@@ -17,11 +17,12 @@ use zoomhook::simulator::{Options, Simulator};
 use zoomhook::spool::record::{DeliveryState, EventQuery, EventRow, GapRow};
 use zoomhook::spool::{View, open_view};
 
-use crate::receiver::Receiver;
+use crate::receiver::{Answer, Receiver};
 
 const CLIENT_SECRET: &str = "canary-client-secret";
 const SECRET_TOKEN: &str = "canary-secret-token";
 pub(crate) const ADMIN_TOKEN: &str = "canary-admin-token";
+pub(crate) const VIEWER_TOKEN: &str = "canary-viewer";
 const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = { env = \"LAB_ADMIN_TOKEN\" }";
 const PAYLOAD: &str = "canary-payload";
 /// What no log, error, metric or answer may hold: secrets, payloads, and access tokens.
@@ -137,6 +138,19 @@ format = "json"
         let bridge = self.bridge().await;
         self.zoom.wait_for(|counts| counts.accepted > before).await;
         bridge.until_ready().await;
+        bridge
+    }
+
+    /// Starts a bridge that viewers may look at, and lets it have one dead letter.
+    pub(crate) async fn bridge_with_viewer_and_dead_letter(&self) -> Bridge {
+        self.write_configuration(&["crm"]);
+        let mut command = self.command(&["run"]);
+        command.env("ZOOMHOOK_ADMIN_VIEWER_TOKEN", VIEWER_TOKEN);
+        let bridge = Bridge::start(command).await;
+        bridge.until_ready().await;
+        self.handler("crm").answer(Answer::Status(404));
+        self.zoom.push(&body(7)).await;
+        bridge.until("/api/v1/dead", |_, text| text.contains("status 404")).await;
         bridge
     }
 

@@ -87,6 +87,10 @@ impl Receiver {
         self.0.validations.subscribe().wait_for(|count| *count >= validations).await.expect("alive");
     }
 
+    pub(crate) fn validations(&self) -> usize {
+        *self.0.validations.borrow()
+    }
+
     pub(crate) fn requests(&self) -> usize {
         *self.0.requests.borrow()
     }

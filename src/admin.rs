@@ -29,6 +29,8 @@
 //! GET  /api/v1/stream          the status about every second, as server-sent events
 //! GET  /api/v1/history         the last day, minute by minute, since the process started
 //! POST /api/v1/reload          reads the configuration again
+//! GET  /api/v1/log             how much is logged
+//! PUT  /api/v1/log             changes it until the next start
 //! GET  /                       the console, one page that shows all of this
 //! ```
 //!
@@ -57,6 +59,8 @@ mod input;
 mod limits;
 mod listener;
 pub mod liveness;
+mod log;
+mod metrics;
 mod problem;
 mod purge;
 mod rarely;
@@ -91,6 +95,7 @@ use self::stream::Live;
 use crate::clock::Clock;
 use crate::config::secret::Secret;
 use crate::spool::Spool;
+use crate::telemetry::LogLevels;
 use crate::telemetry::metrics::Metrics;
 
 /// Holds what the port shows and moves.
@@ -117,6 +122,8 @@ pub struct Handles {
     pub viewer_token: Option<Secret>,
     /// What the port shows of itself when it speaks TLS.
     pub certificate: Option<Arc<Certificate>>,
+    /// How much is logged; `None` where nothing is.
+    pub levels: Option<LogLevels>,
 }
 
 /// Answers requests until the token is cancelled, then lets those under way end.
@@ -150,7 +157,7 @@ fn routes(handles: Arc<Handles>) -> Router {
     Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
+        .route("/metrics", get(metrics::show))
         .route("/api/v1/status", get(status::show))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/events/{id}", get(events::show))
@@ -170,6 +177,7 @@ fn routes(handles: Arc<Handles>) -> Router {
         .route("/api/v1/gaps/{id}/acknowledge", post(gaps::acknowledge))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/reload", post(reload::reload))
+        .route("/api/v1/log", get(log::show).put(log::set))
         .route("/api/v1/whoami", get(caller::show))
         .with_state(handles)
 }

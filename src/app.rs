@@ -37,6 +37,7 @@ use crate::admin::{self, Certificate, Door, Handles, ReloadRequest};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::spool::{Spool, Writer};
+use crate::telemetry::LogLevels;
 use crate::telemetry::metrics::Metrics;
 
 /// Requests to read the configuration again that may wait: they come from people.
@@ -72,6 +73,7 @@ pub struct App {
     certificate: Option<Arc<Certificate>>,
     parts: Parts,
     prepared: Prepared,
+    levels: Option<LogLevels>,
     reloads: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
 }
 
@@ -80,9 +82,10 @@ impl App {
     ///
     /// # Errors
     /// When any of it cannot be done; nothing has been sent anywhere then.
-    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+    pub async fn bind(config: Config, levels: Option<LogLevels>) -> anyhow::Result<Self> {
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
+        metrics.spool_max_bytes.set(i64::try_from(config.spool.max_size).unwrap_or(i64::MAX));
         let (spool, writer) = Spool::open(&config.spool, clock.clone(), Arc::clone(&metrics))?;
         let door = match &config.admin.listen {
             Some(address) => {
@@ -99,7 +102,20 @@ impl App {
         let prepared = parts.prepare(&config)?;
         let started_at = clock.now();
         let reloads = mpsc::channel(RELOADS);
-        Ok(Self { config, clock, metrics, started_at, spool, writer, door, certificate, parts, prepared, reloads })
+        Ok(Self {
+            config,
+            clock,
+            metrics,
+            started_at,
+            spool,
+            writer,
+            door,
+            certificate,
+            parts,
+            prepared,
+            levels,
+            reloads,
+        })
     }
 
     /// Returns where operators come in, if they can, with the port that the system chose.
@@ -121,8 +137,20 @@ impl App {
             version = env!("CARGO_PKG_VERSION"), spool = %self.config.spool.path.display(),
             subscriptions = self.config.subscriptions.len(), destinations = self.config.destinations.len(), "starting"
         );
-        let Self { config, clock, metrics, started_at, spool, writer, door, certificate, mut parts, prepared, reloads } =
-            self;
+        let Self {
+            config,
+            clock,
+            metrics,
+            started_at,
+            spool,
+            writer,
+            door,
+            certificate,
+            mut parts,
+            prepared,
+            levels,
+            reloads,
+        } = self;
         let (request_reload, mut reload_requests) = reloads;
         let (request_probe, mut probe_requests) = mpsc::channel(PROBES);
         let mut writer_ended = start_writer(writer)?;
@@ -148,6 +176,7 @@ impl App {
                 token,
                 viewer_token,
                 certificate: certificate.clone(),
+                levels,
             };
             let serving = admin::serve(door, handles, admin_stop.clone());
             tasks.spawn("admin port", admin_stop.clone(), serving);

@@ -20,6 +20,7 @@ mod entry;
 mod environment;
 mod file;
 pub mod filter;
+pub mod levels;
 pub mod limits;
 pub mod problem;
 pub(crate) mod quantity;
@@ -44,9 +45,10 @@ use url::Url;
 use self::authorization::{Auth, Header, NextSecretToken};
 pub use self::check::{Loaded, Purpose, load};
 use self::filter::EventFilter;
+use self::levels::Levels;
 use self::limits::{Rate, Ttl};
 use self::secret::{Base64Secret, Secret};
-pub use self::show::{Egress, Shown, egress, show};
+pub use self::show::{Egress, Shown, egress, fingerprint, show};
 
 /// Is everything that the bridge was told, checked.
 #[derive(Clone, Debug)]
@@ -427,25 +429,17 @@ impl fmt::Display for Listen {
 }
 
 /// Says what is logged, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The form of a line.
     pub format: LogFormat,
-    /// The least level that is written.
-    pub level: Level,
+    /// How much is written.
+    pub level: Levels,
 }
 
 impl Log {
     /// Default of `level`.
-    pub const LEVEL: Level = Level::INFO;
-    /// Is how a configuration writes them.
-    pub const LEVELS: &[(&str, Level)] = &[
-        ("error", Level::ERROR),
-        ("warn", Level::WARN),
-        ("info", Level::INFO),
-        ("debug", Level::DEBUG),
-        ("trace", Level::TRACE),
-    ];
+    pub const LEVEL: Levels = Levels::all(Level::INFO);
 }
 
 /// Is the form of a log line.

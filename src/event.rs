@@ -4,6 +4,8 @@
 //! stored it. Between the two it gains its identity: a sequence number, the request id that every
 //! delivery attempt will carry, and the digest by which repeats are recognised.
 
+pub mod family;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

@@ -29,6 +29,7 @@ mod sqlite;
 pub mod store;
 mod writer;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -226,6 +227,18 @@ impl Spool {
     /// Returns the health of the spool, and every change of it.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
+    }
+
+    /// Tells how many bytes are free, for this process, on the disk of the spool.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub async fn free_bytes(&self) -> io::Result<u64> {
+        let path = Arc::clone(&self.readers.path);
+        // A network file system can take its time.
+        let disk =
+            tokio::task::spawn_blocking(move || rustix::fs::statvfs(&*path)).await.map_err(io::Error::other)??;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Tells the writer who wants what from now on, and returns a feed for each destination that is new.

@@ -7,25 +7,22 @@
 //! Lines are written by a thread of their own. When nobody reads them (a pipe that is full), they wait up to a bound and
 //! are dropped beyond it: deliveries do not wait for the log.
 
+mod levels;
 pub mod metrics;
 
 use std::io::IsTerminal as _;
 
 use tracing::Subscriber;
-use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
 
+pub use self::levels::LogLevels;
 use crate::config::{Log, LogFormat};
 
 /// Lines that wait for their reader; some seconds of a log at its lowest level.
 const LINES: usize = 8192;
-
-/// The targets that are written: those of this crate.
-const OWN_TARGETS: &str = "zoomhook";
 
 /// Says why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +46,13 @@ enum Colour {
     Off,
 }
 
-/// Sends the log to stderr from now on, for the whole process.
+/// Sends the log to stderr from now on, for the whole process; returns what changes how much.
 ///
 /// Text lines are coloured on a terminal, unless `NO_COLOR` is set; times are UTC.
 ///
 /// # Errors
 /// When logging has been set up before.
-pub fn install(log: &Log) -> Result<Flush, TelemetryError> {
+pub fn install(log: &Log) -> Result<(Flush, LogLevels), TelemetryError> {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let colour = if wanted && std::io::stderr().is_terminal() { Colour::On } else { Colour::Off };
     let (writer, guard) = NonBlockingBuilder::default()
@@ -63,12 +60,12 @@ pub fn install(log: &Log) -> Result<Flush, TelemetryError> {
         .buffered_lines_limit(LINES)
         .thread_name("zoomhook-log")
         .finish(std::io::stderr());
-    let subscriber = subscriber(log, colour, writer);
+    let (subscriber, levels) = subscriber(log, colour, writer);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::AlreadyInstalled)?;
-    Ok(Flush { _guard: guard })
+    Ok((Flush { _guard: guard }, levels))
 }
 
-fn subscriber<W>(log: &Log, colour: Colour, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(log: &Log, colour: Colour, writer: W) -> (impl Subscriber + Send + Sync, LogLevels)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -76,8 +73,8 @@ where
         LogFormat::Text => Box::new(fmt::layer().compact().with_ansi(colour == Colour::On).with_writer(writer)),
         LogFormat::Json => Box::new(fmt::layer().json().flatten_event(true).with_writer(writer)),
     };
-    let own = Targets::new().with_default(LevelFilter::OFF).with_target(OWN_TARGETS, log.level);
-    tracing_subscriber::registry().with(lines.with_filter(own))
+    let (filter, levels) = LogLevels::filter(&log.level);
+    (tracing_subscriber::registry().with(lines.with_filter(filter)), levels)
 }
 
 #[cfg(test)]
@@ -85,13 +82,11 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
-    use tracing::Level;
-
     use super::*;
 
     #[test]
     fn dependencies_are_silent_at_every_level() {
-        let written = written(LogFormat::Text, Level::TRACE, || {
+        let written = written(LogFormat::Text, "trace", |_| {
             tracing::error!(target: "hyper::proto::h1", "canary");
             tracing::warn!(target: "tungstenite::protocol", "canary");
             tracing::trace!(target: "rustls", "canary");
@@ -104,7 +99,7 @@ mod tests {
 
     #[test]
     fn level_holds_for_own_records() {
-        let written = written(LogFormat::Text, Level::INFO, || {
+        let written = written(LogFormat::Text, "info", |_| {
             tracing::debug!(target: "zoomhook::zoom", "below");
             tracing::info!(target: "zoomhook::zoom", "at");
         });
@@ -112,8 +107,39 @@ mod tests {
     }
 
     #[test]
+    fn part_of_the_program_has_a_level_of_its_own() {
+        let written = written(LogFormat::Text, "warn,zoomhook::dispatch=debug,zoomhook::dispatch::lane=error", |_| {
+            tracing::info!(target: "zoomhook::zoom", "general below");
+            tracing::warn!(target: "zoomhook::zoom", "general at");
+            tracing::debug!(target: "zoomhook::dispatch::retry", "own at");
+            tracing::trace!(target: "zoomhook::dispatch::retry", "own below");
+            tracing::warn!(target: "zoomhook::dispatch::lane", "narrower below");
+        });
+        assert!(written.contains("general at") && written.contains("own at"), "{written}");
+        assert!(!written.contains("below"), "{written}");
+    }
+
+    #[test]
+    fn levels_change_under_the_log_and_dependencies_stay_silent() {
+        let speak = |text: &str| {
+            tracing::debug!(target: "zoomhook::dispatch", "{text}");
+            tracing::trace!(target: "hyper::proto::h1", "canary");
+        };
+        let written = written(LogFormat::Text, "info", |levels| {
+            speak("before");
+            levels.set("info,zoomhook::dispatch=trace".parse().expect("levels")).expect("a log");
+            speak("while");
+            levels.set(levels.configured().clone()).expect("a log");
+            speak("after");
+            assert_eq!(levels.current().to_string(), "info");
+        });
+        assert!(written.contains("while"), "{written}");
+        assert!(["before", "after", "canary"].iter().all(|text| !written.contains(text)), "{written}");
+    }
+
+    #[test]
     fn json_lines_carry_time_level_target_and_fields() {
-        let written = written(LogFormat::Json, Level::INFO, || {
+        let written = written(LogFormat::Json, "info", |_| {
             tracing::info!(target: "zoomhook::zoom", { event.id = 7 }, "stored");
         });
         let line: serde_json::Value = serde_json::from_str(&written).expect("one JSON object");
@@ -126,19 +152,19 @@ mod tests {
 
     #[test]
     fn second_set_up_is_an_error() {
-        let log = Log { format: LogFormat::Text, level: Level::ERROR };
+        let log = Log { format: LogFormat::Text, level: "error".parse().expect("a level") };
         let first = install(&log);
         let second = install(&log);
         assert!(first.is_ok());
         assert!(matches!(second, Err(TelemetryError::AlreadyInstalled)));
     }
 
-    fn written(format: LogFormat, level: Level, records: impl FnOnce()) -> String {
+    fn written(format: LogFormat, level: &str, records: impl FnOnce(&LogLevels)) -> String {
         let buffer = Buffer::default();
-        let log = Log { format, level };
+        let log = Log { format, level: level.parse().expect("levels") };
         let writer = buffer.clone();
-        let subscriber = subscriber(&log, Colour::Off, move || writer.clone());
-        tracing::subscriber::with_default(subscriber, records);
+        let (subscriber, levels) = subscriber(&log, Colour::Off, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || records(&levels));
         let bytes = buffer.0.lock().expect("no writer panicked").clone();
         String::from_utf8(bytes).expect("log lines are text")
     }

@@ -1,19 +1,24 @@
 //! TLS: rustls; towards Zoom, handlers and bridges with the system's roots and extra certificates on request,
-//! `server` for the admin port, `certificate` for what a certificate says.
+//! `server` for the admin port, `certificate` for what a certificate says, `watch` for those that servers show.
 
 pub(crate) mod certificate;
 pub(crate) mod server;
+mod watch;
 
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WantsClientCert;
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore};
+use url::Url;
+
+use self::watch::{Watch, Watching};
+use crate::telemetry::metrics::Expiry;
 
 /// Says why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +56,11 @@ pub enum TlsError {
 
 /// Holds the roots that this machine trusts. Reading them takes milliseconds: read them once for many clients.
 #[derive(Clone)]
-pub struct Roots(Arc<RootCertStore>);
+pub struct Roots {
+    store: Arc<RootCertStore>,
+    /// Whose certificate is looked at on the way.
+    watch: Option<Watch>,
+}
 
 impl Roots {
     /// Reads the system's roots. A machine with no CA store at all gets Mozilla's, so that a minimal image works.
@@ -61,7 +70,13 @@ impl Roots {
         if roots.is_empty() {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        Self(Arc::new(roots))
+        Self { store: Arc::new(roots), watch: None }
+    }
+
+    /// Returns the same roots for a client that notes when the certificate expires that the host of this URL shows.
+    #[must_use]
+    pub fn watching(&self, url: &Url, expiry: Expiry) -> Self {
+        Self { store: Arc::clone(&self.store), watch: Some(Watch::new(url, expiry)) }
     }
 
     /// Makes the client side of TLS, trusting these roots and the certificates in `ca_file`.
@@ -73,12 +88,16 @@ impl Roots {
     }
 
     fn trusting(&self, ca_file: Option<&Path>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
-        let mut roots = Arc::clone(&self.0);
+        let mut roots = Arc::clone(&self.store);
         if let Some(path) = ca_file {
             add_file(Arc::make_mut(&mut roots), path)?;
         }
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        Ok(builder.with_root_certificates(roots))
+        let Some(watch) = &self.watch else { return Ok(builder.with_root_certificates(roots)) };
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+        let verifier = verifier.expect("there are roots, and no revocation lists");
+        let watching = Watching { verifier, watch: watch.clone() };
+        Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(watching)))
     }
 }
 
@@ -190,7 +209,7 @@ mod tests {
     fn clients_share_the_roots_unless_they_have_their_own() {
         let roots = Roots::load();
         let clients: Vec<_> = (0..50).map(|_| roots.client_config(None).expect("roots")).collect();
-        assert!(Arc::strong_count(&roots.0) > clients.len());
+        assert!(Arc::strong_count(&roots.store) > clients.len());
     }
 
     #[test]

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
+use tracing::warn;
 
 use super::Handles;
+use super::caller::Caller;
 use super::document::{self, Audit};
 use super::input::{Params, limit};
 use super::problem::Problem;
+use crate::spool::Spool;
 
 /// Chooses a page, as the query says it.
 #[derive(Debug, Deserialize)]
@@ -27,4 +30,14 @@ pub(super) async fn list(
     let (before, limit) = (params.before, limit(params.limit)?);
     let page = handles.spool.read(move |view| document::audit(view, before, limit)).await?;
     Ok(Json(page))
+}
+
+/// Adds a change to the table, without waiting for a disk that may be what the change is to mend.
+pub(super) fn later(spool: &Spool, caller: Caller, action: &'static str, detail: String) {
+    let spool = spool.clone();
+    tokio::spawn(async move {
+        if let Err(error) = spool.audit(&caller.to_string(), action, &detail).await {
+            warn!(%error, action, "a change is missing in the audit table");
+        }
+    });
 }

@@ -32,6 +32,16 @@ impl Board {
         self.subscriptions.iter().map(read).collect()
     }
 
+    /// Returns the names of the subscriptions.
+    pub(crate) fn subscription_names(&self) -> Vec<Arc<str>> {
+        self.subscriptions.iter().map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// Returns the names of the destinations.
+    pub(crate) fn destination_names(&self) -> Vec<Arc<str>> {
+        self.destinations.iter().map(|(name, _)| Arc::clone(name)).collect()
+    }
+
     /// Returns what each destination says now.
     pub(crate) fn destinations(&self) -> Vec<(Arc<str>, lane::Status)> {
         self.destinations.iter().map(|(name, receiver)| (Arc::clone(name), receiver.borrow().clone())).collect()

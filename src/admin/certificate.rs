@@ -12,14 +12,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::AdminTls;
-use crate::telemetry::metrics::{BySide, Metrics};
+use crate::telemetry::metrics::{self, Metrics};
 use crate::tls::TlsError;
 use crate::tls::server::{self, Identity};
 
 /// How often the files are looked at: whoever renews a certificate does so days before its end.
 const CHECK: Duration = Duration::from_secs(60);
 /// Labels the metric.
-const SIDE: BySide = BySide { side: "admin" };
+const SIDE: metrics::Certificate = metrics::Certificate::Admin;
 
 /// Is what the port shows of itself; it changes under those who use it.
 pub struct Certificate {
@@ -47,7 +47,7 @@ impl Certificate {
     pub fn load(files: &AdminTls, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
         let stamps = stamps(files);
         let Identity { config, expires_at } = read(files)?;
-        metrics.certificate_expiry.get_or_create(&SIDE).set(expires_at.as_second());
+        metrics.certificate_expiry.get_or_create(&SIDE).set(expires_at);
         let current = Current { acceptor: TlsAcceptor::from(config), expires_at, problem: None, stamps };
         Ok(Self { files: files.clone(), current: ArcSwap::from_pointee(current), metrics })
     }
@@ -67,7 +67,7 @@ impl Certificate {
                 Current { acceptor, expires_at: before.expires_at, problem, stamps }
             }
         };
-        self.metrics.certificate_expiry.get_or_create(&SIDE).set(current.expires_at.as_second());
+        self.metrics.certificate_expiry.get_or_create(&SIDE).set(current.expires_at);
         self.current.store(Arc::new(current));
     }
 

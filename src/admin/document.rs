@@ -157,6 +157,15 @@ pub(crate) struct Paused {
     pub(crate) paused: bool,
 }
 
+/// Says how much a bridge logs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LogLevel {
+    /// The levels in force.
+    pub(crate) level: String,
+    /// Those of the configuration, which the next start begins with.
+    pub(crate) configured: String,
+}
+
 /// Says what a replay did, or would do.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Replayed {

@@ -1,24 +1,16 @@
-//! Health for service managers, metrics for Prometheus.
+//! Health for service managers.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::StatusCode;
 use jiff::Timestamp;
-use tracing::warn;
 
 use super::Handles;
-use super::problem::Problem;
 use super::sentence;
 use crate::spool::Health;
-use crate::spool::record::DestinationRow;
-use crate::telemetry::metrics::{ByDestination, Metrics};
 use crate::wording::counted;
 use crate::zoom::status::{Link, Status};
-
-/// The content type of OpenMetrics, which Prometheus asks for.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Answers 200 while the loops turn.
 pub(super) async fn livez(State(handles): State<Arc<Handles>>) -> (StatusCode, String) {
@@ -62,34 +54,9 @@ fn missing(health: &Health, subscriptions: Option<&[(Arc<str>, Status)]>, now: T
     lines
 }
 
-/// Answers every metric in the OpenMetrics format.
-pub(super) async fn metrics(State(handles): State<Arc<Handles>>) -> Result<Response, Problem> {
-    // The page is worth the more when the spool cannot be read: it goes out without the counts.
-    match handles.spool.read(|view| view.destinations()).await {
-        Ok(rows) => set_backlogs(&handles.metrics, &rows),
-        Err(error) => warn!(error = %error, "metrics go out without the counts of the spool, which cannot be read"),
-    }
-    handles.metrics.spool_writable.set(match *handles.spool.health().borrow() {
-        Health::Writable => 1,
-        Health::Failing { .. } => 0,
-    });
-    let page = handles.metrics.render().map_err(|_| Problem::Internal)?;
-    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response())
-}
-
-fn set_backlogs(metrics: &Metrics, rows: &[DestinationRow]) {
-    let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    for row in rows {
-        let label = ByDestination { destination: row.name.to_string() };
-        metrics.deliveries_pending.get_or_create(&label).set(gauge(row.pending));
-        metrics.deliveries_dead.get_or_create(&label).set(gauge(row.dead));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::record::DestinationId;
 
     #[test]
     fn ready_means_writable_and_every_subscription_live() {
@@ -123,26 +90,6 @@ mod tests {
             lines[0].contains("disk full") && lines[1].contains("is starting, and waits for its spool"),
             "{lines:?}"
         );
-    }
-
-    #[test]
-    fn backlogs_reach_the_metrics_page() {
-        let metrics = Metrics::new();
-        let row = DestinationRow {
-            id: DestinationId(1),
-            name: "crm".into(),
-            pending: 213,
-            dead: 2,
-            delivered: 0,
-            oldest_pending_at: None,
-            paused_at: None,
-            breaker: None,
-            orphaned_at: None,
-        };
-        set_backlogs(&metrics, &[row]);
-        let page = metrics.render().expect("a page");
-        assert!(page.contains("zoomhook_deliveries_pending{destination=\"crm\"} 213\n"), "{page}");
-        assert!(page.contains("zoomhook_deliveries_dead{destination=\"crm\"} 2\n"), "{page}");
     }
 
     fn live(name: &str) -> (Arc<str>, Status) {

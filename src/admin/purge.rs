@@ -49,11 +49,7 @@ pub(super) async fn orphan(
     Body(request): Body<OrphanRequest>,
 ) -> Result<Json<Purged>, Problem> {
     let what = Erasure::Orphan { destination: name.as_str().into() };
-    let purged = purge(&handles, what, request.dry_run).await?;
-    if purged.complete && !purged.dry_run {
-        handles.metrics.forget_destination(&name);
-    }
-    Ok(purged)
+    purge(&handles, what, request.dry_run).await
 }
 
 async fn purge(handles: &Handles, what: Erasure, dry_run: bool) -> Result<Json<Purged>, Problem> {

@@ -368,6 +368,9 @@ mod tests {
                 name: "main".into(),
                 alive_at: Some("2026-07-30T10:02:11Z".parse().expect("a time")),
                 last_event_at: None,
+                gaps: 0,
+                gap_ms: 0,
+                gap_opened_at: None,
             }],
             ..FakeView::default()
         };

@@ -24,7 +24,7 @@ use super::history::{Counters, History, Rates, Reading, Stretch};
 use super::status::{self, DestinationReport, Report};
 use crate::event::EventId;
 use crate::spool::record::EventQuery;
-use crate::telemetry::metrics::{ByDestinationOutcome, BySubscription};
+use crate::telemetry::metrics::ByDestinationOutcome;
 
 /// Time from one reading to the next.
 const TICK: Duration = Duration::from_secs(1);
@@ -120,11 +120,12 @@ impl Live {
         let attempts = |name: &Arc<str>, outcome| {
             metrics.attempts.get_or_create(&ByDestinationOutcome { destination: name.to_string(), outcome }).get()
         };
-        let received = |name: &Arc<str>| {
-            metrics.events_received.get_or_create(&BySubscription { subscription: name.to_string() }).get()
-        };
         let reading = Reading {
-            subscriptions: board.subscriptions.iter().map(|(name, _)| (Arc::clone(name), received(name))).collect(),
+            subscriptions: board
+                .subscriptions
+                .iter()
+                .map(|(name, _)| (Arc::clone(name), metrics.received_by(name)))
+                .collect(),
             destinations: board
                 .destinations
                 .iter()

@@ -15,10 +15,10 @@ use super::Reread;
 use super::tasks::Tasks;
 use crate::admin::board::Board;
 use crate::clock::Clock;
-use crate::config::{Config, Destination, Subscription};
+use crate::config::{Config, Destination, Subscription, fingerprint};
 use crate::dispatch::{self, lane::Lane, lane::Settings};
 use crate::spool::{Routes, Spool};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Certificate, Metrics};
 use crate::tls::Roots;
 use crate::webhook::client::{Client, client};
 use crate::wording::counted;
@@ -52,6 +52,7 @@ struct RunningLane {
 
 /// Is a configuration of which everything that can fail has been done.
 pub(super) struct Prepared {
+    fingerprint: u64,
     subscriptions: Vec<Subscription>,
     destinations: Vec<Destination>,
     /// Of subscriptions that are new or changed.
@@ -87,11 +88,14 @@ impl Parts {
         for destination in &config.destinations {
             let runs = self.lanes.get(&destination.name).is_some_and(|known| known.destination == *destination);
             if !runs {
+                let certificate = Certificate::Handler(destination.name.to_string());
+                let expiry = self.metrics.certificate_expiry.get_or_create_owned(&certificate);
+                let roots = roots.watching(&destination.url, expiry);
                 clients.insert(Arc::clone(&destination.name), client(destination, &roots, &self.clock)?);
             }
         }
         let (subscriptions, destinations) = (config.subscriptions.clone(), config.destinations.clone());
-        Ok(Prepared { subscriptions, destinations, sockets, clients })
+        Ok(Prepared { fingerprint: fingerprint(config), subscriptions, destinations, sockets, clients })
     }
 
     /// Puts a configuration in force; fails only when the spool has closed.
@@ -101,7 +105,7 @@ impl Parts {
         tasks: &mut Tasks,
         board: &ArcSwap<Board>,
     ) -> anyhow::Result<()> {
-        let Prepared { subscriptions, destinations, sockets, clients } = prepared;
+        let Prepared { fingerprint, subscriptions, destinations, sockets, clients } = prepared;
         let gone: Vec<RunningSocket> = self
             .sockets
             .extract_if(|_, running| !subscriptions.contains(&running.subscription))
@@ -132,6 +136,7 @@ impl Parts {
             self.sockets.insert(Arc::clone(&subscription.name), RunningSocket { subscription, status, stop, ended });
         }
         board.store(Arc::new(self.board(&subscriptions, &destinations)));
+        self.metrics.config_hash.set(fingerprint as f64);
         Ok(())
     }
 

@@ -98,6 +98,14 @@ impl Bridge {
         self.ask(self.client.post(self.url(path)).json(body)).await
     }
 
+    /// Sets something anew.
+    ///
+    /// # Errors
+    /// When something listens and does not answer as asked.
+    pub(super) async fn put<T: Serialize>(&self, path: &str, body: &T) -> anyhow::Result<Answer> {
+        self.ask(self.client.put(self.url(path)).json(body)).await
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
     }

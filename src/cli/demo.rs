@@ -17,6 +17,7 @@ use self::stage::Stage;
 use super::options::after;
 use crate::app::{App, Reread, Stop};
 use crate::clock::Clock;
+use crate::config::levels::Levels;
 use crate::config::{Admin, Config, Destination, Grant, Listen, Log, LogFormat, Spool, Subscription};
 use crate::simulator::handler::{self, Handler};
 use crate::simulator::{self, Simulator};
@@ -52,7 +53,7 @@ pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
     let simulator = Simulator::bind(simulator::Options { seed, ..Default::default() }).await?;
     let handler = Handler::bind(handler::Options::default()).await?;
     let folder = Folder::create(&clock)?;
-    let app = App::bind(config(&simulator, &handler, folder.spool())).await.context("cannot start the bridge")?;
+    let app = App::bind(config(&simulator, &handler, folder.spool()), None).await.context("cannot start the bridge")?;
     let console = app.admin_address();
 
     let (bridge_stop, others_stop) = (CancellationToken::new(), CancellationToken::new());
@@ -119,7 +120,7 @@ fn config(simulator: &Simulator, handler: &Handler, spool: PathBuf) -> Config {
         spool: Spool::new(spool),
         // A port of its own, so that it comes up beside a bridge that runs.
         admin: Admin::new(Some(Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))),
-        log: Log { format: LogFormat::Text, level: tracing::Level::ERROR },
+        log: Log { format: LogFormat::Text, level: Levels::all(tracing::Level::ERROR) },
         grace: Config::GRACE,
     }
 }

@@ -70,7 +70,7 @@ pub struct BridgeArgs {
     /// Deliver to this URL, signed with ZOOM_WEBHOOK_SECRET_TOKEN; may be given again
     #[arg(long, value_name = "URL", help_heading = HEADING)]
     pub to: Vec<String>,
-    /// error, warn, info, debug or trace, in place of log.level [env: ZOOMHOOK_LOG_LEVEL]
+    /// How much is logged, in place of log.level [env: ZOOMHOOK_LOG_LEVEL]
     #[arg(long, value_name = "LEVEL", help_heading = HEADING)]
     pub log_level: Option<String>,
     /// text or json, in place of log.format [env: ZOOMHOOK_LOG_FORMAT] [default: text on a terminal]

@@ -28,11 +28,11 @@ pub(super) struct RunArgs {
 /// When the configuration is wrong, or the bridge cannot start or go on.
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let loaded = args.bridge.load()?;
-    let _flush = telemetry::install(&loaded.config.log).map_err(anyhow::Error::from)?;
+    let (_flush, levels) = telemetry::install(&loaded.config.log).map_err(anyhow::Error::from)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let app = App::bind(loaded.config).await?;
+    let app = App::bind(loaded.config, Some(levels)).await?;
     let stop = Stop::default();
     let signals = Signals::listen()?;
     tokio::spawn(signals.obey(stop.clone(), app.reloads()));

@@ -102,7 +102,7 @@ fn spool(mut cursor: Cursor<'_>) -> Spool {
 
 fn log(mut cursor: Cursor<'_>, format: LogFormat) -> Log {
     let chosen = cursor.take("format").and_then(|entry| entry.choice(LogFormat::WORDS));
-    let level = cursor.take("level").and_then(|entry| entry.choice(Log::LEVELS));
+    let level = cursor.take("level").and_then(|entry| entry.levels());
     cursor.finish();
     Log { format: chosen.unwrap_or(format), level: level.unwrap_or(Log::LEVEL) }
 }

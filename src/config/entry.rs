@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 
 use super::file::{Node, Other, Table, Value};
+use super::levels::{Levels, NotLevels};
 use super::quantity::{format_duration, format_size, parse_duration, parse_size};
 use super::review::Place;
 use super::secret::Secret;
@@ -108,6 +109,15 @@ impl<'a> Entry<'a> {
                 let words: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
                 self.mismatch(&format!("one of {}", words.join(", ")))
             }
+        }
+    }
+
+    /// Reads how much is logged.
+    pub(super) fn levels(self) -> Option<Levels> {
+        let Some(text) = self.as_word() else { return self.mismatch("a level such as \"info\"") };
+        match text.parse() {
+            Ok(levels) => Some(levels),
+            Err(error) => self.place.fail(NotLevels::to_string(&error)),
         }
     }
 

@@ -15,8 +15,9 @@ use super::filter::Pattern;
 use super::quantity::{format_duration, format_size};
 use super::secret::Secret;
 use super::{
-    Admin, BodyForm, Config, Destination, Grant, Listen, Log, LogFormat, Ordering, Probe, Retry, Subscription, WhenFull,
+    Admin, BodyForm, Config, Destination, Grant, Listen, LogFormat, Ordering, Probe, Retry, Subscription, WhenFull,
 };
+use crate::event::Digest;
 
 /// Is the effective configuration in the shape of the file; its TOML form loads again.
 #[derive(Serialize)]
@@ -117,7 +118,7 @@ struct ShownAdmin<'a> {
 #[derive(Serialize)]
 struct ShownLog {
     format: &'static str,
-    level: &'static str,
+    level: String,
 }
 
 #[derive(Serialize)]
@@ -140,7 +141,7 @@ impl<'a> Shown<'a> {
                 repeat_window: format_duration(spool.repeat_window),
             },
             admin: shown_admin(admin),
-            log: ShownLog { format: word(LogFormat::WORDS, log.format), level: word(Log::LEVELS, log.level) },
+            log: ShownLog { format: word(LogFormat::WORDS, log.format), level: log.level.to_string() },
             shutdown: ShownShutdown { grace: format_duration(*grace) },
         }
     }
@@ -164,6 +165,13 @@ fn shown_admin(admin: &Admin) -> ShownAdmin<'_> {
 /// Writes the effective configuration as TOML.
 pub fn show(config: &Config) -> String {
     toml::to_string(&Shown::of(config)).expect("tables of strings, numbers and lists are TOML")
+}
+
+/// Returns a number of 48 bits that tells configurations apart by what may be shown of them: two bridges with the same
+/// one run the same, secrets aside.
+pub fn fingerprint(config: &Config) -> u64 {
+    let [a, b, c, d, e, f, ..] = Digest::of(show(config).as_bytes()).0;
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
 /// Takes the secret only to be sure that it is one.

@@ -258,7 +258,7 @@ fn flag_goes_before_variable_before_file_before_default() {
         let config = load(&sources, Purpose::Operate).expect("right").config;
         assert_eq!(config.spool.path, Path::new(path));
         assert_eq!(config.admin.listen.map(|address| address.to_string()).as_deref(), listen);
-        assert_eq!(config.log.level.as_str().to_lowercase(), level);
+        assert_eq!(config.log.level.to_string(), level);
         assert!(LogFormat::WORDS.contains(&(format, config.log.format)), "{format}");
     }
 }

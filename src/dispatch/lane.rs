@@ -352,7 +352,7 @@ where
             (Some(_) | None, _) => (outcome, attempt),
         };
         let outcome = cut(outcome, &settings.ttl, &item.due.event.kind, item.due.since);
-        self.voice.attempt(event, &outcome, failed.as_ref(), elapsed, now);
+        self.voice.attempt(&item.due.event, &outcome, failed.as_ref(), elapsed, now);
         if let Outcome::Dead { reason } = &outcome {
             self.voice.given_up(event, verdict, reason, now, self.clock.instant());
         }

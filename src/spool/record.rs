@@ -258,6 +258,12 @@ pub struct SubscriptionRow {
     pub alive_at: Option<Timestamp>,
     /// When its last event was received.
     pub last_event_at: Option<Timestamp>,
+    /// Gaps that have ended.
+    pub gaps: u64,
+    /// How long they were, in milliseconds.
+    pub gap_ms: u64,
+    /// When the gap began that lasts still, if one does.
+    pub gap_opened_at: Option<Timestamp>,
 }
 
 /// Chooses events; the newest come first.

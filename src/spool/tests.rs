@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::feed::{DuePage, Item, Room};
-use super::record::{DeliveryState, EventQuery};
+use super::record::{DeliveryState, EventQuery, GapRow};
 use super::settlement::{FailedAttempt, Outcome};
 use super::*;
 use crate::config::filter::EventFilter;
@@ -378,6 +378,11 @@ async fn gap_is_open_from_the_last_sign_of_life_until_a_socket_is_live() {
     let seen: Vec<_> = gaps.iter().rev().map(|gap| (&*gap.reason, gap.closed_at.is_some())).collect();
     assert_eq!(seen, [("first start", true), ("closed by zoom: 1000 Bye", true), ("zoomhook was not running", false)]);
     assert_eq!((gaps[1].opened_at, gaps[1].closed_at), (at(10), Some(at(12))));
+
+    let row = &open_view(bench.path()).expect("a spool").subscriptions().expect("readable")[0];
+    assert_eq!((row.gaps, row.gap_opened_at), (2, Some(gaps[0].opened_at)));
+    let lasted = |gap: &GapRow| gap.closed_at.map(|at| at.duration_since(gap.opened_at).as_millis());
+    assert_eq!(Some(i128::from(row.gap_ms)), lasted(&gaps[1]).zip(lasted(&gaps[2])).map(|(a, b)| a + b));
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ const CONTENDED_DELAY: (Duration, Duration) = (Duration::from_secs(30), Duration
 /// The ordinary delay begins anew after a link that lasted so long: a bad token also opens a socket.
 const STEADY_AFTER: Duration = Duration::from_secs(30);
 /// A link that is closed sooner than this looks like an eviction.
-const EVICTED_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const EVICTED_WITHIN: Duration = Duration::from_secs(60);
 /// So many evictions in a row are no accident.
 const EVICTIONS: u32 = 3;
 /// So many refusals of fresh tokens in a row are not about the token.

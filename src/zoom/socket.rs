@@ -31,8 +31,8 @@ use crate::config::Subscription;
 use crate::config::secret::Secret;
 use crate::event::Received;
 use crate::spool::{Appender, Closed};
-use crate::telemetry::metrics::Metrics;
-use crate::tls;
+use crate::telemetry::metrics::{Certificate, Metrics};
+use crate::tls::Roots;
 
 /// Pieces of news that are handled between two looks at the time and at the request to stop.
 const BATCH: usize = 32;
@@ -71,11 +71,13 @@ impl Socket {
         metrics: &Arc<Metrics>,
     ) -> Result<(Self, watch::Receiver<Status>), SetupError> {
         let name = Arc::clone(&subscription.name);
-        let tls = Arc::new(tls::client_config(subscription.ca_file.as_deref())?);
+        let expiry = metrics.certificate_expiry.get_or_create_owned(&Certificate::Socket(name.to_string()));
+        let roots = Roots::load().watching(&subscription.url, expiry);
+        let tls = Arc::new(roots.client_config(subscription.ca_file.as_deref())?);
         let target = Arc::new(Target { url: subscription.url.clone(), tls, clock: clock.clone() });
         let tokens = tokens.source(subscription)?;
         let outbox = Outbox::new(Arc::clone(&name), appender);
-        let (report, status) = Report::new(Arc::clone(&name), Arc::clone(metrics), clock.now());
+        let (report, status) = Report::new(Arc::clone(&name), Arc::clone(metrics), clock.now(), clock.instant());
         Ok((Self { name, target, tokens, outbox, report, clock }, status))
     }
 
@@ -320,7 +322,7 @@ where
         if self.spool == Spool::Takes {
             self.unread = self.unread.filter(|unread| now < unread.proven_at);
         }
-        self.socket.report.tick();
+        self.socket.report.tick(now);
         // The last sign of life is stored, not the present: what comes after it is not known to be heard.
         let heard_at = self.socket.report.live_at();
         let due = |heard_at: Timestamp, alive_at: Timestamp| heard_at.duration_since(alive_at) >= ALIVE_INTERVAL;
@@ -355,8 +357,9 @@ where
                     self.socket.outbox.push(Entry::GapClosed { at: self.socket.clock.now() });
                 }
                 Action::Show { link, reason, next_try } => {
-                    let delay = next_try.map(|next| Instant::from_std(next) - self.socket.clock.instant());
-                    self.socket.report.show(link, reason, delay, self.socket.clock.now());
+                    let (now, instant) = (self.socket.clock.now(), self.socket.clock.instant());
+                    let delay = next_try.map(|next| Instant::from_std(next) - instant);
+                    self.socket.report.show(link, reason, delay, now, instant);
                 }
                 Action::Count(tally) => self.socket.report.count(tally),
             }
@@ -374,7 +377,7 @@ where
 
     /// Waits until the spool has what was read last.
     async fn drain(&mut self) -> Result<(), Closed> {
-        self.socket.report.tick();
+        self.socket.report.tick(self.socket.clock.instant());
         let drained = timeout(DRAIN_DEADLINE, poll_fn(|cx| self.socket.outbox.poll(cx))).await;
         drained.unwrap_or_else(|_| {
             error!(
@@ -386,8 +389,8 @@ where
     }
 
     fn spool_closed(&mut self) {
-        let now = self.socket.clock.now();
-        self.socket.report.show(Link::Stopped, "the spool is closed".into(), None, now);
+        let (now, instant) = (self.socket.clock.now(), self.socket.clock.instant());
+        self.socket.report.show(Link::Stopped, "the spool is closed".into(), None, now, instant);
     }
 }
 

@@ -67,8 +67,16 @@ async fn metrics_count_what_happened() {
     let (_, text) = bridge.get("/metrics").await;
     for line in [
         "zoomhook_socket_live{subscription=\"main\"} 1",
-        "zoomhook_events_received_total{subscription=\"main\"} 1",
+        "zoomhook_events_received_total{subscription=\"main\",family=\"meeting\"} 1",
+        "zoomhook_events_received_total{subscription=\"main\",family=\"phone\"} 0",
+        "zoomhook_event_lag_seconds_count{subscription=\"main\"} 1",
+        "zoomhook_delivery_seconds_count{destination=\"crm\"} 1",
+        "zoomhook_reconnect_seconds_count{subscription=\"main\"} 1",
+        "zoomhook_gaps_total{subscription=\"main\"} 1",
+        "zoomhook_gap_open{subscription=\"main\"} 0",
+        "zoomhook_oldest_pending_seconds{destination=\"crm\"} 0.0",
         "zoomhook_spool_writable 1",
+        "zoomhook_spool_max_bytes 8589934592",
         "zoomhook_connects_total{subscription=\"main\",outcome=\"accepted\"} 1",
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");

@@ -150,7 +150,9 @@ async fn slow_handler_does_not_grow_the_memory_of_the_bridge() {
         lab.zoom.push_all(&bodies).await;
     }
     bridge
-        .until("/metrics", |_, text| text.contains("zoomhook_events_received_total{subscription=\"main\"} 40000"))
+        .until("/metrics", |_, text| {
+            text.contains("zoomhook_events_received_total{subscription=\"main\",family=\"other\"} 40000")
+        })
         .await;
     let peak = bridge.peak_bytes();
     assert!(peak < 64 << 20, "{} MiB", peak >> 20);

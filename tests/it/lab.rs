@@ -300,6 +300,12 @@ impl Bridge {
         (response.status().as_u16(), response.json().await.expect("json"))
     }
 
+    pub(crate) async fn put(&self, path: &str, document: &Value) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.admin);
+        let response = self.http.put(url).bearer_auth(ADMIN_TOKEN).json(document).send().await.expect("an answer");
+        (response.status().as_u16(), response.json().await.expect("json"))
+    }
+
     pub(crate) async fn status(&self) -> Value {
         serde_json::from_str(&self.get("/api/v1/status").await.1).expect("json")
     }

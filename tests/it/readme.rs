@@ -168,7 +168,7 @@ fn every_link_within_the_repository_leads_somewhere() {
     }
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -177,7 +177,7 @@ fn readme() -> String {
 }
 
 /// Returns what stands below a heading, up to the next of its rank.
-fn section(heading: &str) -> String {
+pub(crate) fn section(heading: &str) -> String {
     let readme = readme();
     let (_, rest) = readme.split_once(&format!("\n{heading}\n")).expect("the heading");
     let rank = heading.split(' ').next().unwrap_or_default();
@@ -199,14 +199,14 @@ fn reference() -> BTreeMap<String, BTreeMap<String, Vec<String>>> {
 }
 
 /// Returns the rows of the tables in a text whose first cell is code, under that code.
-fn rows(text: &str) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn rows(text: &str) -> BTreeMap<String, Vec<String>> {
     let cells = |line: &str| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
     let rows = text.lines().filter(|line| line.starts_with("| `")).map(cells);
     rows.map(|cells| (code(&cells[0]).remove(0), cells)).collect()
 }
 
 /// Returns what stands between backticks.
-fn code(text: &str) -> Vec<String> {
+pub(crate) fn code(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
@@ -225,7 +225,7 @@ fn item(list: &str, number: usize) -> &str {
 }
 
 /// Returns the anchor that GitHub gives a heading.
-fn anchor(line: &str) -> Option<String> {
+pub(crate) fn anchor(line: &str) -> Option<String> {
     let title = line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#'))?;
     let kept = title
         .to_lowercase()

@@ -27,6 +27,8 @@ async fn destinations_come_and_go_while_the_socket_stays_up() {
     lab.zoom.push(&body(3)).await;
     lab.handler("second").has_taken(2).await;
     assert_eq!(lab.handler("first").requests(), 2);
+    let (_, metrics) = bridge.get("/metrics").await;
+    assert!(metrics.contains("destination=\"second\"") && !metrics.contains("destination=\"first\""), "{metrics}");
     assert_eq!(lab.zoom.counts().accepted, 1, "the socket stayed up");
     bridge.stop().await;
 }

@@ -26,6 +26,10 @@ async fn event_comes_over_wss_with_a_token_over_https() {
         lab.handler("crm").has_taken(1).await;
         bridge.until("/api/v1/status", |_, _| lab.handler("crm").has(event.as_bytes())).await;
     }
+    let (_, metrics) = bridge.get("/metrics").await;
+    let expiry = "zoomhook_certificate_expiry_timestamp_seconds{side=\"socket\",subscription=\"main\"} ";
+    let expiry = metrics.lines().find_map(|line| line.strip_prefix(expiry)).expect("it was seen");
+    assert!(expiry.parse::<u64>().is_ok_and(|seconds| seconds > 1_800_000_000), "{expiry}");
     // An encrypted socket that is reset is mended like any other.
     let before = lab.zoom.counts().accepted;
     assert_eq!(lab.zoom.drop_sockets("reset".parse().expect("a cut")), 1);

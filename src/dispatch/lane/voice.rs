@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::dispatch::breaker::Change;
 use crate::dispatch::expiry::EXPIRED;
 use crate::dispatch::status::{Expired, Failure, Status, Unreadable};
-use crate::event::EventId;
+use crate::event::{Event, EventId};
 use crate::spool::record::{Opened, Pause};
 use crate::spool::settlement::{FailedAttempt, Outcome};
 use crate::telemetry::metrics::{ByDestination, ByDestinationCause, ByDestinationOutcome, Metrics};
@@ -47,6 +47,7 @@ pub(super) struct Voice {
     retry: Counter,
     refused: Counter,
     seconds: Histogram,
+    delivery_seconds: Histogram,
     in_flight: Gauge,
     open: Gauge,
     secret: Which,
@@ -76,6 +77,7 @@ impl Voice {
             retry: outcome("retry"),
             refused: outcome("refused"),
             seconds: metrics.attempt_seconds.get_or_create(&by).clone(),
+            delivery_seconds: metrics.delivery_seconds.get_or_create(&by).clone(),
             in_flight: metrics.deliveries_in_flight.get_or_create(&by).clone(),
             open: metrics.breaker_open.get_or_create(&by).clone(),
             secret: Which::Current,
@@ -159,7 +161,7 @@ impl Voice {
     /// Tells what became of an attempt.
     pub(super) fn attempt(
         &mut self,
-        event: EventId,
+        event: &Event,
         outcome: &Outcome,
         failed: Option<&FailedAttempt>,
         elapsed: Duration,
@@ -167,16 +169,20 @@ impl Voice {
     ) {
         self.seconds.observe(elapsed.as_secs_f64());
         match outcome {
-            Outcome::Delivered { .. } => self.delivered.inc(),
-            Outcome::Retry { .. } => self.retry.inc(),
-            Outcome::Dead { .. } => self.refused.inc(),
-        };
+            Outcome::Delivered { .. } => {
+                self.delivered.inc();
+                // A clock that was set back makes nothing faster than it can be.
+                self.delivery_seconds.observe(now.duration_since(event.received_at).as_secs_f64().max(0.0));
+            }
+            Outcome::Retry { .. } => _ = self.retry.inc(),
+            Outcome::Dead { .. } => _ = self.refused.inc(),
+        }
         match failed {
             None => self.success(now),
             Some(failed) => {
                 let FailedAttempt { cause, elapsed_ms, .. } = failed;
-                tracing::debug!(destination.name = %self.name, event.id = event.0, %cause, elapsed_ms, "an attempt failed");
-                self.failure(Some(event.0), cause, now);
+                tracing::debug!(destination.name = %self.name, event.id = event.id.0, %cause, elapsed_ms, "an attempt failed");
+                self.failure(Some(event.id.0), cause, now);
             }
         }
     }

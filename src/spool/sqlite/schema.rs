@@ -70,7 +70,13 @@ CREATE TABLE destinations (
   breaker_probe_at INTEGER,
   breaker_probes INTEGER
 );
-CREATE TABLE subscriptions (name TEXT PRIMARY KEY, alive_at INTEGER, last_event_at INTEGER) WITHOUT ROWID;
+CREATE TABLE subscriptions (
+  name TEXT PRIMARY KEY,
+  alive_at INTEGER,
+  last_event_at INTEGER,
+  gaps INTEGER NOT NULL DEFAULT 0,
+  gap_ms INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
 CREATE TABLE gaps (
   id INTEGER PRIMARY KEY,
   subscription TEXT NOT NULL,

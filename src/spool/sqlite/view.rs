@@ -131,13 +131,18 @@ impl View for SqliteView {
     }
 
     fn subscriptions(&mut self) -> Result<Vec<SubscriptionRow>, SpoolError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT name, alive_at, last_event_at FROM subscriptions ORDER BY name")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT s.name, s.alive_at, s.last_event_at, s.gaps, s.gap_ms, g.opened_at FROM subscriptions s
+             LEFT JOIN gaps g ON g.subscription = s.name AND g.closed_at IS NULL ORDER BY s.name",
+        )?;
         let rows = statement.query_map([], |row| {
             Ok(SubscriptionRow {
                 name: row.get(0)?,
                 alive_at: row.get::<_, Option<i64>>(1)?.map(timestamp),
                 last_event_at: row.get::<_, Option<i64>>(2)?.map(timestamp),
+                gaps: row.get(3)?,
+                gap_ms: row.get(4)?,
+                gap_opened_at: row.get::<_, Option<i64>>(5)?.map(timestamp),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -154,14 +154,7 @@ fn ledger(connection: &Connection, entry: &LedgerEntry) -> Result<(), SpoolError
     match entry {
         LedgerEntry::Alive { subscription, at } => alive(connection, subscription, *at)?,
         LedgerEntry::GapOpened { subscription, at, reason } => open_gap(connection, subscription, *at, reason)?,
-        LedgerEntry::GapClosed { subscription, at } => {
-            connection
-                .prepare_cached(
-                    "UPDATE gaps SET closed_at = max(opened_at, ?2) WHERE subscription = ?1 AND closed_at IS NULL",
-                )?
-                .execute(params![subscription, at.as_millisecond()])?;
-            alive(connection, subscription, *at)?;
-        }
+        LedgerEntry::GapClosed { subscription, at } => close_gap(connection, subscription, *at)?,
         LedgerEntry::Breaker { destination, opened } => {
             connection
                 .prepare_cached(
@@ -188,6 +181,23 @@ fn alive(connection: &Connection, subscription: &str, at: Timestamp) -> rusqlite
     Ok(())
 }
 
+fn close_gap(connection: &Connection, subscription: &str, at: Timestamp) -> rusqlite::Result<()> {
+    let lasted_ms: Option<i64> = connection
+        .prepare_cached(
+            "UPDATE gaps SET closed_at = max(opened_at, ?2) WHERE subscription = ?1 AND closed_at IS NULL
+             RETURNING closed_at - opened_at",
+        )?
+        .query_row(params![subscription, at.as_millisecond()], |row| row.get(0))
+        .optional()?;
+    alive(connection, subscription, at)?;
+    if let Some(lasted_ms) = lasted_ms {
+        connection
+            .prepare_cached("UPDATE subscriptions SET gaps = gaps + 1, gap_ms = gap_ms + ?2 WHERE name = ?1")?
+            .execute(params![subscription, lasted_ms])?;
+    }
+    Ok(())
+}
+
 /// Opens a gap; one that is open already stays as it is.
 fn open_gap(connection: &Connection, subscription: &str, at: Timestamp, reason: &str) -> rusqlite::Result<()> {
     connection
@@ -203,6 +213,9 @@ fn open_gap(connection: &Connection, subscription: &str, at: Timestamp, reason: 
 /// The last sign of life opens the gap of a process that ended without a word; a first start opens one at `now`.
 pub(super) fn begin(connection: &Connection, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
     for name in subscriptions {
+        connection
+            .prepare_cached("INSERT INTO subscriptions (name) VALUES (?1) ON CONFLICT DO NOTHING")?
+            .execute([name])?;
         let alive_at: Option<i64> = connection
             .prepare_cached("SELECT max(alive_at) FROM subscriptions WHERE name = ?1")?
             .query_row([name], |row| row.get(0))?;

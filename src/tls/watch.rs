@@ -1,0 +1,76 @@
+//! A look at the certificates that peers show: when does each expire?
+//!
+//! Whether a certificate is accepted is decided as everywhere; what is seen on the way is noted, of one that is refused,
+//! too. A connection that resumes an earlier session shows none.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+
+use url::Url;
+
+use super::certificate;
+use crate::telemetry::metrics::Expiry;
+
+/// Says whose certificate is looked at: a client can have to do with others, too, such as those who give it a token.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    host: Box<str>,
+    expiry: Expiry,
+}
+
+impl Watch {
+    pub(super) fn new(url: &Url, expiry: Expiry) -> Self {
+        Self { host: url.host_str().unwrap_or_default().trim_matches(['[', ']']).into(), expiry }
+    }
+}
+
+/// Verifies as `verifier` does, and notes when what it is shown expires.
+#[derive(Debug)]
+pub(super) struct Watching {
+    pub(super) verifier: Arc<WebPkiServerVerifier>,
+    pub(super) watch: Watch,
+}
+
+impl ServerCertVerifier for Watching {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if server_name.to_str().eq_ignore_ascii_case(&self.watch.host)
+            && let Some(at) = certificate::expires_at(end_entity)
+        {
+            self.watch.expiry.set(at);
+        }
+        self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}

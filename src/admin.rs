@@ -13,8 +13,10 @@
 //! GET  /api/v1/subscriptions   those of the subscriptions alone
 //! GET  /api/v1/destinations[/{name}]        those of the destinations alone
 //! GET  /api/v1/events[/{id}]   what was received, and where it stands
-//! GET  /api/v1/dead            what was given up
+//! POST /api/v1/events/replay   delivers it again, or to somebody new
+//! GET  /api/v1/dead[/groups]   what was given up, one by one or by destination and cause
 //! POST /api/v1/dead/replay     makes it due again
+//! GET  /api/v1/replays/{id}    how far a replay has come that takes longer
 //! POST /api/v1/dead/purge      deletes it for good
 //! POST /api/v1/events/purge    deletes parked frames for good
 //! GET  /api/v1/orphans         destinations that are no longer configured
@@ -65,6 +67,7 @@ mod problem;
 mod purge;
 mod rarely;
 mod reload;
+pub(crate) mod replay;
 mod seats;
 pub(crate) mod sentence;
 pub(crate) mod status;
@@ -91,6 +94,7 @@ use self::limits::Limits;
 use self::liveness::Liveness;
 use self::problem::Problem;
 pub use self::reload::ReloadRequest;
+use self::replay::Replays;
 use self::stream::Live;
 use crate::clock::Clock;
 use crate::config::secret::Secret;
@@ -110,6 +114,8 @@ pub struct Handles {
     pub metrics: Arc<Metrics>,
     /// Whether the loops turn.
     pub liveness: Liveness,
+    /// The replays that are under way.
+    pub(crate) replays: Replays,
     /// Where a request to read the configuration again goes.
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Where a request to ask a handler goes.
@@ -162,7 +168,10 @@ fn routes(handles: Arc<Handles>) -> Router {
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/events/{id}", get(events::show))
         .route("/api/v1/dead", get(dead::list))
-        .route("/api/v1/dead/replay", post(dead::replay))
+        .route("/api/v1/events/replay", post(replay::events))
+        .route("/api/v1/dead/groups", get(dead::groups))
+        .route("/api/v1/dead/replay", post(replay::dead))
+        .route("/api/v1/replays/{id}", get(replay::show))
         .route("/api/v1/subscriptions", get(status::subscriptions))
         .route("/api/v1/destinations", get(destinations::list))
         .route("/api/v1/destinations/{name}", get(destinations::show))

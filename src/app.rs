@@ -33,6 +33,7 @@ use self::reload::{Parts, Prepared};
 use self::tasks::Tasks;
 use crate::admin::board::Board;
 use crate::admin::liveness::{BEAT, Liveness};
+use crate::admin::replay::Replays;
 use crate::admin::{self, Certificate, Door, Handles, ReloadRequest};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
@@ -170,6 +171,7 @@ impl App {
                 board: Arc::clone(&board),
                 metrics,
                 liveness,
+                replays: Replays::default(),
                 reload: request_reload,
                 probes: request_probe,
                 started_at,

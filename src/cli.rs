@@ -24,6 +24,7 @@ mod output;
 mod pause;
 mod probe;
 mod purge;
+mod replay;
 mod run;
 mod screen;
 mod secret_token;
@@ -322,8 +323,15 @@ mod tests {
             "events list --since 2026-07-30T10:00:00Z --before 41 --json",
             "events show 41 --raw",
             "dead list --destination crm --type meeting.started --json",
+            "dead list --rows --since 2h --until 1h --limit 5",
+            "dead list --cause timeout --before 9",
             "dead replay 41 42",
             "dead replay --destination crm --type meeting.* --dry-run",
+            "dead replay --cause timeout --since 24h --until 1h --rate 50 --yes",
+            "events replay 41 42",
+            "events replay --to audit --since 24h --rate 100 --yes",
+            "events replay --to audit --all",
+            "events replay --destination crm --type meeting.* --until 2h --dry-run --json",
             "dead replay --all --json",
             "dead purge 41 42 --yes",
             "dead purge --destination crm --type meeting.* --json",
@@ -364,6 +372,11 @@ mod tests {
             ("dead replay --dry-run", ErrorKind::MissingRequiredArgument),
             ("dead replay --all --destination crm", ErrorKind::ArgumentConflict),
             ("dead replay --all 41", ErrorKind::ArgumentConflict),
+            ("dead replay 41 --dry-run --yes", ErrorKind::ArgumentConflict),
+            ("dead replay 41 --rate 0", ErrorKind::ValueValidation),
+            ("events replay --to crm", ErrorKind::MissingRequiredArgument),
+            ("events replay 41 --to crm --destination crm", ErrorKind::ArgumentConflict),
+            ("events replay --all --since 2h", ErrorKind::ArgumentConflict),
             ("dead purge --yes", ErrorKind::MissingRequiredArgument),
             ("dead purge --all --type meeting.*", ErrorKind::ArgumentConflict),
             ("events purge --yes", ErrorKind::MissingRequiredArgument),

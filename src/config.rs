@@ -39,6 +39,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::Level;
 use url::Url;
 
@@ -151,6 +152,8 @@ pub struct Destination {
     pub concurrency: usize,
     /// In what order events about the same thing are delivered.
     pub ordering: Ordering,
+    /// With what it begins when it is new to the spool.
+    pub start: Start,
     /// How requests prove who sends them, beside their signature.
     pub auth: Auth,
     /// Headers that every request carries.
@@ -197,6 +200,7 @@ impl Destination {
             timeout: Self::STEADY_TIMEOUT,
             concurrency: Self::CONCURRENCY,
             ordering: Ordering::Object,
+            start: Start::Now,
             auth: Auth::None,
             headers: Vec::new(),
             standard_webhooks_secret: None,
@@ -224,6 +228,7 @@ impl fmt::Debug for Destination {
             .field("timeout", &self.timeout)
             .field("concurrency", &self.concurrency)
             .field("ordering", &self.ordering)
+            .field("start", &self.start)
             .field("auth", &self.auth)
             .field("headers", &self.headers)
             .field("standard_webhooks_secret", &self.standard_webhooks_secret)
@@ -236,6 +241,22 @@ impl fmt::Debug for Destination {
             .field("ca_file", &self.ca_file)
             .finish()
     }
+}
+
+/// Says with what a destination begins when it is new to the spool; later it means nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With what comes from then on.
+    Now,
+    /// With everything that is kept.
+    Beginning,
+    /// With what was received since then and is kept.
+    At(Timestamp),
+}
+
+impl Start {
+    /// Is how a configuration writes them, beside a time.
+    pub const WORDS: &[(&str, Self)] = &[("now", Self::Now), ("beginning", Self::Beginning)];
 }
 
 /// Says in what order events about the same thing are delivered.

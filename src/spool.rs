@@ -24,6 +24,7 @@ pub mod feed;
 mod queue;
 pub mod record;
 mod repeats;
+pub mod replay;
 pub mod settlement;
 mod sqlite;
 pub mod store;
@@ -40,11 +41,11 @@ use tokio::time::Instant;
 
 pub use queue::{Appender, Closed};
 pub use store::View;
-pub use writer::{Routes, Writer};
+pub use writer::{Destined, Routes, Writer};
 
 use self::erasure::{Erased, Erasure, Progress};
 use self::feed::Feed;
-use self::record::{Acknowledgement, DeadQuery, DestinationId, Opened, Pause};
+use self::record::{Acknowledgement, DestinationId, Opened, Pause};
 use self::settlement::Settlement;
 use self::store::{Change, Pages, Store};
 pub(crate) use self::writer::Command;
@@ -100,6 +101,9 @@ pub enum SpoolError {
     /// The writer has ended.
     #[error(transparent)]
     Closed(#[from] Closed),
+    /// Too many replays are under way: ask again later.
+    #[error("too many replays are under way: ask again when one of them is done")]
+    Busy,
     /// A reading thread ended early.
     #[error("reading the spool was interrupted")]
     Interrupted,
@@ -125,16 +129,6 @@ pub enum Health {
 /// When the file is missing, not a spool, or of a newer format.
 pub fn open_view(path: &Path) -> Result<Box<dyn View>, SpoolError> {
     Ok(sqlite::open_view(path)?)
-}
-
-/// Makes dead letters of a spool due again that no bridge works on, and tells how many; the next bridge delivers
-/// them. That `who` asked for it stands in the audit table.
-///
-/// # Errors
-/// When the spool is missing, in use, or cannot be written.
-pub fn replay_dead_at_rest(path: &Path, query: &DeadQuery, who: &str, now: Timestamp) -> Result<u64, SpoolError> {
-    let replayed = at_rest(path)?.replay_dead(query, who, now)?;
-    Ok(replayed.iter().map(|(_, count)| count).sum())
 }
 
 /// Pauses or resumes a destination of a spool that no bridge works on, and tells whether there is one of this name.
@@ -267,16 +261,6 @@ impl Spool {
         let (reply, answer) = oneshot::channel();
         self.appender.send(Command::Settle(settlement, Some(reply))).await?;
         Ok(answer)
-    }
-
-    /// Makes dead letters due again and tells how many; that `who` asked for it stands in the audit table.
-    ///
-    /// # Errors
-    /// When the spool has been closed, or cannot be written.
-    pub async fn replay_dead(&self, query: DeadQuery, who: &str) -> Result<u64, SpoolError> {
-        let (reply, answer) = oneshot::channel();
-        self.appender.send(Command::ReplayDead { query, who: who.into(), reply }).await?;
-        answer.await.map_err(|_| Closed)?
     }
 
     /// Deletes step by step, so that no commit waits for it, for as long as `patience` lasts; tells how much, and

@@ -1,16 +1,15 @@
-//! What was given up, and how it is tried again.
+//! What was given up, one by one and in groups.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
 use serde::Deserialize;
-use tracing::info;
 
 use super::Handles;
-use super::caller::Caller;
-use super::document::{self, Dead, ReplayRequest, Replayed};
-use super::input::{Body, Params, limit, parse};
+use super::document::{self, Dead, DeadGroups};
+use super::input::{Params, limit, moment, parse};
 use super::problem::Problem;
 use crate::event::EventId;
 use crate::spool::record::DeadQuery;
@@ -22,8 +21,45 @@ pub(super) struct DeadParams {
     #[serde(rename = "type")]
     kind: Option<String>,
     destination: Option<String>,
+    cause: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
     before: Option<u64>,
     limit: Option<usize>,
+}
+
+/// Chooses groups of dead letters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GroupParams {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    destination: Option<String>,
+    cause: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+}
+
+impl DeadParams {
+    fn query(self, now: Timestamp) -> Result<DeadQuery, Problem> {
+        Ok(DeadQuery {
+            events: Vec::new(),
+            kind: parse("type", self.kind.as_deref())?,
+            destination: self.destination,
+            cause: self.cause,
+            since: moment("since", self.since.as_deref(), now)?,
+            until: moment("until", self.until.as_deref(), now)?,
+            before: self.before.map(EventId),
+            limit: limit(self.limit)?,
+        })
+    }
+}
+
+impl GroupParams {
+    fn query(self, now: Timestamp) -> Result<DeadQuery, Problem> {
+        let Self { kind, destination, cause, since, until } = self;
+        DeadParams { kind, destination, cause, since, until, before: None, limit: None }.query(now)
+    }
 }
 
 /// Lists dead letters, newest event first.
@@ -31,31 +67,17 @@ pub(super) async fn list(
     State(handles): State<Arc<Handles>>,
     Params(params): Params<DeadParams>,
 ) -> Result<Json<Dead>, Problem> {
-    let query = DeadQuery {
-        events: Vec::new(),
-        kind: parse("type", params.kind.as_deref())?,
-        destination: params.destination,
-        before: params.before.map(EventId),
-        limit: limit(params.limit)?,
-    };
+    let query = params.query(handles.clock.now())?;
     let page = handles.spool.search(move |view| Ok(document::dead(view, &query))).await??;
     Ok(Json(page))
 }
 
-/// Makes dead letters due again, or counts those that it would.
-pub(super) async fn replay(
+/// Groups dead letters by destination and cause, the largest group first.
+pub(super) async fn groups(
     State(handles): State<Arc<Handles>>,
-    caller: Caller,
-    Body(request): Body<ReplayRequest>,
-) -> Result<Json<Replayed>, Problem> {
-    let query = request.query().map_err(Problem::BadBody)?;
-    if request.dry_run {
-        let count = handles.spool.search(move |view| Ok(document::count_dead(view, &query))).await??;
-        return Ok(Json(Replayed { count, dry_run: true }));
-    }
-    let destination = query.destination.clone();
-    handles.spool.read(move |view| Ok(document::check_destination(view, destination.as_deref()))).await??;
-    let count = handles.spool.replay_dead(query, &caller.to_string()).await?;
-    info!(count, "dead letters were made due again");
-    Ok(Json(Replayed { count, dry_run: false }))
+    Params(params): Params<GroupParams>,
+) -> Result<Json<DeadGroups>, Problem> {
+    let query = params.query(handles.clock.now())?;
+    let groups = handles.spool.search(move |view| Ok(document::dead_groups(view, &query))).await??;
+    Ok(Json(groups))
 }

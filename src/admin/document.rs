@@ -4,13 +4,15 @@
 //! Lists come with a cursor: `next` is what to pass as `before` for the page that follows.
 
 pub(crate) mod purge;
-
+pub(crate) mod replay;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventId;
-use crate::spool::record::{AttemptRow, AuditRow, DeadQuery, DeadRow, EventDetail, EventQuery, EventRow, GapRow};
+use crate::spool::record::{
+    AttemptRow, AuditRow, DeadGroup, DeadQuery, DeadRow, EventDetail, EventQuery, EventRow, GapRow,
+};
 use crate::spool::{SpoolError, View};
 use crate::wording::{list, meant};
 
@@ -84,6 +86,13 @@ pub(crate) struct Dead {
     pub(crate) next: Option<EventId>,
 }
 
+/// Is the dead letters by destination and cause, the largest group first.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct DeadGroups {
+    /// The groups.
+    pub(crate) groups: Vec<DeadGroup>,
+}
+
 /// Is a list of gaps, newest first.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Gaps {
@@ -129,25 +138,6 @@ pub(crate) struct Audit {
     pub(crate) next: Option<i64>,
 }
 
-/// Asks for dead letters to be made due again, or to be deleted; all that is named must fit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct ReplayRequest {
-    /// Only these events.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) events: Vec<u64>,
-    /// Only of this destination.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) destination: Option<String>,
-    /// Only types that fit this pattern.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub(crate) kind: Option<String>,
-    /// Every dead letter; needed when nothing else is named, and goes with nothing else.
-    pub(crate) all: bool,
-    /// Only count.
-    pub(crate) dry_run: bool,
-}
-
 /// Says how a destination stands after a pause or a resume.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Paused {
@@ -164,33 +154,6 @@ pub(crate) struct LogLevel {
     pub(crate) level: String,
     /// Those of the configuration, which the next start begins with.
     pub(crate) configured: String,
-}
-
-/// Says what a replay did, or would do.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Replayed {
-    /// Dead letters that were made due again, or would be.
-    pub(crate) count: u64,
-    /// Nothing was changed.
-    pub(crate) dry_run: bool,
-}
-
-impl ReplayRequest {
-    /// Turns the request into the choice that the spool understands.
-    ///
-    /// # Errors
-    /// When the choice is missing, contradicts itself, or holds no pattern; in words.
-    pub(crate) fn query(&self) -> Result<DeadQuery, String> {
-        let chosen = !self.events.is_empty() || self.destination.is_some() || self.kind.is_some();
-        match (chosen, self.all) {
-            (false, false) => return Err("choose events, a destination or a type, or ask for all".to_owned()),
-            (true, true) => return Err("ask for all, or choose events, a destination or a type, not both".to_owned()),
-            (true, false) | (false, true) => {}
-        }
-        let kind = self.kind.as_deref().map(str::parse).transpose().map_err(|error| format!("type: {error}"))?;
-        let events = self.events.iter().copied().map(EventId).collect();
-        Ok(DeadQuery { events, destination: self.destination.clone(), kind, before: None, limit: ALL })
-    }
 }
 
 /// Reads a page of events.
@@ -234,19 +197,13 @@ pub(crate) fn dead(view: &mut dyn View, query: &DeadQuery) -> Result<Dead, ListE
     Ok(Dead { dead, next })
 }
 
-/// Counts the dead letters that a choice fits.
+/// Reads the groups of dead letters, the largest first.
 ///
 /// # Errors
 /// When the destination is not known, or the spool cannot be read.
-pub(crate) fn count_dead(view: &mut dyn View, query: &DeadQuery) -> Result<u64, ListError> {
-    let mut query = DeadQuery { limit: PAGE_MOST, ..query.clone() };
-    let mut count = 0;
-    loop {
-        let page = dead(view, &query)?;
-        count += page.dead.len() as u64;
-        let Some(next) = page.next else { return Ok(count) };
-        query.before = Some(next);
-    }
+pub(crate) fn dead_groups(view: &mut dyn View, query: &DeadQuery) -> Result<DeadGroups, ListError> {
+    check_destination(view, query.destination.as_deref())?;
+    Ok(DeadGroups { groups: view.dead_groups(query)? })
 }
 
 /// Reads a page of the audit table.

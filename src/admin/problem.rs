@@ -31,6 +31,10 @@ pub(super) enum Problem {
     BadBody(String),
     /// A destination is named that the spool never had.
     UnknownDestination(String),
+    /// A replay of many deliveries was not confirmed.
+    NotConfirmed,
+    /// Too many replays are under way.
+    TooManyReplays,
     /// A gap is to be acknowledged that lasts still.
     GapOpen,
     /// A destination is configured whose backlog was to be deleted.
@@ -91,6 +95,16 @@ impl Problem {
             Self::BadQuery(detail) => (StatusCode::BAD_REQUEST, "bad_query", detail),
             Self::BadBody(detail) => (StatusCode::BAD_REQUEST, "bad_body", detail),
             Self::UnknownDestination(detail) => (StatusCode::NOT_FOUND, "unknown_destination", detail),
+            Self::NotConfirmed => (
+                StatusCode::CONFLICT,
+                "not_confirmed",
+                "this would replay more than 100 deliveries: count them with `\"dry_run\": true`, then ask with `\"confirmed\": true`",
+            ),
+            Self::TooManyReplays => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "too many replays are under way: ask again when one of them is done",
+            ),
             Self::GapOpen => {
                 (StatusCode::CONFLICT, "gap_open", "the gap lasts still; acknowledge it when a socket is live again")
             }
@@ -131,7 +145,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, code, detail) = self.parts();
-        let busy = matches!(self, Self::Busy);
+        let busy = matches!(self, Self::Busy | Self::TooManyReplays);
         let title = status.canonical_reason().unwrap_or_default();
         let document = Document { title, status: status.as_u16(), code, detail, problems: self.problems() };
         let mut response = (status, Json(document)).into_response();
@@ -151,6 +165,7 @@ impl From<SpoolError> for Problem {
     fn from(error: SpoolError) -> Self {
         match error {
             SpoolError::Configured(_) => Self::DestinationConfigured(error.to_string()),
+            SpoolError::Busy => Self::TooManyReplays,
             SpoolError::InUse(_)
             | SpoolError::Newer { .. }
             | SpoolError::Missing(_)

@@ -17,7 +17,7 @@ use crate::admin::board::Board;
 use crate::clock::Clock;
 use crate::config::{Config, Destination, Subscription, fingerprint};
 use crate::dispatch::{self, lane::Lane, lane::Settings};
-use crate::spool::{Routes, Spool};
+use crate::spool::{Destined, Routes, Spool};
 use crate::telemetry::metrics::{Certificate, Metrics};
 use crate::tls::Roots;
 use crate::webhook::client::{Client, client};
@@ -150,7 +150,10 @@ impl Parts {
     ) -> anyhow::Result<()> {
         let routes = Routes {
             subscriptions: subscriptions.iter().map(|s| (Arc::clone(&s.name), Arc::clone(&s.group))).collect(),
-            destinations: destinations.iter().map(|d| (Arc::clone(&d.name), d.filter.clone())).collect(),
+            destinations: destinations
+                .iter()
+                .map(|d| Destined { name: Arc::clone(&d.name), filter: d.filter.clone(), start: d.start })
+                .collect(),
         };
         let mut feeds: HashMap<_, _> = self.spool.route(routes).await?.into_iter().collect();
         for destination in destinations {

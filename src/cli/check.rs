@@ -1,11 +1,14 @@
 //! `check`: is the configuration right, what does it come to, and whom does it talk to.
 
+mod late;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
 
+use self::late::{LateJoiner, late_joiners};
 use super::options::{BridgeArgs, EXIT_CONFIG, after, refuse, warn};
 use super::probe::{self, Probe};
 use crate::clock::Clock;
@@ -74,6 +77,11 @@ fn print_text(
     for Egress { host, port, purpose } in egress(config) {
         writeln!(out, "  {:<32} {purpose}", format!("{host}:{port}"))?;
     }
+    let late = late_joiners(config);
+    if !late.is_empty() {
+        writeln!(out, "\nDestinations that may join late:\n")?;
+        late.iter().try_for_each(|joiner| writeln!(out, "{}", joiner.line()))?;
+    }
     if let Some(probes) = probes {
         probe::print(probes, out)?;
     }
@@ -102,6 +110,7 @@ struct Report<'a> {
     warnings: &'a [Problem],
     config: Option<Shown<'a>>,
     egress: Vec<Egress>,
+    late_joiners: Vec<LateJoiner<'a>>,
     /// Only when they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     probes: Option<&'a [Probe]>,
@@ -117,11 +126,19 @@ impl<'a> Report<'a> {
                 warnings,
                 config: Some(Shown::of(config)),
                 egress: egress(config),
+                late_joiners: late_joiners(config),
                 probes: None,
             },
-            Err(Problems { origin, problems, warnings }) => {
-                Self { ok: false, origin, problems, warnings, config: None, egress: Vec::new(), probes: None }
-            }
+            Err(Problems { origin, problems, warnings }) => Self {
+                ok: false,
+                origin,
+                problems,
+                warnings,
+                config: None,
+                egress: Vec::new(),
+                late_joiners: Vec::new(),
+                probes: None,
+            },
         }
     }
 }

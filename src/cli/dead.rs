@@ -1,34 +1,34 @@
 //! `dead`: what was given up, and how it is tried again.
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::Failure;
-use super::bridge::{Answer, Bridge};
 use super::events::{LIMIT, limit};
+use super::moment::moment;
 use super::options::{EXITS, SourceArgs, after};
-use super::output::{print, print_json};
+use super::output::{plain, print, print_json};
 use super::purge::{self, PurgeArgs};
+use super::replay::quoted;
 use super::table::{Cell, Table, terminal_width};
-use crate::admin::document::{self, Dead, ReplayRequest, Replayed};
+use super::{Failure, replay};
+use crate::admin::document::purge::DeadRequest;
+use crate::admin::document::{self, Dead, DeadGroups};
 use crate::clock::Clock;
 use crate::config::filter::Pattern;
 use crate::event::EventId;
 use crate::spool::erasure::Erasure;
-use crate::spool::record::DeadQuery;
-use crate::spool::{open_view, replay_dead_at_rest};
-use crate::wording::{ago, count, counted};
+use crate::spool::open_view;
+use crate::spool::record::{DeadGroup, DeadQuery};
+use crate::wording::{ago, count};
 
 /// Is the command line of `dead`.
 #[derive(Debug, Subcommand)]
 pub(super) enum DeadCommand {
-    /// List dead letters, newest event first
+    /// List dead letters: by destination and cause, or one by one
     List(ListArgs),
     /// Make dead letters due again
-    Replay(ReplayArgs),
+    Replay(replay::DeadArgs),
     /// Delete dead letters for good
     Purge(DeadPurgeArgs),
 }
@@ -51,12 +51,24 @@ pub(super) struct ListArgs {
     /// Only of this destination
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
-    /// Only what is older than this event
+    /// Only what was given up for this reason, one by one
+    #[arg(long, value_name = "CAUSE")]
+    cause: Option<String>,
+    /// Only what was received since then: 2h, 2026-07-30T10:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Only what was received before then
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// One by one, newest event first
+    #[arg(long)]
+    rows: bool,
+    /// One by one, only what is older than this event
     #[arg(long, value_name = "ID")]
     before: Option<u64>,
-    /// Show at most so many
-    #[arg(long, value_name = "N", default_value_t = LIMIT, value_parser = limit)]
-    limit: usize,
+    /// One by one, at most so many [default: 20]
+    #[arg(long, value_name = "N", value_parser = limit)]
+    limit: Option<usize>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -64,19 +76,11 @@ pub(super) struct ListArgs {
     source: SourceArgs,
 }
 
-#[derive(Args, Debug)]
-#[command(after_help = after(&["zoomhook dead replay 15", "zoomhook dead replay --destination crm --dry-run"], EXITS))]
-pub(super) struct ReplayArgs {
-    #[command(flatten)]
-    choice: Choice,
-    /// Only count
-    #[arg(long)]
-    dry_run: bool,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    source: SourceArgs,
+impl ListArgs {
+    /// Tells whether rows are meant: what only rows have is asked for, or a group is named.
+    fn is_one_by_one(&self) -> bool {
+        self.rows || self.cause.is_some() || self.before.is_some() || self.limit.is_some()
+    }
 }
 
 /// Says which dead letters are meant: all that is named must fit.
@@ -98,9 +102,9 @@ struct Choice {
 }
 
 impl Choice {
-    fn request(&self) -> ReplayRequest {
+    fn request(&self) -> DeadRequest {
         let Self { events, destination, kind, all } = self.clone();
-        ReplayRequest { events, destination, kind: kind.map(|kind| kind.to_string()), all, dry_run: false }
+        DeadRequest { events, destination, kind: kind.map(|kind| kind.to_string()), all, dry_run: false }
     }
 }
 
@@ -111,7 +115,7 @@ impl Choice {
 pub(super) async fn run(command: &DeadCommand) -> Result<(), Failure> {
     match command {
         DeadCommand::List(args) => list(args),
-        DeadCommand::Replay(args) => replay(args).await,
+        DeadCommand::Replay(args) => replay::dead(args).await,
         DeadCommand::Purge(args) => {
             let request = args.choice.request();
             let what = Erasure::Dead(request.query().map_err(anyhow::Error::msg)?);
@@ -127,55 +131,49 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
         events: Vec::new(),
         destination: args.destination.clone(),
         kind: args.kind.clone(),
+        cause: args.cause.clone(),
+        since: args.since,
+        until: args.until,
         before: args.before.map(EventId),
-        limit: args.limit,
+        limit: args.limit.unwrap_or(LIMIT),
     };
+    let (now, width) = (Clock::system().now(), terminal_width());
+    if !args.is_one_by_one() {
+        let groups = document::dead_groups(&mut *view, &query).context("cannot group dead letters")?;
+        if args.json {
+            print_json(&groups)?;
+        } else {
+            print(&render_groups(&groups, now, width))?;
+        }
+        return Ok(());
+    }
     let page = document::dead(&mut *view, &query).context("cannot list dead letters")?;
     if args.json {
         print_json(&page)?;
     } else {
-        print(&render(&page, Clock::system().now(), terminal_width()))?;
+        print(&render(&page, now, width))?;
     }
     Ok(())
 }
 
-async fn replay(args: &ReplayArgs) -> Result<(), Failure> {
-    let config = args.source.load()?.config;
-    let request = ReplayRequest { dry_run: args.dry_run, ..args.choice.request() };
-    let answer = match Bridge::at(&config.admin)? {
-        Some(bridge) => bridge.post("/api/v1/dead/replay", &request).await?,
-        None => Answer::NobodyThere,
+fn render_groups(groups: &DeadGroups, now: Timestamp, width: Option<usize>) -> String {
+    let [DeadGroup { destination, cause, .. }, ..] = &groups.groups[..] else {
+        return "no dead letters\n".to_owned();
     };
-    let replayed = match answer {
-        Answer::Document(text) => serde_json::from_str(&text).context("the bridge's answer is not understood")?,
-        Answer::NobodyThere => replay_in_spool(&config.spool.path, &request)?,
-    };
-    if args.json {
-        print_json(&replayed)?;
-    } else {
-        print(&said(replayed))?;
+    let mut table = Table::new(["DESTINATION", "CAUSE", "COUNT", "FIRST GIVEN UP", "LAST GIVEN UP", "NEWEST EVENT"]);
+    for group in &groups.groups {
+        table.push([
+            Cell::text(&group.destination),
+            Cell::text(&group.cause),
+            Cell::number(count(group.count)),
+            Cell::fact(ago(group.oldest_at, now)),
+            Cell::fact(ago(group.newest_at, now)),
+            Cell::number(group.sample.to_string()),
+        ]);
     }
-    Ok(())
-}
-
-/// Replays where no bridge runs that would do it.
-fn replay_in_spool(path: &Path, request: &ReplayRequest) -> anyhow::Result<Replayed> {
-    let query = request.query().map_err(anyhow::Error::msg)?;
-    if request.dry_run {
-        let count = document::count_dead(&mut *open_view(path)?, &query).context("cannot count dead letters")?;
-        return Ok(Replayed { count, dry_run: true });
-    }
-    let count = replay_dead_at_rest(path, &query, "the command line", Clock::system().now())?;
-    Ok(Replayed { count, dry_run: false })
-}
-
-fn said(replayed: Replayed) -> String {
-    let letters = counted(replayed.count, "dead letter");
-    match replayed {
-        Replayed { count: 0, .. } => "no dead letter fits\n".to_owned(),
-        Replayed { dry_run: true, .. } => format!("{letters} would be made due again\n"),
-        Replayed { dry_run: false, .. } => format!("{letters} made due again\n"),
-    }
+    let words = ["zoomhook", "dead", "list", "--destination", destination, "--cause", cause];
+    let rows = words.map(|word| quoted(plain(word).into_owned())).join(" ");
+    format!("{}one by one: {rows}\n", table.render(width))
 }
 
 fn render(page: &Dead, now: Timestamp, width: Option<usize>) -> String {
@@ -223,14 +221,23 @@ mod tests {
     }
 
     #[test]
-    fn replay_says_what_it_did() {
-        let cases = [
-            (0, false, "no dead letter fits\n"),
-            (1, false, "1 dead letter made due again\n"),
-            (2000, true, "2,000 dead letters would be made due again\n"),
-        ];
-        for (count, dry_run, expected) in cases {
-            assert_eq!(said(Replayed { count, dry_run }), expected);
-        }
+    fn groups_show_how_many_since_when_and_how_to_see_them() {
+        let group = |cause: &str, count| DeadGroup {
+            destination: "crm".into(),
+            cause: cause.into(),
+            count,
+            oldest_at: "2026-07-30T08:02:11Z".parse().expect("a time"),
+            newest_at: "2026-07-30T10:02:11Z".parse().expect("a time"),
+            sample: EventId(1042),
+        };
+        let groups =
+            DeadGroups { groups: vec![group("status 404", 1200), group("timeout after 12 attempts in 72 h", 1)] };
+        insta::assert_snapshot!(strip_str(&render_groups(&groups, now(), None)), @"
+        DESTINATION  CAUSE                              COUNT  FIRST GIVEN UP  LAST GIVEN UP  NEWEST EVENT
+        crm          status 404                         1,200  2 h 4 min ago   4 min ago              1042
+        crm          timeout after 12 attempts in 72 h      1  2 h 4 min ago   4 min ago              1042
+        one by one: zoomhook dead list --destination crm --cause 'status 404'
+        ");
+        assert_eq!(render_groups(&DeadGroups { groups: Vec::new() }, now(), None), "no dead letters\n");
     }
 }

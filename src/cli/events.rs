@@ -6,12 +6,12 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::Failure;
 use super::moment::moment;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{BAD, FAIR, GOOD, print, print_bytes, print_json};
 use super::purge::{self, PurgeArgs};
 use super::table::{Cell, Table, terminal_width};
+use super::{Failure, replay};
 use crate::admin::document::purge::ParkedRequest;
 use crate::admin::document::{self, Events, PAGE_MOST};
 use crate::clock::Clock;
@@ -31,6 +31,8 @@ pub(super) enum EventsCommand {
     List(ListArgs),
     /// Show one event: facts, deliveries, failed attempts and the body
     Show(ShowArgs),
+    /// Deliver events again, or to a destination that never had them
+    Replay(replay::EventArgs),
     /// Delete parked frames for good
     Purge(ParkedArgs),
 }
@@ -103,7 +105,7 @@ pub(super) fn limit(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("expected a number from 1 to {PAGE_MOST}"))
 }
 
-/// Lists, shows or deletes events.
+/// Lists, shows, replays or deletes events.
 ///
 /// # Errors
 /// When the configuration is wrong, the spool cannot be read or written, or there is no such event.
@@ -111,6 +113,7 @@ pub(super) async fn run(command: &EventsCommand) -> Result<(), Failure> {
     match command {
         EventsCommand::List(args) => list(args),
         EventsCommand::Show(args) => show(args),
+        EventsCommand::Replay(args) => replay::events(args).await,
         EventsCommand::Purge(args) => {
             let until = args.until.map(|until| until.to_string());
             let request = ParkedRequest { parked: args.parked, until, dry_run: false };
@@ -226,6 +229,7 @@ mod tests {
             due: None,
             settled_at: None,
             outcome: None,
+            replays: 0,
         };
         let mixed = EventRow {
             deliveries: vec![delivery("crm", DeliveryState::Delivered), delivery("audit", DeliveryState::Retry)],

@@ -68,6 +68,30 @@ pub struct EventFilter {
     pub exclude: Vec<Pattern>,
 }
 
+/// Writes the patterns, those of `exclude` behind a `!`.
+impl fmt::Display for EventFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let include = self.include.iter().map(Pattern::to_string);
+        let exclude = self.exclude.iter().map(|pattern| format!("!{pattern}"));
+        f.write_str(&include.chain(exclude).collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl FromStr for EventFilter {
+    type Err = NotAPattern;
+
+    fn from_str(text: &str) -> Result<Self, NotAPattern> {
+        let mut filter = Self { include: Vec::new(), exclude: Vec::new() };
+        for word in text.split_whitespace() {
+            match word.strip_prefix('!') {
+                Some(pattern) => filter.exclude.push(pattern.parse()?),
+                None => filter.include.push(word.parse()?),
+            }
+        }
+        Ok(filter)
+    }
+}
+
 impl EventFilter {
     /// Wants everything.
     pub fn all() -> Self {
@@ -105,6 +129,15 @@ mod tests {
         for (filter, kind, wanted) in cases {
             assert_eq!(filter.wants(kind), wanted, "{filter:?} {kind}");
         }
+    }
+
+    #[test]
+    fn filters_read_back_what_they_print() {
+        for filter in [filter(&["*"], &[]), filter(&["meeting.*", "a-b"], &["meeting.ended", "-x*"]), filter(&[], &[])]
+        {
+            assert_eq!(filter.to_string().parse(), Ok(filter));
+        }
+        assert_eq!("meeting.* !".parse::<EventFilter>(), Err(NotAPattern));
     }
 
     #[test]

@@ -15,7 +15,8 @@ use super::filter::Pattern;
 use super::quantity::{format_duration, format_size};
 use super::secret::Secret;
 use super::{
-    Admin, BodyForm, Config, Destination, Grant, Listen, LogFormat, Ordering, Probe, Retry, Subscription, WhenFull,
+    Admin, BodyForm, Config, Destination, Grant, Listen, LogFormat, Ordering, Probe, Retry, Start, Subscription,
+    WhenFull,
 };
 use crate::event::Digest;
 
@@ -59,6 +60,7 @@ struct ShownDestination<'a> {
     timeout: String,
     concurrency: usize,
     ordering: &'static str,
+    start: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,6 +213,7 @@ fn destination(destination: &Destination) -> ShownDestination<'_> {
         timeout,
         concurrency,
         ordering,
+        start,
         auth,
         headers,
         standard_webhooks_secret,
@@ -239,6 +242,10 @@ fn destination(destination: &Destination) -> ShownDestination<'_> {
         timeout: format_duration(*timeout),
         concurrency: *concurrency,
         ordering: word(Ordering::WORDS, *ordering),
+        start: match start {
+            Start::At(at) => at.to_string(),
+            Start::Now | Start::Beginning => word(Start::WORDS, *start).to_owned(),
+        },
         standard_webhooks_secret: standard_webhooks_secret.as_ref().map(authorization::masked_key),
         traceparent: *traceparent,
         auth: ShownAuth::of(auth),

@@ -35,7 +35,7 @@ use crate::config::limits::{Rate, Ttl};
 use crate::config::{self, BodyForm, Ordering, Probe};
 use crate::event::EventId;
 use crate::spool::feed::{Feed, Item as Fed, Room};
-use crate::spool::record::{DeadQuery, Pause};
+use crate::spool::record::Pause;
 use crate::spool::settlement::{FailedAttempt, Outcome, Settlement};
 use crate::spool::store::Due;
 use crate::spool::{Closed, Spool};
@@ -219,7 +219,7 @@ where
         match fed {
             Fed::Fresh(event) => {
                 let since = event.received_at;
-                self.put(Kind::First, Due { event, attempts: 0, since }).await?;
+                self.put(Kind::First, Due { event, attempts: 0, since, replays: 0 }).await?;
             }
             Fed::Due(at) => self.retries.look_no_later_than(at),
             Fed::Pause(pause) => {
@@ -413,14 +413,8 @@ where
         self.spool.breaker(self.feed.destination(), self.breaker.opened()).await?;
         match change {
             Change::Opened(events) if !events.is_empty() => {
-                let query = DeadQuery {
-                    limit: events.len(),
-                    events,
-                    destination: Some(self.name.to_string()),
-                    ..DeadQuery::default()
-                };
                 // What cannot be revived stays a dead letter, which the operator can replay.
-                if let Err(error) = self.spool.replay_dead(query, "the breaker").await {
+                if let Err(error) = self.spool.revive(self.feed.destination(), events).await {
                     tracing::error!(destination.name = %self.name, %error, "refused events stay dead letters");
                 }
             }

@@ -60,7 +60,7 @@ pub(super) struct Outlet {
 impl Outlet {
     /// Makes both ends; events up to `last` may wait on the disk.
     pub(super) fn open(registered: Registered, last: EventId, readers: Readers) -> (Self, Feed) {
-        let Registered { id: destination, pause, breaker } = registered;
+        let Registered { id: destination, pause, breaker, is_filling: _ } = registered;
         let (sender, receiver) = mpsc::channel(WINDOW_EVENTS);
         let shared = Arc::new(Shared {
             left: AtomicU64::new(last.0),

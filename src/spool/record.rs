@@ -45,7 +45,7 @@ pub enum DeliveryState {
     /// Stored, and never attempted as far as the spool knows.
     #[serde(rename = "waiting")]
     Fresh,
-    /// Failed at least once, and due again.
+    /// Due again: failed at least once, or replayed.
     #[serde(rename = "retrying")]
     Retry,
     /// Accepted by the handler.
@@ -121,6 +121,8 @@ pub struct DeliveryRow {
     pub settled_at: Option<Timestamp>,
     /// What the last attempt came to, such as `status 503` or `timeout`; for dead ones, why it was given up.
     pub outcome: Option<Box<str>>,
+    /// How often it was replayed.
+    pub replays: u32,
 }
 
 /// Is one failed attempt.
@@ -168,6 +170,23 @@ pub struct DeadRow {
     pub dead_at: Timestamp,
     /// Why it was given up.
     pub reason: Box<str>,
+}
+
+/// Is the dead letters of one destination that were given up for one reason.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeadGroup {
+    /// The destination.
+    pub destination: Box<str>,
+    /// Why they were given up.
+    pub cause: Box<str>,
+    /// How many there are.
+    pub count: u64,
+    /// When the first was given up.
+    pub oldest_at: Timestamp,
+    /// When the last was given up.
+    pub newest_at: Timestamp,
+    /// The newest event among them, to look at.
+    pub sample: EventId,
 }
 
 /// Is an interval in which no socket of a subscription was live: what Zoom said in it is lost.
@@ -296,6 +315,12 @@ pub struct DeadQuery {
     pub destination: Option<String>,
     /// Only types that fit.
     pub kind: Option<Pattern>,
+    /// Only those given up for this reason.
+    pub cause: Option<String>,
+    /// Only events received at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only events received before this time.
+    pub until: Option<Timestamp>,
     /// Only events older than this one: the cursor of a page.
     pub before: Option<EventId>,
     /// At most so many.
@@ -305,10 +330,19 @@ pub struct DeadQuery {
 /// Shows the choice as the audit table keeps it.
 impl fmt::Display for DeadQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { events, destination, kind, before, limit } = self;
+        let Self { events, destination, kind, cause, since, until, before, limit } = self;
         write!(f, "destination {}", destination.as_deref().unwrap_or("any"))?;
         if let Some(kind) = kind {
             write!(f, ", type {kind}")?;
+        }
+        if let Some(cause) = cause {
+            write!(f, ", cause {cause}")?;
+        }
+        if let Some(since) = since {
+            write!(f, ", since {since}")?;
+        }
+        if let Some(until) = until {
+            write!(f, ", until {until}")?;
         }
         if !events.is_empty() {
             let ids: Vec<String> = events.iter().map(EventId::to_string).collect();

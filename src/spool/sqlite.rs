@@ -7,6 +7,7 @@
 mod erase;
 mod page;
 mod purge;
+mod replay;
 mod schema;
 mod view;
 mod write;
@@ -24,8 +25,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use self::view::SqliteView;
 use super::SpoolError;
 use super::erasure::Progress;
-use super::record::{Acknowledgement, DeadQuery, DestinationId, Pause};
-use super::store::{Batch, Contents, Identity, LOG_BYTES, Pages, Registered, Size, Store};
+use super::record::{Acknowledgement, DestinationId, Pause};
+use super::replay::Replay;
+use super::store::{Batch, Contents, Filled, Identity, LOG_BYTES, Pages, Registered, Size, Store};
+use super::writer::Destined;
 use crate::event::EventId;
 
 /// Pages of the WAL after which it is copied back: 40 MB, so that a burst does not pay for it.
@@ -138,9 +141,9 @@ impl Store for Sqlite {
         Ok(write::audit(&self.connection, now.as_millisecond(), who, action, detail)?)
     }
 
-    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<Registered>, SpoolError> {
+    fn register(&mut self, destinations: &[Destined]) -> Result<Vec<Registered>, SpoolError> {
         let transaction = self.connection.transaction()?;
-        let ids = write::register(&transaction, names)?;
+        let ids = write::register(&transaction, destinations)?;
         transaction.commit()?;
         Ok(ids)
     }
@@ -151,16 +154,26 @@ impl Store for Sqlite {
         Ok(transaction.commit()?)
     }
 
-    fn replay_dead(
-        &mut self,
-        query: &DeadQuery,
-        who: &str,
-        now: Timestamp,
-    ) -> Result<Vec<(DestinationId, u64)>, SpoolError> {
+    fn replay(&mut self, replay: &mut Replay, limit: usize) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
+        self.check_in_place()?;
         let transaction = self.connection.transaction()?;
-        let replayed = write::replay_dead(&transaction, query, who, now)?;
+        let due = replay::step(&transaction, replay, limit)?;
         transaction.commit()?;
-        Ok(replayed)
+        Ok(due)
+    }
+
+    fn fill(&mut self, destination: DestinationId, limit: usize, now: Timestamp) -> Result<Filled, SpoolError> {
+        self.check_in_place()?;
+        let transaction = self.connection.transaction()?;
+        let filled = replay::fill(&transaction, destination, limit, now)?;
+        transaction.commit()?;
+        Ok(filled)
+    }
+
+    fn revive(&mut self, destination: DestinationId, events: &[EventId], now: Timestamp) -> Result<(), SpoolError> {
+        let transaction = self.connection.transaction()?;
+        replay::revive(&transaction, destination, events, now)?;
+        Ok(transaction.commit()?)
     }
 
     fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError> {
@@ -291,15 +304,19 @@ fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::record::DeadQuery;
 
     #[test]
     fn frequent_queries_read_what_they_return_and_no_delivered_rows() {
         let directory = tempfile::tempdir().expect("a directory");
         let engine = Sqlite::open(&directory.path().join("zoomhook.db")).expect("a spool");
         let open = "deliveries_open (destination=? AND state=?";
-        let dead = "deliveries_dead (";
         let letters = erase::fitting("d.state = 3");
         let key = "SEARCH d USING PRIMARY KEY (destination=? AND event=?)";
+        let all = DeadQuery::default();
+        let older = DeadQuery { before: Some(EventId(9)), ..all.clone() };
+        let of_destination = DeadQuery { destination: Some("crm".to_owned()), ..older.clone() };
+        let one_cause = DeadQuery { cause: Some("status 404".to_owned()), ..of_destination.clone() };
         for (query, expected, times) in [
             (page::FRESH, open, 1),
             (page::DUE, open, 1),
@@ -307,9 +324,19 @@ mod tests {
             (page::WAITING, open, 1),
             (view::DESTINATIONS, open, 2),
             (view::DELIVERIES, key, 1),
-            (erase::DEAD, dead, 1),
-            (&letters, "deliveries_dead ((destination,event)>(?,?) AND (destination,event)<(?,?))", 1),
-            (erase::OLDEST_DEAD, dead, 1),
+            (&view::dead_groups_sql(&all), "SCAN d USING COVERING INDEX deliveries_dead_causes", 1),
+            (&view::dead_sql(&all), "SCAN d USING INDEX deliveries_dead", 1),
+            (&view::dead_sql(&older), "SEARCH d USING INDEX deliveries_dead (event<?)", 1),
+            (&view::dead_sql(&of_destination), "SEARCH d USING INDEX deliveries_dead (event<?)", 1),
+            (&view::dead_sql(&one_cause), "deliveries_dead_causes (destination=? AND outcome=? AND event<?)", 1),
+            (replay::DEAD, "COVERING INDEX deliveries_dead ((event,destination)>(?,?) AND event<?)", 1),
+            (replay::DEAD_OF_CAUSE, "deliveries_dead_causes (destination=? AND outcome=? AND event>? AND event<?)", 1),
+            (replay::EVENTS, "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", 1),
+            (replay::EVENT, "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)", 1),
+            (replay::DELIVERY, "SEARCH deliveries USING PRIMARY KEY (destination=? AND event=?)", 1),
+            (erase::DEAD, "COVERING INDEX deliveries_dead ((event,destination)>(?,?))", 1),
+            (&letters, "deliveries_dead ((event,destination)>(?,?) AND (event,destination)<(?,?))", 1),
+            (erase::OLDEST_DEAD, "COVERING INDEX deliveries_dead", 1),
             (erase::PARKED, "events_parked", 1),
             (erase::DELIVERIES_OF, "PRIMARY KEY (destination=?)", 1),
         ] {

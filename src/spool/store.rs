@@ -10,10 +10,12 @@ use jiff::Timestamp;
 use super::SpoolError;
 use super::erasure::Progress;
 use super::record::{
-    Acknowledgement, AuditRow, DeadQuery, DeadRow, DestinationId, DestinationRow, EventDetail, EventQuery, EventRow,
-    GapRow, Opened, Pause, SubscriptionRow,
+    Acknowledgement, AuditRow, DeadGroup, DeadQuery, DeadRow, DestinationId, DestinationRow, EventDetail, EventQuery,
+    EventRow, GapRow, Opened, Pause, SubscriptionRow,
 };
+use super::replay::{Counts, Replay, Selection};
 use super::settlement::Settlement;
+use super::writer::Destined;
 use crate::event::{Digest, Event, EventId};
 
 /// Is what one commit makes durable, all of it or nothing.
@@ -70,6 +72,17 @@ pub(crate) struct Registered {
     pub(crate) id: DestinationId,
     pub(crate) pause: Pause,
     pub(crate) breaker: Option<Opened>,
+    /// Whether it has yet to get some of what was received before it.
+    pub(crate) is_filling: bool,
+}
+
+/// Is what a step of a fill came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// There is more to do.
+    Partly,
+    /// The destination has been given all of it: so many events.
+    Complete { events: u64 },
 }
 
 /// Is what is compared before an event counts as a repeat.
@@ -113,8 +126,8 @@ pub(crate) trait Store: Send {
     fn identity(&mut self, id: EventId) -> Result<Option<Identity>, SpoolError>;
     /// Makes a batch durable, or changes nothing.
     fn commit(&mut self, batch: &Batch) -> Result<(), SpoolError>;
-    /// Returns what is stored of these destinations, beginning with nothing for those that are new.
-    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<Registered>, SpoolError>;
+    /// Returns what is stored of these destinations; for those that are new, a fill begins unless they start now.
+    fn register(&mut self, destinations: &[Destined]) -> Result<Vec<Registered>, SpoolError>;
     /// Pauses or resumes a destination; `None` when there is none of this name.
     fn pause(
         &mut self,
@@ -129,13 +142,13 @@ pub(crate) trait Store: Send {
     fn audit(&mut self, who: &str, action: &str, detail: &str, now: Timestamp) -> Result<(), SpoolError>;
     /// Makes sure that each of these subscriptions has a gap open: none of them has a socket yet.
     fn begin(&mut self, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError>;
-    /// Makes dead letters due at `now`, and returns how many of each destination.
-    fn replay_dead(
-        &mut self,
-        query: &DeadQuery,
-        who: &str,
-        now: Timestamp,
-    ) -> Result<Vec<(DestinationId, u64)>, SpoolError>;
+    /// Takes the next step of a replay, which makes about `limit` deliveries due at most; returns to whom, and from
+    /// when on. After an error the replay must not go on.
+    fn replay(&mut self, replay: &mut Replay, limit: usize) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError>;
+    /// Takes the next step of giving a new destination what was received before it: about `limit` events at most.
+    fn fill(&mut self, destination: DestinationId, limit: usize, now: Timestamp) -> Result<Filled, SpoolError>;
+    /// Makes those of these events due at `now` that are dead letters of a destination, as if nothing had been.
+    fn revive(&mut self, destination: DestinationId, events: &[EventId], now: Timestamp) -> Result<(), SpoolError>;
     /// Deletes settled events that were received before `cutoff`, looking at no more than `limit` of those
     /// that come after `after`; returns where it stopped, or `None` when it has seen all.
     fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError>;
@@ -161,6 +174,8 @@ pub struct Due {
     pub attempts: u32,
     /// When it was stored or last replayed.
     pub since: Timestamp,
+    /// How often it was replayed.
+    pub replays: u32,
 }
 
 /// Is a delivery that waits for its retry.
@@ -183,6 +198,10 @@ pub trait View: Send {
     fn event(&mut self, id: EventId) -> Result<Option<EventDetail>, SpoolError>;
     /// Lists dead letters, newest first.
     fn dead(&mut self, query: &DeadQuery) -> Result<Vec<DeadRow>, SpoolError>;
+    /// Groups the dead letters that a query fits by destination and cause, whatever its cursor and limit.
+    fn dead_groups(&mut self, query: &DeadQuery) -> Result<Vec<DeadGroup>, SpoolError>;
+    /// Counts what a selection comes to now; once it is more than `most`, that is all it tells.
+    fn survey(&mut self, selection: &Selection, most: u64) -> Result<Counts, SpoolError>;
     /// Lists gaps, newest first.
     fn gaps(&mut self, limit: usize) -> Result<Vec<GapRow>, SpoolError>;
     /// Lists changes that operators made, newest first: those before a number, if one is given.

@@ -1,5 +1,7 @@
 //! The spool as its users see it: a real file, a real writer thread.
 
+mod replay;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,9 +14,11 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::feed::{DuePage, Item, Room};
-use super::record::{DeliveryState, EventQuery, GapRow};
+use super::record::{DeadQuery, DeliveryState, EventQuery, GapRow};
+use super::replay::Replay;
 use super::settlement::{FailedAttempt, Outcome};
 use super::*;
+use crate::config::Start;
 use crate::config::filter::EventFilter;
 use crate::event::{EventId, Received};
 
@@ -219,7 +223,7 @@ async fn failed_attempts_of_one_delivery_are_bounded_and_the_newest_stay() {
 }
 
 #[tokio::test]
-async fn dead_letters_stay_and_can_be_made_due_again() {
+async fn dead_letters_stay_and_are_revived_without_a_trace() {
     let bench = Bench::new();
     let running = bench.start();
     let mut feeds = running.route(&[("crm", "*")]).await;
@@ -227,22 +231,16 @@ async fn dead_letters_stay_and_can_be_made_due_again() {
     let event = fresh(&mut feeds[0]).await.id;
     running.settle(&feeds[0], event, Outcome::Dead { reason: "status 410".into() }).await;
     let query = DeadQuery { limit: 10, ..DeadQuery::default() };
-    let listed = running
-        .spool
-        .read({
-            let query = query.clone();
-            move |view| view.dead(&query)
-        })
-        .await
-        .expect("readable");
+    let listed = running.spool.read(move |view| view.dead(&query)).await.expect("readable");
     assert_eq!((listed.len(), &*listed[0].reason), (1, "status 410"));
 
-    assert_eq!(running.spool.replay_dead(query.clone(), "test").await.expect("open"), 1);
+    running.spool.revive(feeds[0].destination(), vec![event, EventId(99)]).await.expect("open");
     assert!(matches!(feeds[0].next(Room::ForEvents).await, Some(Item::Due(_))), "the lane is woken");
     let due = feeds[0].due(Timestamp::now(), Timestamp::MAX, 10, Vec::new()).await.expect("readable");
-    assert_eq!((due.page[0].event.id, due.page[0].attempts), (event, 0));
-    assert_eq!(running.spool.replay_dead(query, "test").await.expect("open"), 0, "nothing is dead any more");
+    assert_eq!((due.page[0].event.id, due.page[0].attempts, due.page[0].replays), (event, 0, 0));
     running.stop().await;
+    assert_eq!(bench.pending(), [1]);
+    assert_eq!(bench.audit(), Vec::<String>::new(), "nobody's doing");
 }
 
 #[tokio::test]
@@ -275,7 +273,7 @@ async fn twins_of_one_group_are_repeats_and_strangers_are_not() {
     let groups = [("a", "twins"), ("b", "twins"), ("c", "c")];
     let routes = Routes {
         subscriptions: groups.map(|(name, group)| (name.into(), group.into())).into(),
-        destinations: vec![("crm".into(), EventFilter::all())],
+        destinations: vec![Destined { name: "crm".into(), filter: EventFilter::all(), start: Start::Now }],
     };
     let mut feeds = running.spool.route(routes).await.expect("open");
     for (subscription, _) in groups {
@@ -479,17 +477,26 @@ async fn full_disk_makes_sources_wait_with_bounded_memory() {
     running.stop().await;
 }
 
-/// Is a disk that can be full: every commit of events fails then as SQLite says it.
+/// Is a disk that can be full: commits of events and replays fail then as SQLite says it.
 struct FullDisk {
     disk: sqlite::Sqlite,
     full: Arc<AtomicBool>,
 }
 
-impl store::Store for FullDisk {
-    fn commit(&mut self, batch: &store::Batch) -> Result<(), SpoolError> {
-        if self.full.load(Ordering::Relaxed) && !batch.events.is_empty() {
+impl FullDisk {
+    fn check(&self) -> Result<(), SpoolError> {
+        if self.full.load(Ordering::Relaxed) {
             let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
             return Err(rusqlite::Error::SqliteFailure(full, Some("database or disk is full".to_owned())).into());
+        }
+        Ok(())
+    }
+}
+
+impl store::Store for FullDisk {
+    fn commit(&mut self, batch: &store::Batch) -> Result<(), SpoolError> {
+        if !batch.events.is_empty() {
+            self.check()?;
         }
         self.disk.commit(batch)
     }
@@ -530,21 +537,25 @@ impl store::Store for FullDisk {
         self.disk.audit(who, action, detail, now)
     }
 
-    fn register(&mut self, names: &[Arc<str>]) -> Result<Vec<store::Registered>, SpoolError> {
-        self.disk.register(names)
+    fn register(&mut self, destinations: &[Destined]) -> Result<Vec<store::Registered>, SpoolError> {
+        self.disk.register(destinations)
     }
 
     fn begin(&mut self, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
         self.disk.begin(subscriptions, now)
     }
 
-    fn replay_dead(
-        &mut self,
-        query: &DeadQuery,
-        who: &str,
-        now: Timestamp,
-    ) -> Result<Vec<(record::DestinationId, u64)>, SpoolError> {
-        self.disk.replay_dead(query, who, now)
+    fn replay(&mut self, replay: &mut Replay, limit: usize) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
+        self.check()?;
+        self.disk.replay(replay, limit)
+    }
+
+    fn fill(&mut self, destination: DestinationId, limit: usize, now: Timestamp) -> Result<store::Filled, SpoolError> {
+        self.disk.fill(destination, limit, now)
+    }
+
+    fn revive(&mut self, destination: DestinationId, events: &[EventId], now: Timestamp) -> Result<(), SpoolError> {
+        self.disk.revive(destination, events, now)
     }
 
     fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError> {
@@ -629,6 +640,17 @@ impl Bench {
         open_view(self.path()).expect("a spool").event(EventId(id)).expect("readable").expect("stored").row
     }
 
+    /// Returns what the audit table says, oldest first.
+    fn audit(&self) -> Vec<String> {
+        let connection = rusqlite::Connection::open(self.path()).expect("opens");
+        let mut statement = connection.prepare("SELECT who, action, detail FROM audit ORDER BY id").expect("a table");
+        let rows = statement.query_map([], |row| {
+            let text = |column| row.get::<_, String>(column);
+            Ok(format!("{}: {}: {}", text(0)?, text(1)?, text(2)?))
+        });
+        rows.expect("rows").collect::<Result<_, _>>().expect("text")
+    }
+
     fn pending(&self) -> Vec<u64> {
         let rows = open_view(self.path()).expect("a spool").destinations().expect("readable");
         rows.iter().map(|row| row.pending).collect()
@@ -644,11 +666,19 @@ impl Bench {
 
 impl Running {
     async fn route(&self, destinations: &[(&str, &str)]) -> Vec<Feed> {
-        let choice =
-            |pattern: &str| EventFilter { include: vec![pattern.parse().expect("a pattern")], exclude: Vec::new() };
+        let destinations: Vec<_> = destinations.iter().map(|(name, choice)| (*name, *choice, Start::Now)).collect();
+        self.route_from(&destinations).await
+    }
+
+    async fn route_from(&self, destinations: &[(&str, &str, Start)]) -> Vec<Feed> {
+        let destined = |(name, choice, start): &(&str, &str, Start)| Destined {
+            name: (*name).into(),
+            filter: choice.parse().expect("a choice"),
+            start: *start,
+        };
         let routes = Routes {
             subscriptions: vec![("main".into(), "main".into())],
-            destinations: destinations.iter().map(|(name, pattern)| ((*name).into(), choice(pattern))).collect(),
+            destinations: destinations.iter().map(destined).collect(),
         };
         self.spool.route(routes).await.expect("open").into_iter().map(|(_, feed)| feed).collect()
     }

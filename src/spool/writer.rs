@@ -2,6 +2,7 @@
 
 mod commit;
 mod purge;
+mod replay;
 mod room;
 
 use std::collections::HashMap;
@@ -16,18 +17,20 @@ use tokio::time::Instant;
 
 use self::commit::Aside;
 use self::purge::Purge;
+use self::replay::{Backlog, Reply};
 use self::room::Room;
 use super::erasure::Progress;
 use super::feed::{Feed, Outlet};
 use super::queue::Permit;
-use super::record::{DeadQuery, DestinationId, Opened, Pause};
+use super::record::{DestinationId, Opened, Pause};
 use super::repeats::Repeats;
+use super::replay::Request;
 use super::settlement::Settlement;
 use super::store::{Batch, Change, Identity, LedgerEntry, NewEvent, Repeat, Store};
 use super::{Health, Readers, SpoolError};
 use crate::clock::Clock;
-use crate::config;
 use crate::config::filter::EventFilter;
+use crate::config::{self, Start};
 use crate::event::{Digest, Event, EventId, Received};
 use crate::telemetry::metrics::{ByWhat, Metrics};
 
@@ -54,8 +57,10 @@ pub(crate) enum Command {
     GapClosed { subscription: Arc<str>, at: Timestamp, permit: Permit },
     /// Hand events out in this way from now on; answers with the feeds that are new.
     Route { routes: Routes, reply: oneshot::Sender<Vec<(Arc<str>, Feed)>> },
-    /// Make dead letters due again; answers how many.
-    ReplayDead { query: DeadQuery, who: Box<str>, reply: oneshot::Sender<Result<u64, SpoolError>> },
+    /// Make deliveries again, step by step; answers with what watches it.
+    Replay { request: Request, reply: Reply },
+    /// Make refused events due again that should not have been refused.
+    Revive { destination: DestinationId, events: Vec<EventId>, reply: oneshot::Sender<Result<(), SpoolError>> },
     /// Take one step of an erasure; answers how far it has come.
     Erase { progress: Progress, reply: oneshot::Sender<Result<Progress, SpoolError>> },
     /// The breaker of a destination opened, waits longer, or closed.
@@ -80,7 +85,8 @@ impl Command {
             | Self::GapOpened { .. }
             | Self::GapClosed { .. }
             | Self::Route { .. }
-            | Self::ReplayDead { .. }
+            | Self::Replay { .. }
+            | Self::Revive { .. }
             | Self::Erase { .. }
             | Self::Breaker { .. }
             | Self::Pause { .. }
@@ -96,8 +102,19 @@ impl Command {
 pub struct Routes {
     /// Subscriptions by name, each with the group in which repeats are recognised.
     pub subscriptions: Vec<(Arc<str>, Arc<str>)>,
-    /// Destinations by name, each with its choice of events.
-    pub destinations: Vec<(Arc<str>, EventFilter)>,
+    /// Destinations.
+    pub destinations: Vec<Destined>,
+}
+
+/// Is a destination as the spool sees it.
+#[derive(Clone, Debug)]
+pub struct Destined {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its choice of events.
+    pub filter: EventFilter,
+    /// With what it begins, if the spool does not know it yet.
+    pub start: Start,
 }
 
 /// Is a destination that is routed to.
@@ -124,6 +141,7 @@ pub struct Writer {
     by_kind: HashMap<Box<str>, Wanted>,
     repeats: Repeats,
     purge: Purge,
+    backlog: Backlog,
     room: Room,
     aside: Aside,
 }
@@ -158,7 +176,8 @@ impl Promises {
 /// Is what can only be done between two batches.
 enum Barrier {
     Route(Routes, oneshot::Sender<Vec<(Arc<str>, Feed)>>),
-    ReplayDead(DeadQuery, Box<str>, oneshot::Sender<Result<u64, SpoolError>>),
+    Replay(Request, Reply),
+    Revive(DestinationId, Vec<EventId>, oneshot::Sender<Result<(), SpoolError>>),
     Erase(Progress, oneshot::Sender<Result<Progress, SpoolError>>),
     Pause(Box<str>, Pause, Box<str>, oneshot::Sender<Result<bool, SpoolError>>),
     Change(Change),
@@ -196,6 +215,7 @@ impl Writer {
             by_kind: HashMap::new(),
             repeats: Repeats::new(span(settings.repeat_window), now),
             purge: Purge::new(span(settings.retention), instant),
+            backlog: Backlog::default(),
             room: Room::new(settings.max_size, settings.when_full),
             aside: Aside::default(),
         };
@@ -224,6 +244,7 @@ impl Writer {
                 }
                 None => {}
             }
+            self.step_backlog();
             self.look_after_room();
         }
     }
@@ -258,8 +279,9 @@ impl Writer {
             self.conclude(batch, promises);
             match barrier {
                 Some(Barrier::Route(routes, reply)) => self.route(routes, reply),
-                Some(Barrier::ReplayDead(query, who, reply)) => {
-                    let _ = reply.send(self.replay_dead(&query, &who));
+                Some(Barrier::Replay(request, reply)) => self.begin_replay(request, reply),
+                Some(Barrier::Revive(destination, events, reply)) => {
+                    let _ = reply.send(self.revive(destination, &events));
                 }
                 Some(Barrier::Erase(progress, reply)) => {
                     let _ = reply.send(self.erase(progress));
@@ -310,7 +332,10 @@ impl Writer {
                 }
                 Command::Flush { reply } => promises.flushed.push(reply),
                 Command::Route { routes, reply } => return Some(Barrier::Route(routes, reply)),
-                Command::ReplayDead { query, who, reply } => return Some(Barrier::ReplayDead(query, who, reply)),
+                Command::Replay { request, reply } => return Some(Barrier::Replay(request, reply)),
+                Command::Revive { destination, events, reply } => {
+                    return Some(Barrier::Revive(destination, events, reply));
+                }
                 Command::Erase { progress, reply } => return Some(Barrier::Erase(progress, reply)),
                 Command::Pause { name, pause, who, reply } => return Some(Barrier::Pause(name, pause, who, reply)),
                 Command::Change(change) => return Some(Barrier::Change(change)),
@@ -390,15 +415,15 @@ impl Writer {
             .filter(|(name, _)| !self.groups.contains_key(name))
             .map(|(name, _)| Arc::clone(name))
             .collect();
-        let names: Vec<Arc<str>> = routes.destinations.iter().map(|(name, _)| Arc::clone(name)).collect();
         self.persist(|store| store.begin(&new, now));
-        let registered = self.persist(|store| store.register(&names));
+        let registered = self.persist(|store| store.register(&routes.destinations));
+        let names: Vec<Arc<str>> = routes.destinations.iter().map(|destined| Arc::clone(&destined.name)).collect();
         self.persist(|store| store.configured(&names, now));
         self.groups = routes.subscriptions.into_iter().collect();
         let mut known: HashMap<Arc<str>, Route> =
             self.routes.drain(..).map(|route| (Arc::clone(&route.name), route)).collect();
         let mut feeds = Vec::new();
-        for ((name, filter), stored) in routes.destinations.into_iter().zip(registered) {
+        for (Destined { name, filter, start: _ }, stored) in routes.destinations.into_iter().zip(registered) {
             let route = match known.remove(&name) {
                 Some(route) => Route { filter, ..route },
                 None => {
@@ -408,6 +433,9 @@ impl Writer {
                 }
             };
             self.routes.push(route);
+            if stored.is_filling {
+                self.backlog.fill(stored.id);
+            }
         }
         self.by_kind.clear();
         self.remember_newest();
@@ -429,17 +457,6 @@ impl Writer {
             }
             Err(error) => tracing::warn!(error = %error, "repeats of earlier events will not be recognised"),
         }
-    }
-
-    fn replay_dead(&mut self, query: &DeadQuery, who: &str) -> Result<u64, SpoolError> {
-        let now = self.clock.now();
-        let replayed = self.store.replay_dead(query, who, now)?;
-        for (id, _) in &replayed {
-            if let Some(route) = self.routes.iter().find(|route| route.id == *id) {
-                route.outlet.became_due(now);
-            }
-        }
-        Ok(replayed.iter().map(|(_, count)| count).sum())
     }
 
     fn erase(&mut self, progress: Progress) -> Result<Progress, SpoolError> {

@@ -22,8 +22,11 @@ pub const REQUEST_ID: &str = "x-zm-request-id";
 /// Header that is opaque to handlers; some log it.
 pub const TRACKING_ID: &str = "x-zm-trackingid";
 
-/// Room for the six headers set here and the three that the client adds.
-const HEADERS: usize = 9;
+/// Header that tells how often a delivery was replayed; first deliveries and their retries come without it.
+pub const REPLAY: &str = "x-zoomhook-replay";
+
+/// Room for the seven headers set here and the three that the client adds.
+const HEADERS: usize = 10;
 
 /// Is one attempt, ready to be sent to a destination's URL.
 #[derive(Clone)]
@@ -39,6 +42,14 @@ impl Outgoing {
     /// and signature of `now`.
     pub fn new(event: &Event, body: Bytes, signer: &Signer, now: Timestamp) -> Self {
         Self::signed(body, event.request_id, signer, now)
+    }
+
+    /// Tells the handler that the delivery was replayed, if it was.
+    pub fn replayed(mut self, times: u32) -> Self {
+        if times > 0 {
+            self.headers.insert(REPLAY, times.into());
+        }
+        self
     }
 
     /// Makes an attempt to send any body under any request id.
@@ -115,6 +126,13 @@ mod tests {
             .map(|(name, _)| name.as_str())
             .collect();
         assert_eq!(different, [TIMESTAMP, SIGNATURE]);
+    }
+
+    #[test]
+    fn replays_are_counted_and_first_deliveries_say_nothing_of_it() {
+        let outgoing = || Outgoing::new(&event(), event().body, &signer(), at(0));
+        assert_eq!(outgoing().replayed(2).headers[REPLAY], "2");
+        assert_eq!(outgoing().replayed(0).headers, outgoing().headers);
     }
 
     #[test]

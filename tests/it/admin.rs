@@ -94,12 +94,22 @@ async fn viewer_sees_no_payload_and_changes_nothing() {
         let method = method.parse().expect("a method");
         client().request(method, format!("http://{}{path}", bridge.admin)).bearer_auth(VIEWER_TOKEN)
     };
-    for path in ["status", "events", "events/1", "dead", "gaps", "audit", "destinations", "subscriptions"] {
+    for path in
+        ["status", "events", "events/1", "dead", "dead/groups", "gaps", "audit", "destinations", "subscriptions"]
+    {
         let answer = viewer("GET", &format!("/api/v1/{path}")).send().await.expect("an answer");
         assert_eq!(answer.status(), 200, "{path}");
         crate::lab::assert_no_canary(&answer.text().await.expect("text"));
     }
-    for path in ["destinations/crm/pause", "destinations/crm/probe", "dead/replay", "gaps/1/acknowledge", "reload"] {
+    for path in [
+        "destinations/crm/pause",
+        "destinations/crm/probe",
+        "dead/replay",
+        "events/replay",
+        "dead/purge",
+        "gaps/1/acknowledge",
+        "reload",
+    ] {
         let answer = viewer("POST", &format!("/api/v1/{path}")).json(&json!({})).send().await.expect("an answer");
         assert_eq!(answer.status(), 403, "{path}");
         assert!(answer.text().await.expect("text").contains("\"operator_only\""), "{path}");

@@ -24,6 +24,7 @@ mod receiver;
 mod reconnect;
 mod recovery;
 mod reload;
+mod replay;
 mod room;
 mod send;
 mod shell;

@@ -40,6 +40,8 @@ struct Inner {
     taken: Mutex<HashMap<Bytes, u32>>,
     /// Request ids by body.
     request_ids: Mutex<HashMap<Bytes, String>>,
+    /// What requests said of replays, by body.
+    replays: Mutex<HashMap<Bytes, Vec<Option<String>>>>,
     count: watch::Sender<usize>,
     requests: watch::Sender<usize>,
     /// URL validations, whatever they were answered; they are no requests.
@@ -55,6 +57,7 @@ impl Receiver {
             answer: Mutex::new(Answer::Status(200)),
             taken: Mutex::default(),
             request_ids: Mutex::default(),
+            replays: Mutex::default(),
             count: watch::Sender::new(0),
             requests: watch::Sender::new(0),
             validations: watch::Sender::new(0),
@@ -99,6 +102,11 @@ impl Receiver {
         self.0.taken.lock().expect("no panic").contains_key(body)
     }
 
+    /// Returns what each request with this body said of replays, in the order in which they came.
+    pub(crate) fn replays(&self, body: &str) -> Vec<Option<String>> {
+        self.0.replays.lock().expect("no panic").get(body.as_bytes()).cloned().unwrap_or_default()
+    }
+
     pub(crate) fn taken(&self) -> HashMap<Bytes, u32> {
         self.0.taken.lock().expect("no panic").clone()
     }
@@ -113,6 +121,8 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
     let id = header("x-zm-request-id");
     let first = inner.request_ids.lock().expect("no panic").entry(body.clone()).or_insert_with(|| id.clone()).clone();
     assert_eq!(first, id, "one event, two request ids");
+    let replay = headers.get("x-zoomhook-replay").map(|number| number.to_str().expect("digits").to_owned());
+    inner.replays.lock().expect("no panic").entry(body.clone()).or_default().push(replay);
     let validation = validation_token(&body);
     let asked = if validation.is_some() { &inner.validations } else { &inner.requests };
     asked.send_modify(|count| *count += 1);

@@ -4,9 +4,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ListError, PAGE_MOST, check_destination, count_dead, events};
+use super::{ALL, ListError, PAGE_MOST, check_destination, dead, events};
+use crate::event::EventId;
 use crate::spool::erasure::{Erased, Erasure};
-use crate::spool::record::{DestinationRow, EventQuery};
+use crate::spool::record::{DeadQuery, DestinationRow, EventQuery};
 use crate::spool::{SpoolError, View};
 use crate::wording::parse_moment;
 
@@ -34,6 +35,43 @@ impl ParkedRequest {
         }
         let until = self.until.as_deref().map(|text| parse_moment(text, now)).transpose();
         Ok(Erasure::Parked { until: until.map_err(|error| format!("until: {error}"))?.unwrap_or(now) })
+    }
+}
+
+/// Asks for dead letters to be deleted; all that is named must fit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DeadRequest {
+    /// Only these events.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) events: Vec<u64>,
+    /// Only of this destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) destination: Option<String>,
+    /// Only types that fit this pattern.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    /// Every dead letter; needed when nothing else is named, and goes with nothing else.
+    pub(crate) all: bool,
+    /// Only count.
+    pub(crate) dry_run: bool,
+}
+
+impl DeadRequest {
+    /// Turns the request into the choice that the spool understands.
+    ///
+    /// # Errors
+    /// When the choice is missing, contradicts itself, or holds no pattern; in words.
+    pub(crate) fn query(&self) -> Result<DeadQuery, String> {
+        let chosen = !self.events.is_empty() || self.destination.is_some() || self.kind.is_some();
+        match (chosen, self.all) {
+            (false, false) => return Err("choose events, a destination or a type, or ask for all".to_owned()),
+            (true, true) => return Err("ask for all, or choose events, a destination or a type, not both".to_owned()),
+            (true, false) | (false, true) => {}
+        }
+        let kind = self.kind.as_deref().map(str::parse).transpose().map_err(|error| format!("type: {error}"))?;
+        let events = self.events.iter().copied().map(EventId).collect();
+        Ok(DeadQuery { events, destination: self.destination.clone(), kind, limit: ALL, ..DeadQuery::default() })
     }
 }
 
@@ -95,6 +133,17 @@ pub(crate) fn count(view: &mut dyn View, what: &Erasure) -> Result<Erased, ListE
     }
 }
 
+fn count_dead(view: &mut dyn View, query: &DeadQuery) -> Result<u64, ListError> {
+    let mut query = DeadQuery { limit: PAGE_MOST, ..query.clone() };
+    let mut count = 0;
+    loop {
+        let page = dead(view, &query)?;
+        count += page.dead.len() as u64;
+        let Some(next) = page.next else { return Ok(count) };
+        query.before = Some(next);
+    }
+}
+
 fn count_parked(view: &mut dyn View, until: Timestamp) -> Result<u64, ListError> {
     let mut query = EventQuery { parked: true, until: Some(until), limit: PAGE_MOST, ..EventQuery::default() };
     let mut count = 0;
@@ -122,7 +171,7 @@ pub(crate) fn check(view: &mut dyn View, what: &Erasure) -> Result<(), ListError
 mod tests {
     use super::super::tests::{FakeView, dead_row, destination_row, event_row, now};
     use super::*;
-    use crate::spool::record::DeadQuery;
+    use crate::config::filter::Pattern;
 
     #[test]
     fn only_parked_frames_of_all_events_can_be_purged() {
@@ -132,6 +181,34 @@ mod tests {
         assert_eq!(now().duration_since(until).as_hours(), 1);
         let Ok(Erasure::Parked { until }) = read(r#"{"parked":true}"#) else { panic!("a choice") };
         assert_eq!(until, now(), "what comes later is not meant");
+    }
+
+    #[test]
+    fn dead_letters_are_purged_by_a_choice_that_does_not_contradict_itself() {
+        let read = |text: &str| serde_json::from_str::<DeadRequest>(text).map(|request| request.query());
+        let choice =
+            read(r#"{"events":[1,2],"destination":"crm","type":"meeting.*"}"#).expect("a request").expect("a choice");
+        assert_eq!(choice.events, [EventId(1), EventId(2)]);
+        assert_eq!(choice.destination.as_deref(), Some("crm"));
+        assert_eq!(choice.kind, Some(Pattern::Prefix("meeting.".into())));
+        assert!(read(r#"{"all":true}"#).expect("a request").is_ok());
+        for text in ["{}", r#"{"events":[]}"#, r#"{"all":true,"destination":"crm"}"#, r#"{"type":"a b"}"#] {
+            assert!(read(text).expect("a request").is_err(), "{text}");
+        }
+        assert!(read(r#"{"destinatoin":"crm","all":true}"#).is_err());
+    }
+
+    #[test]
+    fn count_covers_every_page() {
+        let mut view = FakeView {
+            destinations: vec![destination_row("crm")],
+            dead: (1..=2500).rev().map(|id| dead_row(id, "crm")).collect(),
+            ..FakeView::default()
+        };
+        let all = DeadRequest { all: true, ..DeadRequest::default() }.query().expect("a choice");
+        assert_eq!(count_dead(&mut view, &all).expect("a count"), 2500);
+        let some = DeadRequest { events: vec![3, 7, 9999], ..DeadRequest::default() }.query().expect("a choice");
+        assert_eq!(count_dead(&mut view, &some).expect("a count"), 2);
     }
 
     #[test]

@@ -62,9 +62,13 @@ fn deliveries(rows: &[DeliveryRow], now: Timestamp, width: Option<usize>) -> Str
             }
         };
         let (_, style) = state_style(row.state);
+        let state = match row.replays {
+            0 => row.state.to_string(),
+            replays => format!("{}, replay {}", row.state, count(replays.into())),
+        };
         table.push([
             Cell::text(&row.destination),
-            Cell::fact(row.state.to_string()).styled(style),
+            Cell::fact(state).styled(style),
             Cell::number(count(row.attempts.into())),
             Cell::fact(when),
             Cell::text(row.outcome.as_deref().unwrap_or_default()),
@@ -106,6 +110,7 @@ mod tests {
             due: None,
             settled_at: Some(at("2026-07-30T10:02:12Z")),
             outcome: Some("status 200".into()),
+            replays: 2,
         };
         let retrying = DeliveryRow {
             destination: "audit".into(),
@@ -114,6 +119,7 @@ mod tests {
             due: Some(at("2026-07-30T10:06:23Z")),
             settled_at: None,
             outcome: Some("status 503".into()),
+            replays: 0,
         };
         let attempt = AttemptRow {
             destination: "audit".into(),
@@ -135,9 +141,9 @@ mod tests {
         size          1.5 kB
         repeats       1
 
-        DESTINATION  STATE      ATTEMPTS  WHEN                      LAST OUTCOME
-        crm          delivered         1  10:02:12 UTC (3 min ago)  status 200
-        audit        retrying          3  next try in 12 s          status 503
+        DESTINATION  STATE                ATTEMPTS  WHEN                      LAST OUTCOME
+        crm          delivered, replay 2         1  10:02:12 UTC (3 min ago)  status 200
+        audit        retrying                    3  next try in 12 s          status 503
 
         FAILED ATTEMPT  AT                       TOOK   CAUSE       ANSWER
         audit 3         10:06:01 UTC (10 s ago)  42 ms  status 503  busy\u{1b}[2J

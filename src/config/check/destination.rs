@@ -11,7 +11,7 @@ use crate::config::cursor::Cursor;
 use crate::config::entry::Entry;
 use crate::config::filter::{EventFilter, Pattern};
 use crate::config::limits::{Rate, Ttl};
-use crate::config::{BodyForm, Destination, Ordering, Probe, Retry};
+use crate::config::{BodyForm, Destination, Ordering, Probe, Retry, Start};
 use crate::wording::counted;
 
 /// The shortest time in which a handler can be expected to answer, and to be asked again.
@@ -49,6 +49,7 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
     let timeout = cursor.take("timeout").and_then(|entry| entry.duration(SHORTEST..=10 * MINUTE));
     let concurrency = cursor.take("concurrency").and_then(|entry| entry.count(1..=1024));
     let ordering = cursor.take("ordering").map_or(Some(Ordering::Object), |entry| entry.choice(Ordering::WORDS));
+    let start = cursor.take("start").map_or(Some(Start::Now), start);
     let auth = cursor.take("auth").map_or(Some(Auth::None), authorization::auth);
     let headers = cursor.take("headers").map_or(Some(Vec::new()), authorization::headers);
     if let (Some(Auth::Header { name, .. }), Some(headers)) = (&auth, &headers)
@@ -85,6 +86,7 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
         timeout: timeout.unwrap_or(default_timeout),
         concurrency: concurrency.unwrap_or(default.concurrency),
         ordering: ordering?,
+        start: start?,
         auth: auth?,
         headers: headers?,
         standard_webhooks_secret: match standard_webhooks_secret {
@@ -100,6 +102,17 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
         ca_file,
         ..default
     })
+}
+
+fn start(entry: Entry<'_>) -> Option<Start> {
+    let word = entry.as_word().unwrap_or_default();
+    if let Some((_, start)) = Start::WORDS.iter().find(|(known, _)| *known == word) {
+        return Some(*start);
+    }
+    match word.parse() {
+        Ok(at) => Some(Start::At(at)),
+        Err(_) => entry.mismatch("\"now\", \"beginning\", or a time such as \"2026-07-30T10:00:00Z\""),
+    }
 }
 
 fn filter(cursor: &mut Cursor<'_>) -> Option<EventFilter> {

@@ -13,8 +13,8 @@ use super::Settings;
 use crate::clock::Clock;
 use crate::dispatch::body;
 use crate::dispatch::order::Item;
-use crate::event::Event;
 use crate::spool::settlement::FailedAttempt;
+use crate::spool::store::Due;
 use crate::webhook::keyring::Which;
 use crate::webhook::probe::{ProbeError, ask};
 use crate::webhook::request::Outgoing;
@@ -59,8 +59,9 @@ pub(super) struct Finished<S> {
 
 impl<S> Settings<S> {
     /// Makes one request of an attempt, with a timestamp and a signature of its own.
-    fn request(&self, event: &Event, body: Bytes, secret: Which, clock: &Clock) -> Outgoing {
-        let mut outgoing = Outgoing::new(event, body, self.keyring.signer(secret), clock.now());
+    fn request(&self, due: &Due, body: Bytes, secret: Which, clock: &Clock) -> Outgoing {
+        let event = &due.event;
+        let mut outgoing = Outgoing::new(event, body, self.keyring.signer(secret), clock.now()).replayed(due.replays);
         if let Some(extras) = &self.extras {
             extras.add(&mut outgoing, event.request_id, clock.span_id());
         }
@@ -86,10 +87,10 @@ where
     let started = clock.instant();
     let (mut rewritten, mut instead) = (None, None);
     let attempt = async {
-        let event = &item.due.event;
+        let due = &item.due;
         let body;
-        (body, rewritten) = body::posted(&event.body, settings.body);
-        let post = |secret| settings.client.clone().oneshot(settings.request(event, body.clone(), secret, &clock));
+        (body, rewritten) = body::posted(&due.event.body, settings.body);
+        let post = |secret| settings.client.clone().oneshot(settings.request(due, body.clone(), secret, &clock));
         let mut result = post(secret).await;
         if let Err(SendError::Stale(_)) = result {
             result = post(secret).await;

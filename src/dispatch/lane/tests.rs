@@ -20,8 +20,9 @@ use super::*;
 use crate::config::filter::EventFilter;
 use crate::config::secret::Secret;
 use crate::event::Received;
-use crate::spool::Routes;
-use crate::spool::record::{DeadQuery, DeliveryState, EventQuery, EventRow};
+use crate::spool::record::{DeliveryState, EventQuery, EventRow};
+use crate::spool::replay::{Request, Scope, Selection, Stage};
+use crate::spool::{Destined, Routes};
 
 type Client = BoxCloneSyncService<Outgoing, Answer, SendError>;
 
@@ -85,9 +86,46 @@ async fn refused_event_becomes_a_dead_letter_with_its_cause_and_can_be_replayed(
     assert_eq!(dead[0].deliveries[0].outcome.as_deref(), Some("status 404"));
 
     mended.store(200, Relaxed);
-    let query = DeadQuery { limit: 10, ..DeadQuery::default() };
-    assert_eq!(bench.spool.replay_dead(query, "test").await.expect("open"), 1);
+    bench.replay(Scope::Dead { destination: None, cause: None }).await;
     bench.until(|rows| rows[0].deliveries[0].state == DeliveryState::Delivered).await;
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replays_are_numbered_on_every_attempt_and_first_deliveries_are_not() {
+    let answer = |post: Post| async move { if post.nth % 2 == 1 { status(503) } else { status(200) } };
+    let bench = Bench::start(Retry::Steady, 4, answer).await;
+    bench.append("1").await;
+    bench.all_settled(1).await;
+    for _ in 0..2 {
+        bench.replay(Scope::Had { destination: None }).await;
+        bench.all_settled(1).await;
+    }
+    let seen = bench.seen();
+    let numbers: Vec<_> = seen.iter().map(|post| post.replay.as_deref()).collect();
+    assert_eq!(numbers, [None, None, Some("1"), Some("1"), Some("2"), Some("2")]);
+    assert!(seen.iter().all(|post| post.request_id == seen[0].request_id && post.body == "1"));
+    let row = bench.rows().await.remove(0).deliveries.remove(0);
+    assert_eq!((row.attempts, row.replays), (2, 2), "attempts begin anew");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replays_about_one_thing_go_out_in_the_order_of_the_events() {
+    let bench = Bench::start(Retry::Steady, 8, |_| async { status(200) }).await;
+    for n in 0..60 {
+        bench.append(&about(n % 3, n)).await;
+    }
+    bench.all_settled(60).await;
+    bench.replay(Scope::Had { destination: None }).await;
+    bench.until(|rows| rows.iter().all(|row| row.deliveries[0].state == DeliveryState::Delivered)).await;
+    let seen = bench.seen();
+    assert_eq!(seen.len(), 120);
+    for thing in 0..3 {
+        let again = seen[60..].iter().filter(|post| post.body.starts_with(prefix(thing).as_bytes()));
+        let again: Vec<_> = again.map(|post| post.body.clone()).collect();
+        assert!(again.len() == 20 && again.is_sorted(), "{again:?}");
+    }
     bench.stop().await;
 }
 
@@ -345,6 +383,7 @@ struct Post {
     body: Bytes,
     request_id: String,
     signature: String,
+    replay: Option<String>,
     timestamp: String,
     at: Instant,
     nth: usize,
@@ -397,7 +436,7 @@ impl Bench {
         let writer = std::thread::spawn(move || writer.run(&runtime));
         let routes = Routes {
             subscriptions: vec![("main".into(), "main".into())],
-            destinations: vec![("crm".into(), EventFilter::all())],
+            destinations: vec![Destined { name: "crm".into(), filter: EventFilter::all(), start: config::Start::Now }],
         };
         let (name, feed) = spool.route(routes).await.expect("open").remove(0);
         before(&stored.path);
@@ -432,6 +471,13 @@ impl Bench {
             parked: None,
         };
         self.spool.appender().append(received).await.expect("open");
+    }
+
+    /// Replays, and waits until all of it is due.
+    async fn replay(&self, scope: Scope) {
+        let request = Request { selection: Selection::all(scope), rate: None, who: "test".into() };
+        let mut watched = self.spool.replay(request).await.expect("open");
+        watched.wait_for(|progress| progress.stage == Stage::Done).await.expect("open");
     }
 
     fn seen(&self) -> Vec<Post> {
@@ -504,6 +550,7 @@ where
             body: outgoing.body.clone(),
             request_id: header("x-zm-request-id"),
             signature: header("x-zm-signature"),
+            replay: outgoing.headers.get("x-zoomhook-replay").map(|n| n.to_str().expect("digits").to_owned()),
             timestamp: header("x-zm-request-timestamp"),
             at: Instant::now(),
             nth: seen.len() + 1,

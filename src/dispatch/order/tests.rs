@@ -180,5 +180,9 @@ fn item(id: u64, thing: Option<u8>) -> Item {
         body: Bytes::from(body),
     };
     let key = key(&event.body);
-    Item { kind: Kind::First, due: Due { event: Arc::new(event), attempts: 0, since: Timestamp::UNIX_EPOCH }, key }
+    Item {
+        kind: Kind::First,
+        due: Due { event: Arc::new(event), attempts: 0, since: Timestamp::UNIX_EPOCH, replays: 0 },
+        key,
+    }
 }

@@ -21,10 +21,11 @@ const STEP_FOR_ROOM: usize = 100;
 /// A dead letter, by its place in the index of dead letters.
 type Place = (i64, i64);
 
-pub(super) const DEAD: &str = "SELECT destination, event FROM deliveries
-     WHERE state = 3 AND (destination, event) > (?1, ?2) ORDER BY destination, event LIMIT ?3";
+pub(super) const DEAD: &str = "SELECT destination, event FROM deliveries INDEXED BY deliveries_dead
+     WHERE state = 3 AND (event, destination) > (?1, ?2) ORDER BY event, destination LIMIT ?3";
 pub(super) const OLDEST_DEAD: &str =
-    "SELECT event FROM deliveries WHERE state = 3 AND destination = ?1 ORDER BY event LIMIT ?2";
+    "SELECT destination, event FROM deliveries INDEXED BY deliveries_dead WHERE state = 3
+     ORDER BY event, destination LIMIT ?1";
 pub(super) const PARKED: &str =
     "SELECT id, received_at FROM events WHERE parked IS NOT NULL AND id > ?1 ORDER BY id LIMIT ?2";
 pub(super) const DELIVERIES_OF: &str =
@@ -71,11 +72,11 @@ fn dead(
 ) -> Result<(Erased, Option<(DestinationId, EventId)>), SpoolError> {
     let seen: Vec<Place> = connection
         .prepare_cached(DEAD)?
-        .query_map((destination.0, event.0, STEP), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map((event.0, destination.0, STEP), |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return Ok((Erased::default(), None)) };
     let (condition, values) = dead_where(query);
-    let range = [first.0, first.1, last.0, last.1].map(Value::from);
+    let range = [first.1, first.0, last.1, last.0].map(Value::from);
     let fitting: Vec<Place> = connection
         .prepare_cached(&fitting(&condition))?
         .query_map(params_from_iter(range.into_iter().chain(values)), |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -89,10 +90,10 @@ fn dead(
 /// Asks for the dead letters of a range that fit a condition; `CROSS JOIN` keeps the range first.
 pub(super) fn fitting(condition: &str) -> String {
     format!(
-        "SELECT d.destination, d.event FROM deliveries d CROSS JOIN events e ON e.id = d.event
-         CROSS JOIN destinations n ON n.id = d.destination
-         WHERE (d.destination, d.event) >= (?, ?) AND (d.destination, d.event) <= (?, ?) AND {condition}
-         ORDER BY d.destination, d.event"
+        "SELECT d.destination, d.event FROM deliveries d INDEXED BY deliveries_dead
+         CROSS JOIN events e ON e.id = d.event CROSS JOIN destinations n ON n.id = d.destination
+         WHERE (d.event, d.destination) >= (?, ?) AND (d.event, d.destination) <= (?, ?) AND {condition}
+         ORDER BY d.event, d.destination"
     )
 }
 
@@ -125,6 +126,8 @@ fn orphan(connection: &Connection, name: &str) -> Result<(Erased, bool), SpoolEr
     if orphaned_at.is_none() {
         return Err(SpoolError::Configured(name.to_owned()));
     }
+    // What it has yet to be given would come after what is deleted.
+    connection.prepare_cached("DELETE FROM fills WHERE destination = ?1")?.execute([id])?;
     let deliveries: Vec<(i64, i64)> = connection
         .prepare_cached(DELIVERIES_OF)?
         .query_map((id, STEP), |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -151,12 +154,10 @@ fn orphan(connection: &Connection, name: &str) -> Result<(Erased, bool), SpoolEr
 fn oldest(connection: &Connection) -> Result<Erased, SpoolError> {
     let destinations = destinations(connection)?;
     let mut found: Vec<(i64, Option<i64>)> = Vec::new();
-    for destination in &destinations {
-        let mut statement = connection.prepare_cached(OLDEST_DEAD)?;
-        let rows = statement.query_map((destination, STEP_FOR_ROOM), |row| row.get(0))?;
-        for event in rows {
-            found.push((event?, Some(*destination)));
-        }
+    let mut statement = connection.prepare_cached(OLDEST_DEAD)?;
+    let rows = statement.query_map([STEP_FOR_ROOM], |row| Ok((row.get(1)?, Some(row.get(0)?))))?;
+    for letter in rows {
+        found.push(letter?);
     }
     let parked = parked_after(connection, EventId(0), STEP_FOR_ROOM)?;
     found.extend(parked.into_iter().map(|(id, _)| (id, None)));

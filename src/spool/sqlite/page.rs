@@ -30,15 +30,17 @@ pub(super) const FRESH: &str = concat!(
 pub(super) const DUE: &str = concat!(
     "SELECT ",
     event_columns!(),
-    ", d.attempts, d.since FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
+    ", d.attempts, d.since, d.replays FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
      WHERE d.destination = ?1 AND d.state < 2 AND d.state = 1 AND d.due > ?2 AND d.due <= ?3
      ORDER BY d.due, d.event LIMIT ?4"
 );
+/// What was not attempted yet, or not since it was replayed, holds nothing back.
 pub(super) const WAITING: &str = concat!(
     "SELECT ",
     event_columns!(),
     ", d.due FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
      WHERE d.destination = ?1 AND d.state < 2 AND d.state = 1 AND (d.due, d.event) > (?2, ?3)
+       AND d.outcome IS NOT NULL
      ORDER BY d.due, d.event LIMIT ?4"
 );
 pub(super) const NEXT_DUE: &str = "SELECT event, due FROM deliveries
@@ -85,7 +87,8 @@ pub(super) fn due(
         if except.contains(&EventId(row.get(0)?)) {
             continue;
         }
-        let due = Due { event: Arc::new(event(row)?), attempts: row.get(7)?, since: timestamp(row.get(8)?) };
+        let (attempts, since, replays) = (row.get(7)?, timestamp(row.get(8)?), row.get(9)?);
+        let due = Due { event: Arc::new(event(row)?), attempts, since, replays };
         weight += due.event.body.len();
         page.push(due);
         if weight >= bytes || page.len() >= limit {

@@ -16,7 +16,11 @@ const APPLICATION_ID: i64 = 0x7a6d_686b;
 /// `events` is slim so that listing a million of them reads little; `bodies` holds the payloads.
 /// `deliveries.state`: 0 fresh, 1 retry, 2 delivered, 3 dead; `due` is 0 for fresh ones.
 /// A destination's number is never given again: reports about it may still be on their way when it is forgotten.
-/// The open index is what a lane pages by; delivered rows, the great majority, are not in it.
+/// The open index is what a lane pages by; delivered rows, the great majority, are not in it. Those of dead letters
+/// hold all that a list, a group or a replay looks at.
+/// `deliveries.outcome` is null until an attempt was made, the first or the first since a replay.
+/// `destinations.wants` is the filter of the configuration; `fills` has a row while a new destination is given what
+/// was received before it.
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE events (
@@ -43,10 +47,12 @@ CREATE TABLE deliveries (
   since INTEGER NOT NULL,
   settled_at INTEGER,
   outcome TEXT,
+  replays INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (destination, event)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_open ON deliveries (destination, state, due, event) WHERE state < 2;
-CREATE INDEX deliveries_dead ON deliveries (destination, event) WHERE state = 3;
+CREATE INDEX deliveries_dead ON deliveries (event, destination, outcome) WHERE state = 3;
+CREATE INDEX deliveries_dead_causes ON deliveries (destination, outcome, event, settled_at) WHERE state = 3;
 CREATE TABLE attempts (
   id INTEGER PRIMARY KEY,
   event INTEGER NOT NULL,
@@ -61,6 +67,7 @@ CREATE INDEX attempts_event ON attempts (event);
 CREATE TABLE destinations (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL UNIQUE,
+  wants TEXT NOT NULL,
   pending INTEGER NOT NULL DEFAULT 0,
   dead INTEGER NOT NULL DEFAULT 0,
   delivered INTEGER NOT NULL DEFAULT 0,
@@ -69,6 +76,13 @@ CREATE TABLE destinations (
   breaker_since INTEGER,
   breaker_probe_at INTEGER,
   breaker_probes INTEGER
+);
+CREATE TABLE fills (
+  destination INTEGER PRIMARY KEY,
+  since INTEGER,
+  after INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  filled INTEGER NOT NULL
 );
 CREATE TABLE subscriptions (
   name TEXT PRIMARY KEY,

@@ -1,5 +1,6 @@
 //! What operators read.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,14 +8,15 @@ use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
-use super::page;
+use super::{page, replay};
 use crate::config::filter::Pattern;
 use crate::event::{Digest, Event, EventId, RequestId};
 use crate::spool::SpoolError;
 use crate::spool::record::{
-    Acknowledged, AttemptRow, AuditRow, DeadQuery, DeadRow, DeliveryRow, DeliveryState, DestinationId, DestinationRow,
-    EventDetail, EventQuery, EventRow, GapRow, Opened, SubscriptionRow,
+    Acknowledged, AttemptRow, AuditRow, DeadGroup, DeadQuery, DeadRow, DeliveryRow, DeliveryState, DestinationId,
+    DestinationRow, EventDetail, EventQuery, EventRow, GapRow, Opened, SubscriptionRow,
 };
+use crate::spool::replay::{Counts, Selection};
 use crate::spool::store::{Due, Pages, View, Waiting};
 
 /// Is the reading half: one connection that cannot write.
@@ -55,14 +57,9 @@ impl View for SqliteView {
     }
 
     fn dead(&mut self, query: &DeadQuery) -> Result<Vec<DeadRow>, SpoolError> {
-        let (condition, mut values) = dead_where(query);
+        let (_, mut values) = dead_where(query);
         values.push(limit(query.limit));
-        let sql = format!(
-            "SELECT d.event, e.kind, n.name, d.attempts, e.received_at, d.settled_at, d.outcome FROM deliveries d
-             JOIN events e ON e.id = d.event JOIN destinations n ON n.id = d.destination
-             WHERE {condition} ORDER BY d.event DESC LIMIT ?"
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut statement = self.connection.prepare_cached(&dead_sql(query))?;
         let rows = statement.query_map(params_from_iter(values), |row| {
             Ok(DeadRow {
                 event: EventId(row.get(0)?),
@@ -75,6 +72,29 @@ impl View for SqliteView {
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn dead_groups(&mut self, query: &DeadQuery) -> Result<Vec<DeadGroup>, SpoolError> {
+        let query = DeadQuery { before: None, ..query.clone() };
+        let (_, values) = dead_where(&query);
+        let mut statement = self.connection.prepare_cached(&dead_groups_sql(&query))?;
+        let rows = statement.query_map(params_from_iter(values), |row| {
+            Ok(DeadGroup {
+                destination: row.get(0)?,
+                cause: row.get(1)?,
+                count: row.get(2)?,
+                oldest_at: timestamp(row.get(3)?),
+                newest_at: timestamp(row.get(4)?),
+                sample: EventId(row.get(5)?),
+            })
+        })?;
+        let mut groups: Vec<DeadGroup> = rows.collect::<Result<_, _>>()?;
+        groups.sort_by_key(|group| Reverse(group.count));
+        Ok(groups)
+    }
+
+    fn survey(&mut self, selection: &Selection, most: u64) -> Result<Counts, SpoolError> {
+        replay::survey(&self.connection, selection, most)
     }
 
     fn gaps(&mut self, most: usize) -> Result<Vec<GapRow>, SpoolError> {
@@ -199,7 +219,7 @@ pub(super) const DESTINATIONS: &str = "SELECT n.id, n.name, n.pending, n.dead, n
      FROM destinations n ORDER BY n.id";
 
 /// `CROSS JOIN` keeps the order: without it every delivery of every event is read to find those of one.
-pub(super) const DELIVERIES: &str = "SELECT n.name, d.state, d.attempts, d.due, d.settled_at, d.outcome
+pub(super) const DELIVERIES: &str = "SELECT n.name, d.state, d.attempts, d.due, d.settled_at, d.outcome, d.replays
      FROM destinations n CROSS JOIN deliveries d ON d.destination = n.id AND d.event = ?1 ORDER BY n.id";
 
 fn acknowledged(row: &Row<'_>) -> rusqlite::Result<Option<Acknowledged>> {
@@ -237,6 +257,7 @@ fn deliveries(connection: &Connection, id: EventId) -> Result<Vec<DeliveryRow>, 
             due: Some(row.get(3)?).filter(|due| *due > 0).map(timestamp),
             settled_at: row.get::<_, Option<i64>>(4)?.map(timestamp),
             outcome: row.get(5)?,
+            replays: row.get(6)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -332,7 +353,16 @@ pub(super) fn dead_where(query: &DeadQuery) -> (String, Vec<Value>) {
         condition.and("d.event < ?", id(before));
     }
     if let Some(name) = &query.destination {
-        condition.and("n.name = ?", name.clone());
+        condition.and("d.destination = (SELECT id FROM destinations WHERE name = ?)", name.clone());
+    }
+    if let Some(cause) = &query.cause {
+        condition.and("d.outcome = ?", cause.clone());
+    }
+    if let Some(since) = query.since {
+        condition.and("e.received_at >= ?", since.as_millisecond());
+    }
+    if let Some(until) = query.until {
+        condition.and("e.received_at < ?", until.as_millisecond());
     }
     if !query.events.is_empty() {
         condition.terms.push(format!("d.event IN ({})", vec!["?"; query.events.len()].join(", ")));
@@ -358,7 +388,7 @@ fn code(state: DeliveryState) -> i64 {
     }
 }
 
-fn state(code: i64) -> rusqlite::Result<DeliveryState> {
+pub(super) fn state(code: i64) -> rusqlite::Result<DeliveryState> {
     match code {
         0 => Ok(DeliveryState::Fresh),
         1 => Ok(DeliveryState::Retry),
@@ -366,6 +396,37 @@ fn state(code: i64) -> rusqlite::Result<DeliveryState> {
         3 => Ok(DeliveryState::Dead),
         _ => Err(rusqlite::Error::IntegralValueOutOfRange(1, code)),
     }
+}
+
+/// `CROSS JOIN` keeps the order, which is that of the index: a page reads no more than it shows.
+pub(super) fn dead_sql(query: &DeadQuery) -> String {
+    let (condition, _) = dead_where(query);
+    // The other index is in the order of events only within one destination and cause.
+    let index = match (&query.destination, &query.cause) {
+        (Some(_), Some(_)) => "deliveries_dead_causes",
+        (Some(_) | None, Some(_) | None) => "deliveries_dead",
+    };
+    format!(
+        "SELECT d.event, e.kind, n.name, d.attempts, e.received_at, d.settled_at, d.outcome
+         FROM deliveries d INDEXED BY {index} CROSS JOIN events e ON e.id = d.event
+         CROSS JOIN destinations n ON n.id = d.destination
+         WHERE {condition} ORDER BY d.event DESC LIMIT ?"
+    )
+}
+
+/// The index alone tells the groups, unless the events are asked about.
+pub(super) fn dead_groups_sql(query: &DeadQuery) -> String {
+    let (condition, _) = dead_where(query);
+    let about_events = query.kind.is_some() || query.since.is_some() || query.until.is_some();
+    let events = if about_events { "CROSS JOIN events e ON e.id = d.event" } else { "" };
+    format!(
+        "SELECT n.name, g.outcome, g.count, g.oldest, g.newest, g.sample FROM (
+           SELECT d.destination, d.outcome, count(*) AS count, min(d.settled_at) AS oldest,
+             max(d.settled_at) AS newest, max(d.event) AS sample
+           FROM deliveries d INDEXED BY deliveries_dead_causes {events}
+           WHERE {condition} GROUP BY d.destination, d.outcome) g
+         JOIN destinations n ON n.id = g.destination"
+    )
 }
 
 /// Reads the three columns of a breaker.

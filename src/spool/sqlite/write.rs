@@ -7,25 +7,28 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::meta;
-use super::view::{dead_where, opened};
+use super::replay::{begin_fill, is_filling};
+use super::view::opened;
+use crate::config::Start;
 use crate::event::EventId;
 use crate::spool::SpoolError;
-use crate::spool::record::{Acknowledgement, DeadQuery, DestinationId, Pause};
+use crate::spool::record::{Acknowledgement, DestinationId, Pause};
 use crate::spool::settlement::{Outcome, Settlement};
 use crate::spool::store::{Batch, LedgerEntry, NewEvent, Registered};
+use crate::spool::writer::Destined;
 
 /// Failed attempts that are kept of one delivery, the newest: what an operator reads, however long a handler is down.
 const ATTEMPTS_KEPT: usize = 20;
 
 /// How the counters of a destination change with a batch.
 #[derive(Default)]
-struct Change {
-    pending: i64,
-    dead: i64,
+pub(super) struct Change {
+    pub(super) pending: i64,
+    pub(super) dead: i64,
     delivered: i64,
 }
 
-type Changes = BTreeMap<DestinationId, Change>;
+pub(super) type Changes = BTreeMap<DestinationId, Change>;
 
 pub(super) fn last_event(connection: &Connection) -> Result<EventId, SpoolError> {
     Ok(EventId(meta(connection, "last_event")?.unwrap_or(0).unsigned_abs()))
@@ -227,12 +230,15 @@ pub(super) fn begin(connection: &Connection, subscriptions: &[Arc<str>], now: Ti
     Ok(())
 }
 
-pub(super) fn register(connection: &Connection, names: &[Arc<str>]) -> Result<Vec<Registered>, SpoolError> {
-    let mut registered = Vec::with_capacity(names.len());
-    for name in names {
+pub(super) fn register(connection: &Connection, destinations: &[Destined]) -> Result<Vec<Registered>, SpoolError> {
+    let mut registered = Vec::with_capacity(destinations.len());
+    for Destined { name, filter, start } in destinations {
+        let is_known = connection.prepare_cached("SELECT 1 FROM destinations WHERE name = ?1")?.exists([name])?;
         connection
-            .prepare_cached("INSERT INTO destinations (name) VALUES (?1) ON CONFLICT DO NOTHING")?
-            .execute([name])?;
+            .prepare_cached(
+                "INSERT INTO destinations (name, wants) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET wants = ?2",
+            )?
+            .execute(params![name, filter.to_string()])?;
         let found = connection
             .prepare_cached(
                 "SELECT id, paused_at, breaker_since, breaker_probe_at, breaker_probes FROM destinations WHERE name = ?1",
@@ -243,8 +249,16 @@ pub(super) fn register(connection: &Connection, names: &[Arc<str>]) -> Result<Ve
                     id: DestinationId(row.get(0)?),
                     pause: if paused_at.is_some() { Pause::On } else { Pause::Off },
                     breaker: opened(row, 2)?,
+                    is_filling: false,
                 })
             })?;
+        let until = last_event(connection)?;
+        match start {
+            Start::Beginning if !is_known => begin_fill(connection, found.id, None, until)?,
+            Start::At(since) if !is_known => begin_fill(connection, found.id, Some(*since), until)?,
+            Start::Beginning | Start::At(_) | Start::Now => {}
+        }
+        let found = Registered { is_filling: is_filling(connection, found.id)?, ..found };
         registered.push(found);
     }
     Ok(registered)
@@ -322,41 +336,7 @@ pub(super) fn audit(connection: &Connection, at: i64, who: &str, action: &str, d
     Ok(())
 }
 
-pub(super) fn replay_dead(
-    connection: &Connection,
-    query: &DeadQuery,
-    who: &str,
-    now: Timestamp,
-) -> Result<Vec<(DestinationId, u64)>, SpoolError> {
-    let (condition, mut values) = dead_where(query);
-    let now = now.as_millisecond();
-    let sql = format!(
-        "UPDATE deliveries SET state = 1, attempts = 0, due = ?, since = ?, settled_at = NULL
-         WHERE (destination, event) IN (SELECT d.destination, d.event FROM deliveries d
-           JOIN events e ON e.id = d.event JOIN destinations n ON n.id = d.destination
-           WHERE {condition} ORDER BY d.event LIMIT ?)
-         RETURNING destination"
-    );
-    values.insert(0, now.into());
-    values.insert(0, now.into());
-    values.push(i64::try_from(query.limit).unwrap_or(i64::MAX).into());
-    let mut changes = Changes::new();
-    let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-    while let Some(row) = rows.next()? {
-        let change = changes.entry(DestinationId(row.get(0)?)).or_default();
-        change.pending += 1;
-        change.dead -= 1;
-    }
-    count(connection, &changes)?;
-    let replayed: Vec<_> = changes.iter().map(|(id, change)| (*id, change.pending.unsigned_abs())).collect();
-    let total: u64 = replayed.iter().map(|(_, count)| count).sum();
-    let detail = format!("{total} dead letters made due: {query}");
-    audit(connection, now, who, "replay_dead", &detail)?;
-    Ok(replayed)
-}
-
-fn count(connection: &Connection, changes: &Changes) -> Result<(), SpoolError> {
+pub(super) fn count(connection: &Connection, changes: &Changes) -> Result<(), SpoolError> {
     for (id, change) in changes {
         connection
             .prepare_cached(

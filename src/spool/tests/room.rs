@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::WhenFull;
+use crate::spool::replay::{Request, Scope, Selection, Stage};
 
 /// Small enough to fill at once.
 const MAX_SIZE: u64 = 1 << 20;
@@ -178,6 +179,28 @@ async fn full_disk_holds_up_no_report_and_no_command() {
 }
 
 #[tokio::test]
+async fn nothing_is_added_for_a_late_destination_until_there_is_room() {
+    let bench = full_bench(WhenFull::Refuse);
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    let sent = fill(&running).await;
+    running.route_from(&[("crm", "*", Start::Now), ("late", "*", Start::Beginning)]).await;
+    let selection = Selection::all(Scope::To("late".into()));
+    let request = Request { selection, rate: None, who: "test".into() };
+    let mut watched = running.spool.replay(request).await.expect("open");
+    let over = watched.wait_for(|progress| progress.stage != Stage::Running).await.expect("open").stage.clone();
+    assert_eq!(over, Stage::Failed("the spool is full".into()));
+    running.stop().await;
+    assert_eq!(bench.pending(), [sent as u64, 0]);
+
+    let bench = Bench { max_size: 10 * MAX_SIZE, ..bench };
+    let running = bench.start();
+    running.route_from(&[("crm", "*", Start::Now), ("late", "*", Start::Beginning)]).await;
+    bench.until(|| bench.pending()[1] > 0).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn purged_pages_are_room_at_once() {
     let bench = Bench::new();
     let mut engine = sqlite::Sqlite::open(bench.path()).expect("a spool");
@@ -243,7 +266,7 @@ impl Bench {
         detail.and_then(|detail| detail.row.deliveries.first().map(|delivery| delivery.state))
     }
 
-    fn dead(&self) -> u64 {
+    pub(super) fn dead(&self) -> u64 {
         let rows = open_view(self.path()).expect("a spool").destinations().expect("readable");
         rows.iter().map(|row| row.dead).sum()
     }

@@ -48,7 +48,8 @@ impl Writer {
             }
             Command::Settle(..)
             | Command::Route { .. }
-            | Command::ReplayDead { .. }
+            | Command::Replay { .. }
+            | Command::Revive { .. }
             | Command::Erase { .. }
             | Command::Breaker { .. }
             | Command::Pause { .. }
@@ -62,9 +63,17 @@ impl Writer {
         match &self.aside.stuck {
             Some(Stuck { disk_is_full: true, retry_at, .. }) => self.purge.next_at().min(*retry_at),
             Some(Stuck { disk_is_full: false, retry_at, .. }) => *retry_at,
-            None if self.aside.held.is_empty() || self.room.is_full() => self.purge.next_at(),
+            None if self.aside.held.is_empty() || self.room.is_full() => {
+                let backlog = self.backlog.next_at(self.clock.instant());
+                backlog.map_or(self.purge.next_at(), |at| at.min(self.purge.next_at()))
+            }
             None => self.clock.instant(),
         }
+    }
+
+    /// Tells whether a batch waits for its disk.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.aside.stuck.is_some()
     }
 
     /// Makes room, and takes what waits as far as there is some.
@@ -292,6 +301,7 @@ fn reason(error: &SpoolError) -> String {
         | SpoolError::Removed(_)
         | SpoolError::Configured(_)
         | SpoolError::Closed(_)
+        | SpoolError::Busy
         | SpoolError::Interrupted => error.to_string(),
     }
 }

@@ -504,7 +504,8 @@ impl Stored {
             Command::GapClosed { .. } => Self::GapClosed,
             Command::Settle(..)
             | Command::Route { .. }
-            | Command::ReplayDead { .. }
+            | Command::Replay { .. }
+            | Command::Revive { .. }
             | Command::Erase { .. }
             | Command::Breaker { .. }
             | Command::Pause { .. }

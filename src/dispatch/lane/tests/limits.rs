@@ -144,8 +144,7 @@ async fn paused_events_expire_and_a_replay_begins_their_time_anew() {
     bench.all_settled(2).await;
     assert_eq!(bench.outcomes().await, ["expired", "expired"]);
     assert_eq!(bench.seen().len(), 1);
-    let query = DeadQuery { limit: 10, ..DeadQuery::default() };
-    assert_eq!(bench.spool.replay_dead(query, "test").await.expect("open"), 2);
+    bench.replay(Scope::Dead { destination: None, cause: None }).await;
     bench.until(|rows| rows.iter().all(|row| row.deliveries[0].state == DeliveryState::Delivered)).await;
     bench.stop().await;
 }
@@ -246,8 +245,7 @@ async fn most_attempts_and_greatest_age_end_a_delivery_before_its_preset_does() 
     bench.all_settled(1).await;
     assert_eq!(bench.outcomes().await, ["status 503 after 3 attempts"]);
     bench.set(|destination| destination.max_age = Some(Duration::from_secs(3600)), |_| async { status(503) });
-    let query = DeadQuery { limit: 10, ..DeadQuery::default() };
-    bench.spool.replay_dead(query, "test").await.expect("open");
+    bench.replay(Scope::Dead { destination: None, cause: None }).await;
     bench
         .until(|rows| rows[0].deliveries[0].outcome.as_deref() == Some("status 503 after 7 attempts within 1 h"))
         .await;

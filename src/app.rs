@@ -14,6 +14,7 @@
 //! takes what they reported, and the port goes last. Nothing depends on it: a process that is killed loses
 //! nothing that the spool had accepted.
 
+mod certificates;
 mod probe;
 mod reload;
 mod tasks;
@@ -160,6 +161,9 @@ impl App {
         let admin_stop = CancellationToken::new();
         let mut tasks = Tasks::new(stop.now.clone());
         tasks.spawn("liveness", admin_stop.clone(), beat(liveness.clone(), clock.clone(), admin_stop.clone()));
+        let watching =
+            certificates::watch(parts.certificates(), Arc::clone(&metrics), clock.clone(), admin_stop.clone());
+        tasks.spawn("certificates", admin_stop.clone(), watching);
         if let Some(door) = door {
             if let Ok(address) = door.address() {
                 tracing::info!(%address, "the admin port is open");

@@ -49,6 +49,7 @@ use crate::app::Stop;
 use crate::config::problem::Problems;
 use crate::spool::SpoolError;
 use crate::spool::record::Pause;
+use crate::tls::provider;
 
 /// Is the exit code for arguments that cannot be understood, as clap has it.
 const EXIT_USAGE: u8 = 2;
@@ -57,10 +58,15 @@ const EXIT_CUT: u8 = 130;
 
 /// Bridges the WebSocket of a Zoom event subscription to signed webhook requests: durable, at least once, no inbound port
 #[derive(Parser)]
-#[command(name = "zoomhook", version, help_template = front_page())]
+#[command(name = "zoomhook", version, long_version = long_version(), help_template = front_page())]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+/// Names the version, and what encrypts and signs.
+fn long_version() -> String {
+    format!("{}\ncryptography: {}", env!("CARGO_PKG_VERSION"), provider::name())
 }
 
 #[derive(Subcommand)]

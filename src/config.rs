@@ -13,28 +13,32 @@
 //! [`Secret`], which shows itself to nobody who does not ask for it by name; no problem quotes one.
 
 pub(crate) mod address;
+mod admin;
+pub mod allow;
 pub mod authorization;
 mod check;
 mod cursor;
+mod egress;
 mod entry;
 mod environment;
 mod file;
 pub mod filter;
+pub mod host;
 pub mod levels;
 pub mod limits;
 pub mod problem;
+pub mod proxy;
 pub(crate) mod quantity;
 mod review;
 pub mod secret;
 mod show;
 pub mod source;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,13 +47,18 @@ use jiff::Timestamp;
 use tracing::Level;
 use url::Url;
 
+pub use self::admin::{Admin, AdminTls, Listen};
+use self::allow::AllowList;
 use self::authorization::{Auth, Header, NextSecretToken};
 pub use self::check::{Loaded, Purpose, load};
+pub use self::egress::{Egress, egress};
 use self::filter::EventFilter;
 use self::levels::Levels;
 use self::limits::{Rate, Ttl};
+use self::proxy::Outbound;
 use self::secret::{Base64Secret, Secret};
-pub use self::show::{Egress, Shown, egress, fingerprint, show};
+pub use self::show::{Shown, fingerprint, show};
+use self::tls::{TlsDefaults, TlsRules};
 
 /// Is everything that the bridge was told, checked.
 #[derive(Clone, Debug)]
@@ -58,6 +67,10 @@ pub struct Config {
     pub subscriptions: Vec<Subscription>,
     /// The handlers to deliver to; at least one for `run`.
     pub destinations: Vec<Destination>,
+    /// What they ask of TLS in common.
+    pub tls: TlsDefaults,
+    /// Where destinations may be.
+    pub allow: AllowList,
     /// Where events are stored.
     pub spool: Spool,
     /// The operator's port.
@@ -96,6 +109,10 @@ pub struct Subscription {
     pub group: Arc<str>,
     /// Certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// What else is asked of TLS.
+    pub tls: TlsRules,
+    /// How it gets out, for tokens and for the socket (default: as the environment says).
+    pub outbound: Outbound,
 }
 
 impl Subscription {
@@ -174,6 +191,12 @@ pub struct Destination {
     pub probe: Probe,
     /// Certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// What else is asked of TLS.
+    pub tls: TlsRules,
+    /// Where it may be: what holds for all destinations.
+    pub allow: AllowList,
+    /// How its requests get out (default: directly, whatever the environment says).
+    pub outbound: Outbound,
 }
 
 impl Destination {
@@ -211,6 +234,9 @@ impl Destination {
             max_age: None,
             probe: Probe::Event,
             ca_file: None,
+            tls: TlsRules::DEFAULT,
+            allow: AllowList::default(),
+            outbound: Outbound::DIRECT,
         }
     }
 }
@@ -239,6 +265,9 @@ impl fmt::Debug for Destination {
             .field("max_age", &self.max_age)
             .field("probe", &self.probe)
             .field("ca_file", &self.ca_file)
+            .field("tls", &self.tls)
+            .field("allow", &self.allow)
+            .field("outbound", &self.outbound)
             .finish()
     }
 }
@@ -379,74 +408,6 @@ pub enum WhenFull {
 impl WhenFull {
     /// Is how a configuration writes them.
     pub const WORDS: &[(&str, Self)] = &[("refuse", Self::Refuse), ("drop_delivered_first", Self::DropDeliveredFirst)];
-}
-
-/// Says where the operator's port is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Admin {
-    /// Where to listen. `None` switches the port off.
-    pub listen: Option<Listen>,
-    /// The bearer token that requests must show; needed on any address but loopback.
-    pub token: Option<Secret>,
-    /// The bearer token of those who may look, but neither change anything nor see payloads.
-    pub viewer_token: Option<Secret>,
-    /// What the port shows of itself when it speaks TLS; without it, it speaks in plain text.
-    pub tls: Option<AdminTls>,
-    /// Certificates by which the command line trusts the port, beside the system's and `tls_cert`.
-    pub ca_file: Option<PathBuf>,
-    /// What the command line shows of itself where the port asks for it: the files of certificate and key.
-    pub client: Option<(PathBuf, PathBuf)>,
-}
-
-/// Says how the operator's port is encrypted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminTls {
-    /// The file of the certificate, and of those between it and its authority.
-    pub cert: PathBuf,
-    /// The file of its key.
-    pub key: PathBuf,
-    /// Clients must show a certificate of an authority in this file.
-    pub client_ca_file: Option<PathBuf>,
-}
-
-impl Admin {
-    /// Default of `listen`.
-    pub const LISTEN: &str = "127.0.0.1:8686";
-
-    /// Returns the default of `listen`.
-    pub(crate) fn default_listen() -> Listen {
-        Listen::Tcp(Self::LISTEN.parse().expect("the default is an address"))
-    }
-
-    /// Makes a port, or none, of which all that may be left out is left out.
-    pub fn new(listen: Option<Listen>) -> Self {
-        Self { listen, token: None, viewer_token: None, tls: None, ca_file: None, client: None }
-    }
-}
-
-/// Is an address that operators connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// An address and a port; port 0 takes any free one.
-    Tcp(SocketAddr),
-    /// A Unix socket, for those whom its file mode allows.
-    Unix(PathBuf),
-}
-
-impl Listen {
-    /// Is the word that switches the port off.
-    pub(crate) const OFF: &str = "off";
-    /// Stands before the path of a Unix socket.
-    pub(crate) const UNIX: &str = "unix:";
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "{}{}", Self::UNIX, path.display()),
-        }
-    }
 }
 
 /// Says what is logged, and how.

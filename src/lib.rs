@@ -43,6 +43,7 @@
 //! | [`admin`] | the operator's port |
 //! | [`cli`] | the operator's shell |
 //! | [`simulator`] | a Zoom and a handler to practise on |
+//! | [`net`] | the way to others, and proxies in between |
 //! | [`clock`], [`telemetry`], [`tls`], [`wording`] | time and chance; logs and metrics; certificates; numbers in sentences |
 //!
 //! Begin with [`app`] for how it lives, with [`spool`] for what is promised, or with [`zoom`] to follow an event.
@@ -55,6 +56,7 @@ pub mod config;
 pub mod dispatch;
 pub mod event;
 mod json;
+pub mod net;
 mod retry_after;
 pub mod simulator;
 pub mod spool;

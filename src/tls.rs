@@ -1,24 +1,39 @@
 //! TLS: rustls; towards Zoom, handlers and bridges with the system's roots and extra certificates on request,
-//! `server` for the admin port, `certificate` for what a certificate says, `watch` for those that servers show.
+//! `live` for files that change, `server` for the admin port, `certificate` for what a certificate says, `watch` for
+//! those that servers show, `provider` for the cryptography below.
 
 pub(crate) mod certificate;
+pub(crate) mod inventory;
+mod live;
+pub mod provider;
 pub(crate) mod server;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::error::Error;
-use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
-use rustls::client::{WantsClientCert, WebPkiServerVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore};
+use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion};
 use url::Url;
 
+use self::live::{Identity, Trust};
+use self::provider::provider;
 use self::watch::{Watch, Watching};
+use crate::config::tls::{SystemRoots, TlsRules, TlsVersion};
 use crate::telemetry::metrics::Expiry;
+
+/// The bit of a file's mode.
+const READ_BY_OTHERS: u32 = 0o004;
 
 /// Says why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +53,12 @@ pub enum TlsError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Anybody on this machine can read the key.
+    #[error("the private key in {path} can be read by every user of this machine: chmod o= {path}")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
     },
     /// Certificate and key do not belong together, or cannot be used.
     #[error("the certificate in {cert} and the key in {key} cannot be used: {source}")]
@@ -87,17 +108,48 @@ impl Roots {
         Ok(self.trusting(ca_file)?.with_no_client_auth())
     }
 
+    /// Makes the client side of TLS by the rules of a configuration; the files are read again when they change.
+    ///
+    /// # Errors
+    /// When a file cannot be read, is not PEM, or does not fit.
+    pub(crate) fn client(&self, ca_file: Option<&Path>, rules: &TlsRules) -> Result<ClientConfig, TlsError> {
+        let TlsRules { system, side_ca_file, min_version, identity } = rules;
+        let versions: &[&SupportedProtocolVersion] = match min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
+        let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
+        let files: Vec<PathBuf> = ca_file.map(Path::to_owned).into_iter().chain(side_ca_file.clone()).collect();
+        let has_files = !files.is_empty() || identity.is_some();
+        let verifier: Arc<dyn ServerCertVerifier> = if files.is_empty() && *system == SystemRoots::Trusted {
+            verifier(Arc::clone(&self.store))?
+        } else {
+            Arc::new(Trust::new(self, *system, files)?)
+        };
+        let verifier = match self.watch.clone() {
+            None => verifier,
+            Some(watch) => Arc::new(Watching { verifier, watch }),
+        };
+        // Nothing is left out: whatever is put around it, rustls' own verifier decides.
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => builder.with_client_cert_resolver(Arc::new(Identity::new(cert, key)?)),
+        };
+        if has_files {
+            // A session that is resumed would go on with the files as they were.
+            config.resumption = Resumption::disabled();
+        }
+        Ok(config)
+    }
+
     fn trusting(&self, ca_file: Option<&Path>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
         let mut roots = Arc::clone(&self.store);
         if let Some(path) = ca_file {
             add_file(Arc::make_mut(&mut roots), path)?;
         }
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        let Some(watch) = &self.watch else { return Ok(builder.with_root_certificates(roots)) };
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
-        let verifier = verifier.expect("there are roots, and no revocation lists");
-        let watching = Watching { verifier, watch: watch.clone() };
-        Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(watching)))
+        Ok(builder.with_root_certificates(roots))
     }
 }
 
@@ -123,8 +175,10 @@ pub(crate) fn client_config_as(
     builder.with_client_auth_cert(certificates(cert)?, private_key(key)?).map_err(pair)
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+/// Makes the verifier that rustls has for servers.
+fn verifier(roots: Arc<RootCertStore>) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+    verifier.map_err(|error| TlsError::Provider(rustls::Error::General(error.to_string())))
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
@@ -148,8 +202,20 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & READ_BY_OTHERS != 0) {
+        return Err(TlsError::Exposed { path: path.to_owned() });
+    }
     PrivateKeyDer::from_pem_file(path)
         .map_err(|error| TlsError::Key { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Is what changes when a file does: its size, time and number.
+pub(crate) type Stamp = (u64, i64, i64, u64);
+
+/// Looks at a file, if it is there.
+pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ino()))
 }
 
 /// Says in words why a peer's certificate was not accepted, when that is what an error comes from.
@@ -188,40 +254,5 @@ fn words(reason: &CertificateError) -> Option<&'static str> {
             Some("its certificate is for another name")
         }
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn certificate_that_is_not_accepted_is_explained_from_within_io_errors() {
-        let wrapped = |reason| io::Error::other(io::Error::other(rustls::Error::InvalidCertificate(reason)));
-        let words = distrust(&wrapped(CertificateError::UnknownIssuer)).unwrap_or_default();
-        assert!(words.contains("certificate") && words.contains("ca_file"), "{words}");
-        assert_eq!(distrust(&wrapped(CertificateError::NotValidForName)), Some("its certificate is for another name"));
-        assert_eq!(distrust(&wrapped(CertificateError::BadSignature)), None);
-        assert_eq!(distrust(&io::Error::other("reset")), None);
-    }
-
-    #[test]
-    fn clients_share_the_roots_unless_they_have_their_own() {
-        let roots = Roots::load();
-        let clients: Vec<_> = (0..50).map(|_| roots.client_config(None).expect("roots")).collect();
-        assert!(Arc::strong_count(&roots.store) > clients.len());
-    }
-
-    #[test]
-    fn missing_ca_file_is_named() {
-        let error = client_config(Some(Path::new("/nonexistent/ca.pem"))).expect_err("no such file");
-        assert!(error.to_string().contains("/nonexistent/ca.pem"), "{error}");
-    }
-
-    #[test]
-    fn file_without_certificates_is_refused() {
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        let error = client_config(Some(file.path())).expect_err("an empty file");
-        assert!(error.to_string().contains("no certificate"), "{error}");
     }
 }

@@ -17,6 +17,7 @@ pub mod client;
 pub mod diagnosis;
 pub mod extras;
 pub mod keyring;
+mod mac;
 pub mod probe;
 pub mod request;
 pub mod signature;

@@ -1,7 +1,5 @@
 //! The certificate of the port: read again when its files change, and kept when what is there is no good.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::AdminTls;
 use crate::telemetry::metrics::{self, Metrics};
-use crate::tls::TlsError;
 use crate::tls::server::{self, Identity};
+use crate::tls::{Stamp, TlsError, stamp};
 
 /// How often the files are looked at: whoever renews a certificate does so days before its end.
 const CHECK: Duration = Duration::from_secs(60);
@@ -36,8 +34,8 @@ struct Current {
     stamps: Stamps,
 }
 
-/// Is what changes when one of the files does: size, time and number of each.
-type Stamps = [Option<(u64, i64, i64, u64)>; 3];
+/// Is what changes when one of the files does.
+type Stamps = [Option<Stamp>; 3];
 
 impl Certificate {
     /// Reads the files.
@@ -101,10 +99,6 @@ fn read(files: &AdminTls) -> Result<Identity, TlsError> {
 }
 
 fn stamps(files: &AdminTls) -> Stamps {
-    let stamp = |path: &Path| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ino()))
-    };
     [stamp(&files.cert), stamp(&files.key), files.client_ca_file.as_deref().and_then(stamp)]
 }
 

@@ -13,6 +13,7 @@ use super::sentence::{self, Level, Sentence};
 use crate::dispatch::status as lane;
 use crate::spool::record::{DestinationRow, GapRow, SubscriptionRow};
 use crate::spool::{Health, SpoolError, View};
+use crate::tls::provider;
 use crate::zoom::status as socket;
 
 /// Holds what the spool knows that the status needs.
@@ -63,6 +64,9 @@ pub(crate) struct Report {
     /// False when this was read from the spool of a bridge that does not run.
     running: bool,
     version: &'static str,
+    /// What encrypts and signs, and whether it is a validated module in FIPS mode.
+    cryptography: &'static str,
+    fips: bool,
     at: Timestamp,
     started_at: Option<Timestamp>,
     uptime_seconds: Option<i64>,
@@ -197,6 +201,8 @@ fn report(facts: Facts, now: Timestamp) -> Report {
         summary: summary.sentence,
         running: true,
         version: env!("CARGO_PKG_VERSION"),
+        cryptography: provider::name(),
+        fips: provider::is_fips(),
         at: now,
         started_at: Some(facts.started_at),
         uptime_seconds: Some(now.duration_since(facts.started_at).as_secs()),
@@ -225,6 +231,8 @@ pub(crate) fn report_not_running(listen: &str, rows: Rows, now: Timestamp) -> Re
         summary: summary.sentence,
         running: false,
         version: env!("CARGO_PKG_VERSION"),
+        cryptography: provider::name(),
+        fips: provider::is_fips(),
         at: now,
         started_at: None,
         uptime_seconds: None,

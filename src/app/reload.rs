@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,7 @@ use crate::dispatch::{self, lane::Lane, lane::Settings};
 use crate::spool::{Destined, Routes, Spool};
 use crate::telemetry::metrics::{Certificate, Metrics};
 use crate::tls::Roots;
+use crate::tls::inventory::{self, Used};
 use crate::webhook::client::{Client, client};
 use crate::wording::counted;
 use crate::zoom;
@@ -34,6 +36,7 @@ pub(super) struct Parts {
     tokens: TokenCache,
     sockets: HashMap<Arc<str>, RunningSocket>,
     lanes: HashMap<Arc<str>, RunningLane>,
+    certificates: watch::Sender<Vec<Used>>,
 }
 
 struct RunningSocket {
@@ -55,6 +58,7 @@ pub(super) struct Prepared {
     fingerprint: u64,
     subscriptions: Vec<Subscription>,
     destinations: Vec<Destination>,
+    certificates: Vec<Used>,
     /// Of subscriptions that are new or changed.
     sockets: Vec<(Subscription, Socket, watch::Receiver<zoom::status::Status>)>,
     /// Of destinations that are new or changed.
@@ -69,7 +73,13 @@ impl Parts {
 
     pub(super) fn new(spool: Spool, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let tokens = TokenCache::new(clock.clone(), Arc::clone(&metrics));
-        Self { spool, clock, metrics, tokens, sockets: HashMap::new(), lanes: HashMap::new() }
+        let certificates = watch::Sender::default();
+        Self { spool, clock, metrics, tokens, sockets: HashMap::new(), lanes: HashMap::new(), certificates }
+    }
+
+    /// Tells which files of certificates are in use.
+    pub(super) fn certificates(&self) -> watch::Receiver<Vec<Used>> {
+        self.certificates.subscribe()
     }
 
     /// Builds the sockets and clients that a configuration needs and that do not run yet.
@@ -79,7 +89,8 @@ impl Parts {
             let runs = self.sockets.get(&subscription.name).is_some_and(|known| known.subscription == *subscription);
             if !runs {
                 let (socket, status) =
-                    Socket::new(subscription, &self.tokens, self.spool.appender(), self.clock.clone(), &self.metrics)?;
+                    Socket::new(subscription, &self.tokens, self.spool.appender(), self.clock.clone(), &self.metrics)
+                        .with_context(|| format!("subscription {:?}", subscription.name))?;
                 sockets.push((subscription.clone(), socket, status));
             }
         }
@@ -90,12 +101,14 @@ impl Parts {
             if !runs {
                 let certificate = Certificate::Handler(destination.name.to_string());
                 let expiry = self.metrics.certificate_expiry.get_or_create_owned(&certificate);
-                let roots = roots.watching(&destination.url, expiry);
-                clients.insert(Arc::clone(&destination.name), client(destination, &roots, &self.clock)?);
+                let made = client(destination, &roots.watching(&destination.url, expiry), &self.clock);
+                let made = made.with_context(|| format!("destination {:?}", destination.name))?;
+                clients.insert(Arc::clone(&destination.name), made);
             }
         }
         let (subscriptions, destinations) = (config.subscriptions.clone(), config.destinations.clone());
-        Ok(Prepared { fingerprint: fingerprint(config), subscriptions, destinations, sockets, clients })
+        let (fingerprint, certificates) = (fingerprint(config), inventory::files(config));
+        Ok(Prepared { fingerprint, subscriptions, destinations, certificates, sockets, clients })
     }
 
     /// Puts a configuration in force; fails only when the spool has closed.
@@ -105,7 +118,7 @@ impl Parts {
         tasks: &mut Tasks,
         board: &ArcSwap<Board>,
     ) -> anyhow::Result<()> {
-        let Prepared { fingerprint, subscriptions, destinations, sockets, clients } = prepared;
+        let Prepared { fingerprint, subscriptions, destinations, certificates, sockets, clients } = prepared;
         let gone: Vec<RunningSocket> = self
             .sockets
             .extract_if(|_, running| !subscriptions.contains(&running.subscription))
@@ -135,6 +148,7 @@ impl Parts {
             });
             self.sockets.insert(Arc::clone(&subscription.name), RunningSocket { subscription, status, stop, ended });
         }
+        self.certificates.send_replace(certificates);
         board.store(Arc::new(self.board(&subscriptions, &destinations)));
         self.metrics.config_hash.set(fingerprint as f64);
         Ok(())

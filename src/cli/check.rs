@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::authorization::replaced;
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Egress, Loaded, Shown, egress, show};
+use crate::tls::inventory;
 
 /// Checks the configuration, shows what it comes to and which hosts it talks to
 #[derive(Args)]
@@ -41,7 +42,7 @@ pub struct CheckArgs {
 /// # Errors
 /// When it cannot be written.
 pub async fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
-    let mut outcome = args.bridge.load();
+    let mut outcome = args.bridge.load().and_then(tried);
     if let Ok(loaded) = &mut outcome {
         loaded.warnings.extend(replaced(&loaded.config, Clock::system().now()));
     }
@@ -56,6 +57,15 @@ pub async fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
     };
     let failed = probes.iter().flatten().any(|probe| !probe.ok);
     Ok(if failed { ExitCode::FAILURE } else { code })
+}
+
+/// Tries the certificates, which the rules have seen from outside only.
+fn tried(loaded: Loaded) -> Result<Loaded, Problems> {
+    let problems = inventory::problems(&loaded.config);
+    if problems.is_empty() {
+        return Ok(loaded);
+    }
+    Err(Problems { origin: loaded.origin, problems, warnings: loaded.warnings })
 }
 
 /// Prints the outcome of a check for people: what is wrong goes to `err`.
@@ -74,8 +84,9 @@ fn print_text(
     };
     warn(warnings, err)?;
     writeln!(out, "OK: {origin}\n\nEffective configuration:\n\n{}\nMay connect to:\n", show(config))?;
-    for Egress { host, port, purpose } in egress(config) {
-        writeln!(out, "  {:<32} {purpose}", format!("{host}:{port}"))?;
+    for Egress { host, port, purpose, through } in egress(config) {
+        let through = through.map(|proxy| format!(" (through {proxy})")).unwrap_or_default();
+        writeln!(out, "  {:<32} {purpose}{through}", format!("{host}:{port}"))?;
     }
     let late = late_joiners(config);
     if !late.is_empty() {

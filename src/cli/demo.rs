@@ -17,7 +17,10 @@ use self::stage::Stage;
 use super::options::after;
 use crate::app::{App, Reread, Stop};
 use crate::clock::Clock;
+use crate::config::allow::AllowList;
 use crate::config::levels::Levels;
+use crate::config::proxy::Outbound;
+use crate::config::tls::{TlsDefaults, TlsRules};
 use crate::config::{Admin, Config, Destination, Grant, Listen, Log, LogFormat, Spool, Subscription};
 use crate::simulator::handler::{self, Handler};
 use crate::simulator::{self, Simulator};
@@ -104,6 +107,8 @@ fn config(simulator: &Simulator, handler: &Handler, spool: PathBuf) -> Config {
     let zoom = simulator.options();
     let id = &zoom.subscriptions[0];
     Config {
+        tls: TlsDefaults::NONE,
+        allow: AllowList::default(),
         subscriptions: vec![Subscription {
             name: "demo".into(),
             url: simulator.ws_url(id),
@@ -115,6 +120,8 @@ fn config(simulator: &Simulator, handler: &Handler, spool: PathBuf) -> Config {
             client_secret: zoom.client_secret.clone(),
             group: "demo".into(),
             ca_file: None,
+            tls: TlsRules::DEFAULT,
+            outbound: Outbound::DIRECT,
         }],
         destinations: vec![Destination::new("handler", handler.url(), handler.secret().clone())],
         spool: Spool::new(spool),

@@ -3,7 +3,10 @@
 mod admin;
 mod authorization;
 mod destination;
+mod egress;
+mod proxy;
 mod subscription;
+mod tls;
 
 use std::time::Duration;
 
@@ -66,8 +69,10 @@ pub fn load(sources: &Sources<'_>, purpose: Purpose) -> Result<Loaded, Problems>
 }
 
 fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option<Config> {
+    let tls = tls::defaults(root.section("tls"));
+    let allow = egress::allow(root.section("egress"));
     let (subscriptions, destinations) = match purpose {
-        Purpose::Run => (subscription::all(&mut root), destination::all(&mut root)),
+        Purpose::Run => (subscription::all(&mut root, &tls), destination::all(&mut root, &tls, allow.as_ref())),
         Purpose::Operate => {
             root.skip("subscription");
             root.skip("destination");
@@ -79,7 +84,16 @@ fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option
     let log = log(root.section("log"), log_format);
     let grace = shutdown(root.section("shutdown"));
     root.finish();
-    Some(Config { subscriptions: subscriptions?, destinations: destinations?, spool, admin: admin?, log, grace })
+    Some(Config {
+        subscriptions: subscriptions?,
+        destinations: destinations?,
+        tls,
+        allow: allow?,
+        spool,
+        admin: admin?,
+        log,
+        grace,
+    })
 }
 
 fn spool(mut cursor: Cursor<'_>) -> Spool {

@@ -76,6 +76,17 @@ impl Place<'_> {
         }
     }
 
+    /// Looks up a variable that may be missing; the first of these that is set counts.
+    pub(super) fn first_variable(&self, names: &[&'static str]) -> Option<(&'static str, String)> {
+        let set = |name: &&'static str| Some((*name, self.review.environment.get(name)?.trim().to_owned()));
+        names.iter().find_map(set)
+    }
+
+    /// Returns the place of a variable that no key refers to.
+    pub(super) fn of_variable(&self, name: &str) -> Self {
+        Place { path: name.to_owned(), line: None, ..self.clone() }
+    }
+
     /// Reads a file that the value refers to.
     pub(super) fn file(&self, path: &Path) -> Option<String> {
         let bytes = match (self.review.read)(path) {

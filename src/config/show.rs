@@ -1,16 +1,16 @@
 //! A configuration as it may be shown: every default spelled out, every secret masked.
 
 mod authorization;
+mod network;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
-use url::Url;
 
 use self::authorization::{ShownAuth, ShownTakeover};
+use self::network::{ShownEgress, ShownOutbound, ShownRules, ShownTls};
 use super::address::{MASK, masked};
-use super::authorization::Auth;
 use super::filter::Pattern;
 use super::quantity::{format_duration, format_size};
 use super::secret::Secret;
@@ -25,6 +25,8 @@ use crate::event::Digest;
 pub struct Shown<'a> {
     subscription: Vec<ShownSubscription<'a>>,
     destination: Vec<ShownDestination<'a>>,
+    tls: ShownTls<'a>,
+    egress: ShownEgress,
     spool: ShownSpool<'a>,
     admin: ShownAdmin<'a>,
     log: ShownLog,
@@ -44,6 +46,10 @@ struct ShownSubscription<'a> {
     group: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<&'a Path>,
+    #[serde(flatten)]
+    tls: ShownRules<'a>,
+    #[serde(flatten)]
+    outbound: ShownOutbound,
 }
 
 #[derive(Serialize)]
@@ -73,6 +79,10 @@ struct ShownDestination<'a> {
     traceparent: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<&'a Path>,
+    #[serde(flatten)]
+    tls: ShownRules<'a>,
+    #[serde(flatten)]
+    outbound: ShownOutbound,
     // Tables: TOML wants them last.
     auth: ShownAuth<'a>,
     headers: BTreeMap<&'a str, &'a str>,
@@ -131,10 +141,12 @@ struct ShownShutdown {
 impl<'a> Shown<'a> {
     /// Makes what may be shown out of a configuration.
     pub fn of(config: &'a Config) -> Self {
-        let Config { subscriptions, destinations, spool, admin, log, grace } = config;
+        let Config { subscriptions, destinations, tls, allow, spool, admin, log, grace } = config;
         Self {
             subscription: subscriptions.iter().map(subscription).collect(),
             destination: destinations.iter().map(destination).collect(),
+            tls: ShownTls::of(tls),
+            egress: ShownEgress::of(allow),
             spool: ShownSpool {
                 path: &spool.path,
                 retention: format_duration(spool.retention),
@@ -186,8 +198,20 @@ fn word<T: PartialEq>(words: &'static [(&'static str, T)], meaning: T) -> &'stat
 }
 
 fn subscription(subscription: &Subscription) -> ShownSubscription<'_> {
-    let Subscription { name, url, id: _, token_url, grant, account_id, client_id, client_secret, group, ca_file } =
-        subscription;
+    let Subscription {
+        name,
+        url,
+        id: _,
+        token_url,
+        grant,
+        account_id,
+        client_id,
+        client_secret,
+        group,
+        ca_file,
+        tls,
+        outbound,
+    } = subscription;
     ShownSubscription {
         name,
         url: url.to_string(),
@@ -198,6 +222,8 @@ fn subscription(subscription: &Subscription) -> ShownSubscription<'_> {
         client_secret: mask(client_secret),
         group,
         ca_file: ca_file.as_deref(),
+        tls: ShownRules::of(tls),
+        outbound: ShownOutbound::of(outbound),
     }
 }
 
@@ -224,6 +250,10 @@ fn destination(destination: &Destination) -> ShownDestination<'_> {
         max_age,
         probe,
         ca_file,
+        tls,
+        // Shown once, for all.
+        allow: _,
+        outbound,
     } = destination;
     let patterns = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect();
     ShownDestination {
@@ -255,39 +285,8 @@ fn destination(destination: &Destination) -> ShownDestination<'_> {
         max_age: max_age.map(format_duration),
         probe: word(Probe::WORDS, *probe),
         ca_file: ca_file.as_deref(),
+        tls: ShownRules::of(tls),
+        outbound: ShownOutbound::of(outbound),
         ttl: ttl.rules().iter().map(|(pattern, ttl)| (pattern.to_string(), format_duration(*ttl))).collect(),
     }
-}
-
-/// Is one place that the bridge may open a connection to: what a firewall must let out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Egress {
-    /// The host.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// For what, and for whom.
-    pub purpose: String,
-}
-
-/// Lists every host and port that may be contacted, each once.
-pub fn egress(config: &Config) -> Vec<Egress> {
-    let sockets = config.subscriptions.iter().map(|it| (&it.url, format!("socket of subscription {}", it.name)));
-    let tokens = config.subscriptions.iter().map(|it| (&it.token_url, format!("tokens of subscription {}", it.name)));
-    let handlers = config.destinations.iter().map(|it| (&it.url, format!("destination {}", it.name)));
-    let oauth = config.destinations.iter().filter_map(|it| match &it.auth {
-        Auth::OAuth(oauth) => Some((&oauth.token_url, format!("tokens of destination {}", it.name))),
-        Auth::None | Auth::VerificationToken(_) | Auth::Basic { .. } | Auth::Bearer(_) | Auth::Header { .. } => None,
-    });
-    let mut places: BTreeMap<(String, u16), Vec<String>> = BTreeMap::new();
-    for (url, purpose) in sockets.chain(tokens).chain(handlers).chain(oauth) {
-        places.entry(place(url)).or_default().push(purpose);
-    }
-    places.into_iter().map(|((host, port), purposes)| Egress { host, port, purpose: purposes.join(", ") }).collect()
-}
-
-fn place(url: &Url) -> (String, u16) {
-    let host = url.host_str().expect("http and ws URLs have a host");
-    let port = url.port_or_known_default().expect("http and ws URLs have a port");
-    (host.to_owned(), port)
 }

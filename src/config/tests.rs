@@ -13,7 +13,7 @@ use super::*;
 /// Is in every secret that the tests hand out, and must be in nothing that they are shown.
 const CANARY: &str = "canary";
 
-const VARIABLES: [(&str, &str); 10] = [
+const VARIABLES: [(&str, &str); 11] = [
     ("ZOOM_ACCOUNT_ID", "account"),
     ("ZOOM_CLIENT_ID", "client"),
     ("ZOOM_CLIENT_SECRET", "canary-client-secret"),
@@ -23,6 +23,7 @@ const VARIABLES: [(&str, &str); 10] = [
     ("ADMIN_TOKEN", "canary-admin"),
     ("STANDARD_SECRET", "whsec_canaryMDEyMzQ1Njc4OWFiY2Rl"),
     ("PASTED_URL", "wss://ws.zoom.us/ws?subscriptionId=from-url"),
+    ("PROXY_CREDENTIALS", "bridge:canary-proxy"),
     ("EMPTY", ""),
 ];
 
@@ -71,6 +72,10 @@ fn every_default_that_the_example_shows_is_the_default() {
     let examples = [
         "# exclude =",
         "# ca_file =",
+        "# proxy_credentials =",
+        "# zoom_ca_file =",
+        "# allow =",
+        "# destinations_ca_file =",
         "# token =",
         "# viewer_token =",
         "# next_secret_token =",
@@ -118,6 +123,49 @@ fn what_is_shown_loads_to_the_same_configuration() {
 }
 
 #[test]
+fn environment_says_the_proxy_of_zoom_unless_a_key_does() {
+    let text = std::fs::read_to_string(repository("fixtures/config/valid/minimal.toml")).expect("a fixture");
+    let environment = |more: &[(&'static str, &'static str)]| {
+        let variables = VARIABLES.into_iter().chain(more.iter().copied());
+        load(&sources(Some(&text), variables, Flags::default()), Purpose::Run)
+    };
+    let through = |more: &[(&'static str, &'static str)]| {
+        let config = environment(more).expect("right").config;
+        assert!(config.destinations.iter().all(|it| it.outbound == Outbound::DIRECT), "handlers are inside");
+        config.subscriptions[0].outbound.proxy_for(&config.subscriptions[0].url).map(ToString::to_string)
+    };
+    let (http, socks) = ("http://user:canary@proxy:3128", "socks5h://proxy:1080");
+    assert_eq!(through(&[]), None);
+    assert_eq!(through(&[("ALL_PROXY", socks)]).as_deref(), Some(socks));
+    assert_eq!(through(&[("ALL_PROXY", socks), ("https_proxy", http)]).as_deref(), Some("http://proxy:3128"));
+    assert_eq!(through(&[("HTTPS_PROXY", http), ("NO_PROXY", "internal, zoom.us")]), None);
+    assert_eq!(through(&[("HTTP_PROXY", http)]), None, "nothing that is plain leaves this machine");
+
+    let problems = environment(&[("HTTPS_PROXY", "https://user:canary@proxy:1")]).expect_err("an encrypted proxy");
+    let told = problems.to_string();
+    assert!(told.contains("HTTPS_PROXY: the way to a proxy") && !told.contains("canary"), "{told}");
+    let warnings = environment(&[("NO_PROXY", "a:1")]).expect("right").warnings;
+    assert!(warnings[0].path == "NO_PROXY" && warnings[0].message.contains("\"a:1\""), "{warnings:?}");
+}
+
+#[test]
+fn egress_names_proxies_and_what_is_reached_through_them() {
+    let text = std::fs::read_to_string(repository("fixtures/config/valid/proxies.toml")).expect("a fixture");
+    let config = load_file(&text).expect("right").config;
+    let places: Vec<_> = egress(&config).into_iter().map(|it| (it.host, it.port, it.through)).collect();
+    let through = |proxy: &str| Some(proxy.to_owned());
+    let expected = [
+        ("audit.internal", 443, None),
+        ("crm.internal", 443, through("socks5h://[fd00::1]:1080")),
+        ("fd00::1", 1080, None),
+        ("proxy.internal", 3128, None),
+        ("ws.zoom.us", 443, through("http://proxy.internal:3128")),
+        ("zoom.us", 443, through("http://proxy.internal:3128")),
+    ];
+    assert_eq!(places, expected.map(|(host, port, through)| (host.to_owned(), port, through)));
+}
+
+#[test]
 fn secrets_are_in_nothing_that_is_shown() {
     let files = [fixtures("valid"), fixtures("invalid")].concat();
     assert!(files.iter().filter(|(_, text)| text.contains(CANARY)).count() >= 5);
@@ -151,7 +199,9 @@ const ZOOM: &[(&str, &str)] = &[
 fn environment_alone_is_a_whole_configuration() {
     let loaded = environment_alone(ZOOM, to(&["http://localhost:3000/webhook"])).expect("right");
     assert!(loaded.warnings.is_empty());
-    let Config { subscriptions, destinations, spool, admin, log, grace } = loaded.config;
+    let Config { subscriptions, destinations, tls, allow, spool, admin, log, grace } = loaded.config;
+    assert_eq!(allow, allow::AllowList::default());
+    assert_eq!(tls, tls::TlsDefaults::NONE);
     let subscription = Subscription {
         name: "main".into(),
         url: Url::parse("wss://ws.zoom.us/ws?subscriptionId=subscription").expect("a URL"),
@@ -163,6 +213,8 @@ fn environment_alone_is_a_whole_configuration() {
         client_secret: Secret::new("canary-client-secret"),
         group: "main".into(),
         ca_file: None,
+        tls: tls::TlsRules::DEFAULT,
+        outbound: Outbound { way: proxy::Way::Environment { proxy: None, no_proxy: Vec::new() }, no_proxy: Vec::new() },
     };
     assert_eq!(subscriptions, [subscription]);
     let url = Url::parse("http://localhost:3000/webhook").expect("a URL");
@@ -296,7 +348,12 @@ fn looking_after_a_spool_needs_no_secret_of_any_subscription_or_destination() {
 #[test]
 fn every_place_that_may_be_contacted_is_listed_once() {
     let config = load_file(&fixture("valid/twins.toml")).expect("right").config;
-    let row = |host: &str, purpose: &str| Egress { host: host.to_owned(), port: 443, purpose: purpose.to_owned() };
+    let row = |host: &str, purpose: &str| Egress {
+        host: host.to_owned(),
+        port: 443,
+        purpose: purpose.to_owned(),
+        through: None,
+    };
     assert_eq!(
         egress(&config),
         [

@@ -44,7 +44,7 @@ use crate::webhook::extras::Extras;
 use crate::webhook::keyring::{Keyring, Which};
 use crate::webhook::probe::ProbeError;
 use crate::webhook::request::Outgoing;
-use crate::webhook::verdict::{Answer, SendError, StatusRules, Verdict, verdict};
+use crate::webhook::verdict::{Answer, Cause, SendError, StatusRules, Verdict, verdict};
 
 /// Events that wait in memory, beside those in flight: enough to look past a thing that is busy.
 const WINDOW_EVENTS: usize = 512;
@@ -313,6 +313,9 @@ where
             }
             Err(_) => Sign::Failed,
         };
+        if let Err(ProbeError::Unanswered(SendError::Proxy(error))) = &outcome {
+            self.voice.proxy_failed(error.fault);
+        }
         let change = self.breaker.result(sign, Kind::First, true, now, jitter);
         self.voice.probe(outcome.map(drop).map_err(|error| error.cause()), now);
         self.breaker_changed(change).await
@@ -353,6 +356,9 @@ where
         };
         let outcome = cut(outcome, &settings.ttl, &item.due.event.kind, item.due.since);
         self.voice.attempt(&item.due.event, &outcome, failed.as_ref(), elapsed, now);
+        if let Verdict::Retry(Cause::Proxy(fault)) = verdict {
+            self.voice.proxy_failed(fault);
+        }
         if let Outcome::Dead { reason } = &outcome {
             self.voice.given_up(event, verdict, reason, now, self.clock.instant());
         }

@@ -5,6 +5,7 @@
 //! shown while that is configured; should it come back after a reload, it is counted on.
 
 mod certificate;
+mod proxy;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use self::certificate::{Certificate, Expiry};
+pub use self::proxy::{ByProxyFailure, ProxyUser};
 use crate::event::family as event;
 
 /// Labels what belongs to a subscription.
@@ -113,10 +115,12 @@ pub struct Metrics {
     pub gap_seconds: Family<BySubscription, Seconds>,
     /// 1 while a gap is open, else 0.
     pub gap_open: Family<BySubscription, Gauge>,
-    /// Connection attempts by outcome: `accepted`, `refused`, `failed`, `timeout`.
+    /// Connection attempts by outcome: `accepted`, `refused`, `failed`, `timeout`, `proxy`.
     pub connects: Family<BySubscriptionOutcome, Counter>,
-    /// Token requests by outcome: `ok`, `refused`, `failed`.
+    /// Token requests by outcome: `ok`, `refused`, `failed`, `proxy`.
     pub token_fetches: Family<BySubscriptionOutcome, Counter>,
+    /// Connections that came to nothing at a proxy, by whose they are and what was wrong.
+    pub proxy_failures: Family<ByProxyFailure, Counter>,
     /// Events read from the socket, by family of their type.
     pub events_received: Family<ByFamily, Counter>,
     /// How long after it happened an event was read.
@@ -210,6 +214,7 @@ impl Metrics {
             gap_open: Family::default(),
             connects: Family::default(),
             token_fetches: Family::default(),
+            proxy_failures: Family::default(),
             events_received: Family::default(),
             event_lag_seconds: Family::new_with_constructor(|| Histogram::new(LAG)),
             frames_malformed: Family::default(),
@@ -264,6 +269,7 @@ impl Metrics {
         r.register("gap_open", "1 while a gap is open", self.gap_open.clone());
         r.register("connects", "Connection attempts by outcome", self.connects.clone());
         r.register("token_fetches", "Token requests by outcome", self.token_fetches.clone());
+        r.register("proxy_failures", "Connections that came to nothing at a proxy", self.proxy_failures.clone());
         r.register("events_received", "Events read from the socket", self.events_received.clone());
         r.register("event_lag_seconds", "How long after it happened an event came", self.event_lag_seconds.clone());
         r.register("frames_malformed", "Frames kept but not understood", self.frames_malformed.clone());

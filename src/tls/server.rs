@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
-use super::{TlsError, add_file, certificate, certificates, private_key, provider};
+use super::provider::provider;
+use super::{TlsError, add_file, certificate, certificates, private_key};
 
 /// Is a server's side of TLS, ready to be used.
 pub(crate) struct Identity {
     pub(crate) config: Arc<ServerConfig>,
-    /// When the certificate expires.
+    /// When the first of the certificates expires.
     pub(crate) expires_at: Timestamp,
 }
 
@@ -22,8 +23,8 @@ pub(crate) struct Identity {
 /// When a file cannot be read, or certificate and key do not fit.
 pub(crate) fn identity(cert: &Path, key: &Path, client_ca_file: Option<&Path>) -> Result<Identity, TlsError> {
     let chain = certificates(cert)?;
-    let unreadable = || TlsError::File { path: cert.to_owned(), reason: "its first certificate cannot be read".into() };
-    let expires_at = chain.first().and_then(certificate::expires_at).ok_or_else(unreadable)?;
+    let unreadable = || TlsError::File { path: cert.to_owned(), reason: "no certificate in it can be read".into() };
+    let expires_at = chain.iter().filter_map(certificate::expires_at).min().ok_or_else(unreadable)?;
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = match client_ca_file {
         None => builder.with_no_client_auth(),

@@ -5,11 +5,9 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
-
 use url::Url;
 
 use super::certificate;
@@ -31,7 +29,7 @@ impl Watch {
 /// Verifies as `verifier` does, and notes when what it is shown expires.
 #[derive(Debug)]
 pub(super) struct Watching {
-    pub(super) verifier: Arc<WebPkiServerVerifier>,
+    pub(super) verifier: Arc<dyn ServerCertVerifier>,
     pub(super) watch: Watch,
 }
 

@@ -5,14 +5,15 @@
 //! ```
 //!
 //! Waiting for a slot or for a token is not part of the timeout; connecting, sending, and reading the answer to its
-//! end are. HTTP/1.1 with keep-alive, no redirects, no proxy, no cookies, and nothing repeated but what a handler
-//! refused for its token: whether to try again is decided elsewhere. `accept: */*` is the one header that reqwest
-//! insists on and Zoom does not send.
+//! end are. HTTP/1.1 with keep-alive, no redirects, no proxy but the one that is configured, no cookies, and nothing
+//! repeated but what a handler refused for its token: whether to try again is decided elsewhere. `accept: */*` is the
+//! one header that reqwest insists on and Zoom does not send.
 //!
 //! A handler that closes an idle connection just when a request is written to it has not failed: such an end is told
 //! apart ([`SendError::Stale`]), so that it costs another request and no wait.
 
 mod connecting;
+mod egress;
 mod oauth;
 
 use std::error::Error;
@@ -29,6 +30,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceBuilder, layer};
 
 use self::connecting::{Connector, Sent, watch};
+use self::egress::Guard;
 use self::oauth::{Authorized, Tokens};
 use super::authorization::secrets;
 use super::request::Outgoing;
@@ -36,8 +38,11 @@ use super::verdict::{Answer, SendError};
 use crate::clock::Clock;
 use crate::config::Destination;
 use crate::config::address::MASK;
+use crate::config::allow::{AllowList, Forbidden};
 use crate::config::authorization::Auth;
+use crate::config::proxy::Outbound;
 use crate::config::secret::Secret;
+use crate::net;
 use crate::tls::{Roots, TlsError};
 
 /// How long an idle connection is kept: shorter than the 5 s of Node's servers, so that a request rarely
@@ -49,6 +54,9 @@ const BODY_MAX: usize = 8 * 1024;
 /// How much of an answer is kept for the operator: the first lines of an error page.
 const EXCERPT_MAX: usize = 512;
 
+/// Is how requests get out, and where to.
+type Route = (Outbound, AllowList);
+
 /// Sends attempts to one destination; clones share its connections and its concurrency limit.
 pub type Client = BoxCloneSyncService<Outgoing, Answer, SendError>;
 
@@ -58,6 +66,9 @@ pub enum ClientError {
     /// The trusted certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A URL holds an address that must not be connected to.
+    #[error(transparent)]
+    Egress(#[from] Forbidden),
     /// The HTTP client cannot be set up.
     #[error("http client cannot be set up")]
     Build(#[from] reqwest::Error),
@@ -68,20 +79,25 @@ pub enum ClientError {
 /// # Errors
 /// When the certificates in `ca_file` cannot be used.
 pub fn client(destination: &Destination, roots: &Roots, clock: &Clock) -> Result<Client, ClientError> {
+    // Addresses that stand in a URL are not resolved, and so never looked at again.
+    judge(destination)?;
     let http = reqwest::Client::builder()
         // Trusted roots are always given, so that a machine without a CA store can post to `http://` too.
-        .tls_backend_preconfigured(roots.client_config(destination.ca_file.as_deref())?)
+        .tls_backend_preconfigured(roots.client(destination.ca_file.as_deref(), &destination.tls)?)
         .connector_layer(layer::layer_fn(Connector))
         .http1_only()
         .redirect(redirect::Policy::none())
         .retry(retry::never())
-        .no_proxy()
+        .dns_resolver(Guard::new(destination))
+        .proxy(net::proxy::for_reqwest(destination.outbound.clone()))
         .tcp_nodelay(true)
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(destination.concurrency)
         .build()?;
-    let Destination { url, concurrency, timeout, auth, .. } = destination;
-    let post = Post { http: http.clone(), url: url.clone(), secrets: secrets(destination).into() };
+    let Destination { url, concurrency, timeout, auth, outbound, allow, .. } = destination;
+    let route = Arc::new((outbound.clone(), allow.clone()));
+    let secrets = secrets(destination).into();
+    let post = Post { http: http.clone(), url: url.clone(), route: Arc::clone(&route), secrets };
     Ok(match auth {
         Auth::None | Auth::VerificationToken(_) | Auth::Basic { .. } | Auth::Bearer(_) | Auth::Header { .. } => {
             let stack = ServiceBuilder::new().map_err(outermost).concurrency_limit(*concurrency).timeout(*timeout);
@@ -89,11 +105,21 @@ pub fn client(destination: &Destination, roots: &Roots, clock: &Clock) -> Result
         }
         Auth::OAuth(oauth) => {
             let post = ServiceBuilder::new().map_err(outermost).timeout(*timeout).service(post);
-            let tokens = Tokens::new(http, oauth, *timeout, clock.clone());
+            let tokens = Tokens::new(http, oauth, route, *timeout, clock.clone());
             let stack = ServiceBuilder::new().concurrency_limit(*concurrency);
             BoxCloneSyncService::new(stack.service(Authorized::new(post, tokens)))
         }
     })
+}
+
+/// Looks at the URLs, as far as that can be done before names are resolved.
+fn judge(destination: &Destination) -> Result<(), Forbidden> {
+    let Destination { url, auth, outbound, allow, .. } = destination;
+    allow.judge_url(url, outbound)?;
+    match auth {
+        Auth::OAuth(oauth) => allow.judge_url(&oauth.token_url, outbound),
+        Auth::None | Auth::VerificationToken(_) | Auth::Basic { .. } | Auth::Bearer(_) | Auth::Header { .. } => Ok(()),
+    }
 }
 
 fn outermost(error: BoxError) -> SendError {
@@ -109,6 +135,7 @@ fn outermost(error: BoxError) -> SendError {
 struct Post {
     http: reqwest::Client,
     url: Url,
+    route: Arc<Route>,
     /// What requests carry and answers must not be kept with.
     secrets: Arc<[Secret]>,
 }
@@ -127,12 +154,13 @@ impl Service<Outgoing> for Post {
         *request.headers_mut() = outgoing.headers;
         *request.body_mut() = Some(outgoing.body.into());
         let (sent, secrets) = (self.http.execute(request), Arc::clone(&self.secrets));
+        let (url, route) = (self.url.clone(), Arc::clone(&self.route));
         Box::pin(async move {
             let Sent { outcome, over_kept_connection } = watch(sent).await;
             match outcome {
                 Ok(response) => read(response, &secrets).await,
                 Err(error) if over_kept_connection && is_closed(&error) => Err(SendError::Stale(innermost(&error))),
-                Err(error) => Err(classify(&error)),
+                Err(error) => Err(diagnose(&error, &route, &url).await),
             }
         })
     }
@@ -179,13 +207,33 @@ fn is_closed(error: &reqwest::Error) -> bool {
     })
 }
 
+/// Finds out what kind of failure an error is, and whether it is one of the proxy on the way.
+async fn diagnose(error: &reqwest::Error, (outbound, allow): &Route, url: &Url) -> SendError {
+    let classified = classify(error);
+    match classified {
+        SendError::Dns(_) | SendError::Refused | SendError::Connect(_) => {
+            net::proxy::fault(outbound, url, allow).await.map_or(classified, SendError::Proxy)
+        }
+        SendError::Tls(_)
+        | SendError::Timeout
+        | SendError::Cut(_)
+        | SendError::Stale(_)
+        | SendError::Egress(_)
+        | SendError::Proxy(_)
+        | SendError::Token(_)
+        | SendError::Own(_) => classified,
+    }
+}
+
 /// Finds out what kind of failure an error is. Its own text names the URL, so only the innermost is kept.
 fn classify(error: &reqwest::Error) -> SendError {
     let text = || innermost(error);
     let is_io =
         |kind| chain(error).filter_map(|error| error.downcast_ref::<io::Error>()).any(|error| error.kind() == kind);
 
-    if error.is_builder() {
+    if let Some(forbidden) = chain(error).find_map(|error| error.downcast_ref::<Forbidden>()) {
+        SendError::Egress(forbidden.clone())
+    } else if error.is_builder() {
         SendError::Own(text())
     } else if error.is_dns() {
         SendError::Dns(text())

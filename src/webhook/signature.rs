@@ -4,20 +4,19 @@
 //! the timestamp is exactly the text of its header and the body exactly the bytes that are sent. Both
 //! rules are from Zoom's documentation.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
+use super::mac::Mac;
 use crate::config::secret::Secret;
 
 /// Signs under one secret token, whose key is prepared once.
 #[derive(Clone)]
-pub struct Signer(Hmac<Sha256>);
+pub struct Signer(Mac);
 
 impl Signer {
     /// Prepares the key.
     pub fn new(secret_token: &Secret) -> Self {
-        Self(Hmac::new_from_slice(secret_token.expose().as_bytes()).expect("HMAC takes keys of any length"))
+        Self(Mac::new(secret_token.expose().as_bytes()))
     }
 
     /// Returns the value of `x-zm-signature` for a body that is sent with this `x-zm-request-timestamp`.
@@ -37,11 +36,7 @@ impl Signer {
 
     /// Returns the HMAC of any message, in hexadecimal.
     pub(super) fn tag(&self, parts: &[&[u8]]) -> String {
-        let mut mac = self.0.clone();
-        for part in parts {
-            mac.update(part);
-        }
-        hex::encode(mac.finalize().into_bytes())
+        hex::encode(self.0.tag(parts))
     }
 }
 

@@ -5,10 +5,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue};
-use sha2::Sha256;
 
+use super::mac::Mac;
 use super::request::{Outgoing, REQUEST_ID, TIMESTAMP};
 use crate::config::secret::Base64Secret;
 
@@ -18,22 +17,19 @@ const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// Signs by the rules of Standard Webhooks.
 #[derive(Clone)]
-pub(super) struct StandardSigner(Hmac<Sha256>);
+pub(super) struct StandardSigner(Mac);
 
 impl StandardSigner {
     /// Prepares the key.
     pub(super) fn new(secret: &Base64Secret) -> Self {
-        Self(Hmac::new_from_slice(&secret.expose()).expect("HMAC takes keys of any length"))
+        Self(Mac::new(&secret.expose()))
     }
 
     /// Adds the three headers to a request that has Zoom's: the id and the timestamp are the same as there.
     pub(super) fn sign(&self, outgoing: &mut Outgoing) {
         let (id, at) = (outgoing.headers[REQUEST_ID].clone(), outgoing.headers[TIMESTAMP].clone());
-        let mut mac = self.0.clone();
-        for part in [id.as_bytes(), b".", at.as_bytes(), b".", &outgoing.body] {
-            mac.update(part);
-        }
-        let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+        let tag = self.0.tag(&[id.as_bytes(), b".", at.as_bytes(), b".", &outgoing.body]);
+        let signature = format!("v1,{}", STANDARD.encode(tag));
         outgoing.headers.insert(ID, id);
         outgoing.headers.insert(AT, at);
         outgoing.headers.insert(SIGNATURE, HeaderValue::try_from(signature).expect("base64 makes a header value"));

@@ -7,6 +7,8 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Retry;
+use crate::config::allow::Forbidden;
+use crate::net::proxy::{ProxyError, ProxyFault};
 use crate::retry_after;
 
 /// The longest wait that a handler's `Retry-After` is granted. A handler that asks for a day would
@@ -59,6 +61,12 @@ pub enum SendError {
     /// the request.
     #[error("{}: {}", Cause::Cut, .0)]
     Stale(String),
+    /// No address of the host may be connected to.
+    #[error("{}: {}", Cause::Egress, .0)]
+    Egress(Forbidden),
+    /// The proxy on the way gives no connection.
+    #[error("{0}")]
+    Proxy(ProxyError),
     /// The token endpoint gives no token.
     #[error("{}: {}", Cause::Token, .0)]
     Token(String),
@@ -77,6 +85,8 @@ impl SendError {
             Self::Tls(_) => Cause::Tls,
             Self::Timeout => Cause::Timeout,
             Self::Cut(_) | Self::Stale(_) => Cause::Cut,
+            Self::Egress(_) => Cause::Egress,
+            Self::Proxy(error) => Cause::Proxy(error.fault),
             Self::Token(_) => Cause::Token,
             Self::Own(_) => Cause::Own,
         }
@@ -100,6 +110,10 @@ pub enum Cause {
     Timeout,
     /// Network fault: the connection ended before the answer was complete.
     Cut,
+    /// Network fault: no address of the host may be connected to; its name may lead elsewhere later.
+    Egress,
+    /// Network fault: the proxy on the way gives no connection.
+    Proxy(ProxyFault),
     /// Network fault: the token endpoint of the handler gives no token.
     Token,
     /// Own fault: the request cannot be built, or the attempt panicked.
@@ -122,9 +136,15 @@ impl Cause {
     pub fn fault(self) -> Fault {
         match self {
             Self::Status(_) => Fault::Handler,
-            Self::Dns | Self::Refused | Self::Connect | Self::Tls | Self::Timeout | Self::Cut | Self::Token => {
-                Fault::Network
-            }
+            Self::Dns
+            | Self::Refused
+            | Self::Connect
+            | Self::Tls
+            | Self::Timeout
+            | Self::Cut
+            | Self::Egress
+            | Self::Proxy(_)
+            | Self::Token => Fault::Network,
             Self::Own => Fault::Own,
         }
     }
@@ -141,6 +161,8 @@ impl fmt::Display for Cause {
             Self::Tls => f.write_str("tls failed"),
             Self::Timeout => f.write_str("timeout"),
             Self::Cut => f.write_str("answer cut off"),
+            Self::Egress => f.write_str("address not allowed"),
+            Self::Proxy(fault) => fault.fmt(f),
             Self::Token => f.write_str("no token from token_url"),
             Self::Own => f.write_str("request cannot be sent"),
         }

@@ -1,17 +1,13 @@
-//! From a URL and a token to an open WebSocket: TCP, TLS, upgrade.
+//! From a URL and a token to an open WebSocket: TCP, through a proxy if there is one, TLS, upgrade.
 //!
 //! The session's deadline holds over all of it. The token stands in the query of the URL, as Zoom wants
 //! it, so that every error is put into our own words.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Error as WsError;
@@ -23,11 +19,12 @@ use url::{Position, Url};
 use super::session::Fault;
 use super::{throttled_until, time_until, wire};
 use crate::clock::Clock;
+use crate::config::allow::AllowList;
+use crate::config::proxy::Outbound;
 use crate::config::secret::Secret;
+use crate::net::{self, ConnectError};
 use crate::tls;
 
-/// A name can have several addresses, of which the first may lead nowhere: a broken IPv6 route is common.
-const ADDRESS_DEADLINE: Duration = Duration::from_secs(4);
 /// Bodies of 4 MiB are taken. Inside a JSON string each of their quotes takes two bytes, and there is the envelope.
 const LONGEST_MESSAGE: usize = (8 << 20) + (64 << 10);
 /// Holds dozens of ordinary frames, and is all that an idle socket costs.
@@ -40,13 +37,14 @@ pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 /// Is where sockets are opened.
 pub(super) struct Target {
     pub(super) url: Url,
+    pub(super) outbound: Outbound,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) clock: Clock,
 }
 
 /// Opens a socket.
 pub(super) async fn dial(target: Arc<Target>, token: Secret) -> Result<WebSocketStream<Stream>, Fault> {
-    let tcp = connect(&target.url).await?;
+    let tcp = connect(&target).await?;
     let stream = match target.url.scheme() {
         "wss" => Either::Right(Box::new(encrypt(&target, tcp).await?)),
         _ => Either::Left(tcp),
@@ -68,37 +66,23 @@ pub(super) fn limits() -> WebSocketConfig {
         .write_buffer_size(WRITE_BUFFER)
 }
 
-async fn connect(url: &Url) -> Result<TcpStream, Fault> {
-    let host = host(url);
-    let addresses = resolve(url).await.map_err(|error| hiccup(format!("{host} does not resolve: {error}")))?;
-    let mut last = "it has no address".to_owned();
-    for address in addresses {
-        match timeout(ADDRESS_DEADLINE, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => {
-                // Heartbeats are small and must not wait. A socket that refuses this works all the same.
-                tcp.set_nodelay(true).ok();
-                return Ok(tcp);
-            }
-            Ok(Err(error)) => last = error.to_string(),
-            Err(_) => last = format!("no answer within {} s", ADDRESS_DEADLINE.as_secs()),
-        }
-    }
-    Err(hiccup(format!("cannot connect to {host}: {last}")))
-}
-
-async fn resolve(url: &Url) -> io::Result<Vec<SocketAddr>> {
+/// Connects directly, or through the proxy that is meant for the URL.
+async fn connect(target: &Target) -> Result<TcpStream, Fault> {
+    let Target { url, outbound, .. } = target;
     let port = url.port_or_known_default().unwrap_or(443);
-    match url.host() {
-        Some(url::Host::Domain(name)) => Ok(tokio::net::lookup_host((name, port)).await?.collect()),
-        Some(url::Host::Ipv4(address)) => Ok(vec![(address, port).into()]),
-        Some(url::Host::Ipv6(address)) => Ok(vec![(address, port).into()]),
-        None => Ok(Vec::new()),
+    if let Some(proxy) = outbound.proxy_for(url) {
+        let opened = net::proxy::open(proxy, net::proxy::host(url), port, &AllowList::default()).await;
+        return opened.map_err(|error| Fault::Proxy { fault: error.fault, reason: error.to_string().into() });
     }
+    net::connect(net::proxy::host(url), port).await.map_err(|error| match error {
+        ConnectError::Name(error) => hiccup(format!("{} does not resolve: {error}", host(url))),
+        ConnectError::Address(reason) => hiccup(format!("cannot connect to {}: {reason}", host(url))),
+    })
 }
 
 async fn encrypt(target: &Target, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Fault> {
     let host = host(&target.url);
-    let name = target.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let name = net::proxy::host(&target.url).to_owned();
     let name = ServerName::try_from(name).map_err(|_| hiccup(format!("{host} is no name for tls")))?;
     let connector = TlsConnector::from(Arc::clone(&target.tls));
     connector.connect(name, tcp).await.map_err(|error| match tls::distrust(&error) {

@@ -18,7 +18,7 @@ use super::message::Content;
 use super::session::{EVICTED_WITHIN, Tally};
 use super::status::{Link, Status};
 use crate::event::family::Family;
-use crate::telemetry::metrics::{ByFamily, BySubscription, BySubscriptionOutcome, Metrics};
+use crate::telemetry::metrics::{ByFamily, ByProxyFailure, BySubscription, BySubscriptionOutcome, Metrics, ProxyUser};
 
 /// Tells those who watch.
 pub(super) struct Report {
@@ -165,6 +165,11 @@ impl Report {
             Tally::Refused => "refused",
             Tally::Failed => "failed",
             Tally::TimedOut => "timeout",
+            Tally::Proxy(fault) => {
+                let labels = ByProxyFailure { owner: ProxyUser::Subscription(self.name.to_string()), fault };
+                self.metrics.proxy_failures.get_or_create(&labels).inc();
+                "proxy"
+            }
             Tally::HeartbeatMissed => {
                 let labels = BySubscription { subscription: self.name.to_string() };
                 self.metrics.heartbeats_missed.get_or_create(&labels).inc();

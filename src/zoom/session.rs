@@ -256,6 +256,7 @@ impl Session {
         let (State::Fetching { .. } | State::Connecting { .. }) = self.state else { return };
         match fault {
             Fault::Hiccup { reason } => self.give_up(Tally::Failed, &reason, now, jitter),
+            Fault::Proxy { fault, reason } => self.give_up(Tally::Proxy(fault), &reason, now, jitter),
             Fault::Throttled { wait, reason } => {
                 self.actions.push_back(Action::Count(Tally::Failed));
                 let delay = self.retry.next(jitter).max(wait).max(THROTTLED_LEAST);

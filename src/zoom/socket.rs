@@ -73,8 +73,9 @@ impl Socket {
         let name = Arc::clone(&subscription.name);
         let expiry = metrics.certificate_expiry.get_or_create_owned(&Certificate::Socket(name.to_string()));
         let roots = Roots::load().watching(&subscription.url, expiry);
-        let tls = Arc::new(roots.client_config(subscription.ca_file.as_deref())?);
-        let target = Arc::new(Target { url: subscription.url.clone(), tls, clock: clock.clone() });
+        let tls = Arc::new(roots.client(subscription.ca_file.as_deref(), &subscription.tls)?);
+        let (url, outbound) = (subscription.url.clone(), subscription.outbound.clone());
+        let target = Arc::new(Target { url, outbound, tls, clock: clock.clone() });
         let tokens = tokens.source(subscription)?;
         let outbox = Outbox::new(Arc::clone(&name), appender);
         let (report, status) = Report::new(Arc::clone(&name), Arc::clone(metrics), clock.now(), clock.instant());
@@ -399,6 +400,7 @@ fn fault(error: TokenError, now: Timestamp) -> Fault {
         TokenError::Credentials { reason } => Fault::Credentials { reason },
         TokenError::Throttled { until, reason } => Fault::Throttled { wait: time_until(until, now), reason },
         TokenError::Hiccup { reason } => Fault::Hiccup { reason },
+        TokenError::Proxy { fault, reason } => Fault::Proxy { fault, reason },
     }
 }
 

@@ -20,6 +20,7 @@ use super::SetupError;
 use crate::clock::Clock;
 use crate::config::Subscription;
 use crate::config::secret::Secret;
+use crate::net::proxy::ProxyFault;
 use crate::telemetry::metrics::{BySubscriptionOutcome, Metrics};
 
 /// Says why there is no token. Messages hold no secret and no URL but the host's name.
@@ -37,6 +38,14 @@ pub enum TokenError {
         /// Until then.
         until: Timestamp,
         /// What it said.
+        reason: Box<str>,
+    },
+    /// The proxy on the way gives no connection.
+    #[error("{reason}")]
+    Proxy {
+        /// What is wrong with it.
+        fault: ProxyFault,
+        /// The same in words.
         reason: Box<str>,
     },
     /// It may be better in a moment.
@@ -166,6 +175,7 @@ impl TokenSource {
             Ok(_) => "ok",
             Err(TokenError::Credentials { .. }) => "refused",
             Err(TokenError::Throttled { .. } | TokenError::Hiccup { .. }) => "failed",
+            Err(TokenError::Proxy { .. }) => "proxy",
         };
         let labels = BySubscriptionOutcome { subscription: self.subscription.to_string(), outcome };
         self.metrics.token_fetches.get_or_create(&labels).inc();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Chapters that everybody may see, and that see each other alone.
-const LEAVES: [&str; 8] = ["clock", "config", "event", "json", "retry_after", "telemetry", "tls", "wording"];
+const LEAVES: [&str; 9] = ["clock", "config", "event", "json", "net", "retry_after", "telemetry", "tls", "wording"];
 
 /// What each chapter sees beside the leaves and itself.
 const SEES: [(&str, &[&str]); 8] = [
@@ -27,16 +27,21 @@ const PURE: &[&str] = &[
     "cli/top/picture.rs",
     "cli/top/sample.rs",
     "config/address.rs",
+    "config/allow.rs",
     "config/authorization.rs",
     "config/check.rs",
     "config/cursor.rs",
+    "config/egress.rs",
     "config/filter.rs",
+    "config/host.rs",
     "config/levels.rs",
     "config/limits.rs",
     "config/problem.rs",
+    "config/proxy.rs",
     "config/quantity.rs",
     "config/secret.rs",
     "config/show.rs",
+    "config/tls.rs",
     "dispatch/breaker.rs",
     "dispatch/expiry.rs",
     "dispatch/key.rs",
@@ -66,6 +71,7 @@ const PURE: &[&str] = &[
     "webhook/diagnosis/rewrite.rs",
     "webhook/extras.rs",
     "webhook/keyring.rs",
+    "webhook/mac.rs",
     "webhook/request.rs",
     "webhook/signature.rs",
     "webhook/standard.rs",

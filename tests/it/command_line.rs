@@ -86,3 +86,17 @@ async fn assert_readable(lab: &Lab) {
     let (code, out, err) = lab.run(&["gaps"]).await;
     assert!(code == 0 && out.contains("first start"), "{out}{err}");
 }
+
+#[tokio::test]
+async fn version_and_status_claim_fips_mode_in_a_build_for_it_and_in_no_other() {
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.live_bridge().await;
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_zoomhook")).arg("--version").output().await;
+    let text = String::from_utf8(output.expect("it starts").stdout).expect("text");
+    let status = bridge.status().await;
+    assert!(text.contains("cryptography: "), "{text}");
+    assert_eq!(text.contains("FIPS mode"), cfg!(feature = "fips"), "{text}");
+    assert_eq!(status["fips"], cfg!(feature = "fips"), "{status}");
+    assert!(text.trim_end().ends_with(status["cryptography"].as_str().expect("text")), "{text}");
+    bridge.stop().await;
+}

@@ -1,5 +1,6 @@
 //! What strangers can do to the operator's port, and through it to the bridge: little.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -134,21 +135,22 @@ async fn encrypted_port_serves_the_command_line_and_takes_a_renewed_certificate(
 }
 
 /// Is a certificate authority of a house.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(pub(crate) CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "a house");
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority"))
     }
 
-    fn write(&self, name: &str, cert: &Path, key: &Path) {
+    pub(crate) fn write(&self, name: &str, cert: &Path, key: &Path) {
         let pair = KeyPair::generate().expect("a key");
         let params = CertificateParams::new([name.to_owned()]).expect("a name");
         std::fs::write(cert, params.signed_by(&pair, &self.0).expect("a certificate").pem()).expect("written");
         std::fs::write(key, pair.serialize_pem()).expect("written");
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).expect("a mode");
     }
 }
 

@@ -40,6 +40,9 @@ fn every_example_of_a_key_loads() {
             let beside = match key.as_str() {
                 "next_secret_token" => "on_refused = 'try_next'\n",
                 "switch_at" | "on_refused" => "next_secret_token = { env = 'A' }\n",
+                "client_cert" if table == "[[destination]]" => "client_key = 'a'\n",
+                "client_key" if table == "[[destination]]" => "client_cert = 'a'\n",
+                "proxy_credentials" => "proxy = 'http://a:1'\n",
                 _ => "",
             };
             let mut text = format!("{table}\n{key} = {example}\n{beside}");
@@ -250,7 +253,11 @@ fn load(text: &str, purpose: Purpose) -> Result<config::Loaded, Problems> {
     let variables: BTreeSet<&str> =
         text.split("env = ").skip(1).filter_map(|rest| rest.split(&['"', '\''][..]).nth(1)).collect();
     // Keys of Standard Webhooks are base64.
-    let value = |name: &str| if name.ends_with("_WHSEC") { "d2hzZWM=".to_owned() } else { format!("https-{name}") };
+    let value = |name: &str| match name {
+        name if name.ends_with("_WHSEC") => "d2hzZWM=".to_owned(),
+        name if name.ends_with("_CREDENTIALS") => "user:password".to_owned(),
+        name => format!("https-{name}"),
+    };
     let file: String = variables.iter().map(|name| format!("{name}='{}'\n", value(name))).collect();
     environment.add_file(&file).expect("variables");
     let sources = Sources {
@@ -258,7 +265,10 @@ fn load(text: &str, purpose: Purpose) -> Result<config::Loaded, Problems> {
         environment,
         flags: Flags::default(),
         log_format: LogFormat::Json,
-        read: &|_| Ok(b"-----BEGIN CERTIFICATE-----".to_vec()),
+        read: &|path| {
+            let pem: &[u8] = b"-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----";
+            Ok(if path.starts_with("/run/secrets") { b"secret".to_vec() } else { pem.to_vec() })
+        },
     };
     config::load(&sources, purpose)
 }

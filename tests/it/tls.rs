@@ -4,7 +4,9 @@ use std::fs;
 
 use zoomhook::simulator::{Options, Transport};
 
+use crate::front::{Clients, Front};
 use crate::lab::{Lab, body};
+use crate::port::Authority;
 
 async fn encrypted() -> Lab {
     Lab::with(&["crm"], Options { transport: Transport::Tls, ..Options::default() }).await
@@ -61,4 +63,45 @@ async fn certificate_of_the_socket_alone_is_named_too() {
     assert!(text.contains(&lab.zoom.addr().to_string()) && text.contains("name its file in ca_file"), "{text}");
     assert_eq!((plain.zoom.counts().tokens, lab.zoom.counts().accepted), (1, 0));
     bridge.stop().await;
+}
+
+#[tokio::test]
+async fn handler_gets_the_certificate_that_the_file_holds_and_a_wrong_one_loses_no_event() {
+    let mut lab = Lab::new(&["crm"]).await;
+    let (right, wrong) = (Authority::new(), Authority::new());
+    let (cert, key) = (lab.directory.path().join("client.pem"), lab.directory.path().join("client.key"));
+    wrong.write("bridge", &cert, &key);
+    let front = Front::before(&lab, Clients::Of(right.0.der().clone())).await;
+    front.configure(&mut lab, &format!("client_cert = {cert:?}\nclient_key = {key:?}\n"));
+    let bridge = front.bridge(&lab).await;
+    bridge.until_ready().await;
+    lab.zoom.push(&body(1)).await;
+    bridge.until("/api/v1/status", |_, text| text.contains("tls failed")).await;
+    assert_eq!(lab.handler("crm").requests(), 0);
+    let labels = format!("{{side=\"destinations\",file={cert:?}}}");
+    bridge.until("/metrics", |_, text| text.contains(&labels)).await;
+
+    // Nobody tells the bridge: the next connection shows what the files hold then.
+    right.write("bridge", &cert, &key);
+    lab.handler("crm").has_taken(1).await;
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn key_that_everybody_can_read_is_refused_by_check_run_and_reload() {
+    let mut lab = Lab::new(&["crm"]).await;
+    let bridge = lab.live_bridge().await;
+    let (cert, key) = (lab.directory.path().join("client.pem"), lab.directory.path().join("client.key"));
+    Authority::new().write("bridge", &cert, &key);
+    fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("a mode");
+    lab.destination_lines = format!("client_cert = {cert:?}\nclient_key = {key:?}\n");
+    lab.write_configuration(&["crm"]);
+    let cure = format!("chmod o= {}", key.display());
+    let (status, answer) = bridge.post("/api/v1/reload", &serde_json::json!({})).await;
+    assert!(status == 422 && answer.to_string().contains(&cure), "{answer}");
+    bridge.stop().await;
+    for command in ["check", "run"] {
+        let (code, _, err) = lab.run(&[command]).await;
+        assert!(code != 0 && err.contains(&cure) && err.contains("crm"), "{command}: {err}");
+    }
 }

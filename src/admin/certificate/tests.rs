@@ -1,4 +1,6 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::ServerName;
@@ -94,6 +96,7 @@ impl Bench {
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         fs::write(&self.files.cert, certificate.pem()).expect("written");
         fs::write(&self.files.key, key.serialize_pem()).expect("written");
+        fs::set_permissions(&self.files.key, fs::Permissions::from_mode(0o600)).expect("a mode");
     }
 
     fn load(&self) -> (Arc<Certificate>, Arc<Metrics>) {

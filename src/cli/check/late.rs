@@ -59,8 +59,10 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
+    use crate::config::allow::AllowList;
     use crate::config::filter::EventFilter;
     use crate::config::secret::Secret;
+    use crate::config::tls::TlsDefaults;
     use crate::config::{Admin, Destination, Log, LogFormat, Spool};
     use crate::spool::{Destined, Routes};
 
@@ -80,6 +82,8 @@ mod tests {
                 destination("old", Start::Beginning),
                 destination("new", Start::At(at)),
             ],
+            tls: TlsDefaults::NONE,
+            allow: AllowList::default(),
             spool: spool.clone(),
             admin: Admin { listen: None, token: None, viewer_token: None, tls: None, ca_file: None, client: None },
             log: Log { format: LogFormat::Text, level: Log::LEVEL },

@@ -188,6 +188,10 @@ fn network(error: &SendError) -> &'static str {
         SendError::Cut(_) | SendError::Stale(_) => {
             "the connection ended before the answer was complete: did the handler crash, or is something else there?"
         }
+        SendError::Egress(_) => {
+            "the address of the host is link-local, or one of a cloud's metadata: is it the right one?"
+        }
+        SendError::Proxy(_) => "the proxy on the way gives no connection: look at it before you look at the handler",
         SendError::Token(_) => "the token endpoint gives no token: look at token_url, client_id and client_secret",
         SendError::Own(_) => "the request could not be sent: look at the URL of --to",
     }

@@ -79,7 +79,7 @@ fn tls(cursor: &mut Cursor<'_>, purpose: Purpose) -> Option<AdminTls> {
 }
 
 /// Takes the paths of a certificate and of its key, which go together.
-fn pair(cursor: &mut Cursor<'_>, keys: [&'static str; 2]) -> Option<(PathBuf, PathBuf)> {
+pub(super) fn pair(cursor: &mut Cursor<'_>, keys: [&'static str; 2]) -> Option<(PathBuf, PathBuf)> {
     let given = keys.map(|key| cursor.has(key));
     let [cert, key] = keys.map(|key| cursor.take(key).and_then(Entry::text).map(PathBuf::from));
     if given[0] != given[1] {

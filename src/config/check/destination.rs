@@ -4,13 +4,16 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DAY, MINUTE, authorization};
+use super::proxy::{self, Usual};
+use super::{DAY, MINUTE, authorization, tls};
 use crate::config::address::Protocol;
+use crate::config::allow::AllowList;
 use crate::config::authorization::Auth;
 use crate::config::cursor::Cursor;
 use crate::config::entry::Entry;
 use crate::config::filter::{EventFilter, Pattern};
 use crate::config::limits::{Rate, Ttl};
+use crate::config::tls::TlsDefaults;
 use crate::config::{BodyForm, Destination, Ordering, Probe, Retry, Start};
 use crate::wording::counted;
 
@@ -27,18 +30,23 @@ const MOST_TTLS: usize = 100;
 const AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY.saturating_mul(366);
 
 /// Reads them all; `None` when there is none, or one is wrong.
-pub(super) fn all(root: &mut Cursor<'_>) -> Option<Vec<Destination>> {
+pub(super) fn all(root: &mut Cursor<'_>, tls: &TlsDefaults, allow: Option<&AllowList>) -> Option<Vec<Destination>> {
     let missing = root.place_of("destination");
     let sections = root.sections("destination")?;
     if sections.is_empty() {
         return missing.fail("missing: give --to URL, or a [[destination]] with name, url and secret_token in a file");
     }
     let mut names = Vec::new();
-    let read: Vec<_> = sections.into_iter().map(|section| one(section, &mut names)).collect();
+    let read: Vec<_> = sections.into_iter().map(|section| one(section, &mut names, tls, allow)).collect();
     read.into_iter().collect()
 }
 
-fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination> {
+fn one(
+    mut cursor: Cursor<'_>,
+    names: &mut Vec<Arc<str>>,
+    tls: &TlsDefaults,
+    allow: Option<&AllowList>,
+) -> Option<Destination> {
     let name = cursor.require("name", "the name of the destination in logs and metrics").and_then(Entry::name);
     let url = cursor.require("url", "the URL of the handler").and_then(|entry| super::url(entry, Protocol::Http));
     let secret_token = cursor.require("secret_token", "the secret token that signs requests").and_then(Entry::secret);
@@ -65,6 +73,12 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
     let max_age = cursor.take("max_age").and_then(|entry| entry.duration(AGES));
     let probe = cursor.take("probe").map_or(Some(Probe::Event), |entry| entry.choice(Probe::WORDS));
     let ca_file = cursor.take("ca_file").and_then(Entry::certificates);
+    let identity = tls::identity(&mut cursor);
+    let tls = tls::rules(&mut cursor, tls.min_version, tls.destinations_ca_file.as_ref(), identity);
+    let outbound = proxy::outbound(&mut cursor, Usual::Direct);
+    if let (Some(allow), Some(outbound)) = (allow, &outbound) {
+        super::egress::judge(&cursor, allow, outbound, url.as_ref(), auth.as_ref());
+    }
     if let Some(name) = &name {
         if names.contains(name) {
             cursor.place_of("name").fail::<()>("another destination has this name already");
@@ -100,6 +114,9 @@ fn one(mut cursor: Cursor<'_>, names: &mut Vec<Arc<str>>) -> Option<Destination>
         max_age,
         probe: probe?,
         ca_file,
+        tls,
+        allow: allow?.clone(),
+        outbound: outbound?,
         ..default
     })
 }

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::proxy::{self, Usual};
+use super::tls;
 use crate::config::address::{self, Protocol};
 use crate::config::cursor::Cursor;
 use crate::config::entry::Entry;
+use crate::config::tls::TlsDefaults;
 use crate::config::{Grant, Subscription};
 
 /// Is matched in any case: no spelling of it gets a token into the configuration.
 const ACCESS_TOKEN: &str = "access_token";
 
 /// Reads them all; `None` when there is none, or one is wrong.
-pub(super) fn all(root: &mut Cursor<'_>) -> Option<Vec<Subscription>> {
+pub(super) fn all(root: &mut Cursor<'_>, tls: &TlsDefaults) -> Option<Vec<Subscription>> {
     let missing = root.place_of("subscription");
     let sections = root.sections("subscription")?;
     if sections.is_empty() {
@@ -21,7 +24,7 @@ pub(super) fn all(root: &mut Cursor<'_>) -> Option<Vec<Subscription>> {
     }
     let alone = sections.len() == 1;
     let mut seen = Seen::default();
-    let read: Vec<_> = sections.into_iter().map(|section| one(section, alone, &mut seen)).collect();
+    let read: Vec<_> = sections.into_iter().map(|section| one(section, alone, &mut seen, tls)).collect();
     read.into_iter().collect()
 }
 
@@ -32,7 +35,7 @@ struct Seen {
     ids: Vec<Box<str>>,
 }
 
-fn one(mut cursor: Cursor<'_>, alone: bool, seen: &mut Seen) -> Option<Subscription> {
+fn one(mut cursor: Cursor<'_>, alone: bool, seen: &mut Seen, tls: &TlsDefaults) -> Option<Subscription> {
     let name = match cursor.take("name") {
         None if alone => Some(Subscription::NAME.into()),
         None => cursor.place_of("name").fail("missing: with more than one subscription each needs a name"),
@@ -57,6 +60,8 @@ fn one(mut cursor: Cursor<'_>, alone: bool, seen: &mut Seen) -> Option<Subscript
     let client_secret = cursor.require("client_secret", "the client secret of the app").and_then(Entry::secret);
     let group = cursor.take("group").map(Entry::name);
     let ca_file = cursor.take("ca_file").and_then(Entry::certificates);
+    let tls = tls::rules(&mut cursor, tls.min_version, tls.zoom_ca_file.as_ref(), None);
+    let outbound = proxy::outbound(&mut cursor, Usual::Environment);
     if let Some(name) = &name {
         if seen.names.contains(name) {
             cursor.place_of("name").fail::<()>("another subscription has this name already");
@@ -88,6 +93,8 @@ fn one(mut cursor: Cursor<'_>, alone: bool, seen: &mut Seen) -> Option<Subscript
             Some(group) => group?,
         },
         ca_file,
+        tls,
+        outbound: outbound?,
         name,
     })
 }

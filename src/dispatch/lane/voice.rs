@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
@@ -14,9 +15,12 @@ use crate::dispatch::breaker::Change;
 use crate::dispatch::expiry::EXPIRED;
 use crate::dispatch::status::{Expired, Failure, Status, Unreadable};
 use crate::event::{Event, EventId};
+use crate::net::proxy::ProxyFault;
 use crate::spool::record::{Opened, Pause};
 use crate::spool::settlement::{FailedAttempt, Outcome};
-use crate::telemetry::metrics::{ByDestination, ByDestinationCause, ByDestinationOutcome, Metrics};
+use crate::telemetry::metrics::{
+    ByDestination, ByDestinationCause, ByDestinationOutcome, ByProxyFailure, Metrics, ProxyUser,
+};
 use crate::webhook::keyring::Which;
 use crate::webhook::verdict::Verdict;
 
@@ -42,6 +46,7 @@ struct Deaths {
 /// Speaks for one lane.
 pub(super) struct Voice {
     name: Arc<str>,
+    proxy_failures: Family<ByProxyFailure, Counter>,
     status: watch::Sender<Status>,
     delivered: Counter,
     retry: Counter,
@@ -85,6 +90,7 @@ impl Voice {
             unreadable: [None, None],
             announced_at: None,
             unannounced: 0,
+            proxy_failures: metrics.proxy_failures.clone(),
             name,
         };
         (voice, watched)
@@ -185,6 +191,12 @@ impl Voice {
                 self.failure(Some(event.id.0), cause, now);
             }
         }
+    }
+
+    /// Counts what failed at the proxy on the way.
+    pub(super) fn proxy_failed(&self, fault: ProxyFault) {
+        let labels = ByProxyFailure { owner: ProxyUser::Destination(self.name.to_string()), fault };
+        self.proxy_failures.get_or_create(&labels).inc();
     }
 
     /// Tells that an attempt was the last.

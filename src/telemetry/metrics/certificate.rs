@@ -20,6 +20,13 @@ pub enum Certificate {
     Socket(String),
     /// The handler of a destination.
     Handler(String),
+    /// Nobody yet: it stands in a file that this side uses.
+    File {
+        /// `admin`, `zoom` or `destinations`.
+        side: &'static str,
+        /// The file, as the configuration names it.
+        file: String,
+    },
 }
 
 impl EncodeLabelSet for Certificate {
@@ -28,6 +35,7 @@ impl EncodeLabelSet for Certificate {
             Self::Admin => ("admin", None),
             Self::Socket(name) => ("socket", Some(("subscription", name.as_str()))),
             Self::Handler(name) => ("handler", Some(("destination", name.as_str()))),
+            Self::File { side, file } => (*side, Some(("file", file.as_str()))),
         };
         ("side", side).encode(encoder.encode_label())?;
         owner.map_or(Ok(()), |owner| owner.encode(encoder.encode_label()))

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use tower::{Service, ServiceExt as _};
 use url::Position;
 
-use super::{classify, conceal, read_body};
+use super::{Route, conceal, diagnose, read_body};
 use crate::clock::Clock;
 use crate::config::authorization::OAuth;
 use crate::config::secret::Secret;
@@ -91,6 +91,7 @@ impl Token {
 pub(super) struct Tokens {
     http: Client,
     oauth: OAuth,
+    route: Arc<Route>,
     credentials: HeaderValue,
     patience: Duration,
     clock: Clock,
@@ -102,11 +103,12 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Makes a source of tokens that asks over `http`, and waits for an answer as long as `patience`.
-    pub(super) fn new(http: Client, oauth: &OAuth, patience: Duration, clock: Clock) -> Self {
+    pub(super) fn new(http: Client, oauth: &OAuth, route: Arc<Route>, patience: Duration, clock: Clock) -> Self {
         let credentials = basic(&oauth.client_id, &oauth.client_secret);
         Self {
             http,
             oauth: oauth.clone(),
+            route,
             credentials,
             patience,
             clock,
@@ -152,7 +154,10 @@ impl Tokens {
             .body("grant_type=client_credentials")
             .send()
             .await;
-        let mut response = sent.map_err(|error| classify(&error).to_string())?;
+        let mut response = match sent {
+            Ok(response) => response,
+            Err(error) => return Err(diagnose(&error, &self.route, &self.oauth.token_url).await.to_string()),
+        };
         let status = response.status().as_u16();
         let body = read_body(&mut response, ANSWER_MAX, ANSWER_MAX).await.map_err(|error| error.to_string())?;
         let grant = grant(status, &body)?;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::net::proxy::ProxyFault;
 use crate::zoom::status::Link;
 
 /// Is what happens to the machine.
@@ -36,6 +37,8 @@ pub(crate) enum Input {
 pub(crate) enum Fault {
     /// It may be better in a moment.
     Hiccup { reason: Box<str> },
+    /// The proxy on the way gives no connection.
+    Proxy { fault: ProxyFault, reason: Box<str> },
     /// The other side wants to be left alone for so long.
     Throttled { wait: Duration, reason: Box<str> },
     /// The token endpoint does not know these credentials.
@@ -98,6 +101,8 @@ pub(crate) enum Tally {
     Refused,
     /// No socket came about.
     Failed,
+    /// No socket came about because of the proxy on the way.
+    Proxy(ProxyFault),
     /// No socket came about in time.
     TimedOut,
     /// A socket was given up for silence.

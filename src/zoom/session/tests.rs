@@ -233,6 +233,19 @@ fn every_close_that_we_did_not_ask_for_leads_to_another_try() {
 }
 
 #[test]
+fn proxy_that_gives_no_connection_is_counted_apart_and_asked_again() {
+    let mut scene = Scene::new();
+    scene.input(Input::Token);
+    scene.actions();
+    let fault = crate::net::proxy::ProxyFault::Credentials;
+    scene.input(Input::Failed(Fault::Proxy { fault, reason: "the proxy wants credentials".into() }));
+    let actions = scene.actions();
+    assert!(actions.contains(&Action::Count(Tally::Proxy(fault))) && !actions.contains(&Action::Count(Tally::Failed)));
+    let told = |action: &Action| matches!(action, Action::Show { link: Link::Waiting, reason, .. } if reason.contains("proxy"));
+    assert!(actions.iter().any(told), "{actions:?}");
+}
+
+#[test]
 fn close_before_the_first_frame_is_a_failed_try() {
     let mut scene = Scene::new();
     scene.input(Input::Token);

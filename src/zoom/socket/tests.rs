@@ -15,6 +15,8 @@ use url::Url;
 
 use super::*;
 use crate::config::Grant;
+use crate::config::proxy::Outbound;
+use crate::config::tls::TlsRules;
 use crate::spool::Command;
 use crate::zoom::dial::limits;
 
@@ -547,5 +549,7 @@ fn subscription(token_url: &str, url: &str) -> Subscription {
         client_secret: Secret::new("canary-secret"),
         group: "main".into(),
         ca_file: None,
+        tls: TlsRules::DEFAULT,
+        outbound: Outbound::DIRECT,
     }
 }

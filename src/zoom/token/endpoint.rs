@@ -8,14 +8,19 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use serde_json::Value;
+use tokio::time::timeout;
 use url::{Position, Url};
 
 use super::TokenError;
 use crate::clock::Clock;
+use crate::config::allow::AllowList;
+use crate::config::proxy::Outbound;
 use crate::config::secret::Secret;
+use crate::config::tls::TlsRules;
 use crate::config::{Grant, Subscription};
-use crate::tls;
+use crate::tls::Roots;
 use crate::zoom::{SetupError, plain, throttled_until};
+use crate::{net, tls};
 
 /// How long a request may take, connection and body included.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -35,6 +40,8 @@ pub(super) struct Credentials {
     client_id: Box<str>,
     client_secret: Secret,
     ca_file: Option<PathBuf>,
+    tls: TlsRules,
+    outbound: Outbound,
 }
 
 /// Is the grant of one request.
@@ -63,6 +70,8 @@ impl Credentials {
             client_id: subscription.client_id.clone(),
             client_secret: subscription.client_secret.clone(),
             ca_file: subscription.ca_file.clone(),
+            tls: subscription.tls.clone(),
+            outbound: subscription.outbound.clone(),
         }
     }
 
@@ -109,12 +118,12 @@ pub(super) struct Endpoint {
 impl Endpoint {
     pub(super) fn new(credentials: Credentials) -> Result<Self, SetupError> {
         let client = Client::builder()
-            .tls_backend_preconfigured(tls::client_config(credentials.ca_file.as_deref())?)
+            .tls_backend_preconfigured(Roots::load().client(credentials.ca_file.as_deref(), &credentials.tls)?)
             .user_agent(concat!("zoomhook/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)
             // Credentials go to the configured host and nowhere else.
             .redirect(Policy::none())
-            .no_proxy()
+            .proxy(net::proxy::for_reqwest(credentials.outbound.clone()))
             // The next request comes in an hour, by which time the connection is gone.
             .pool_max_idle_per_host(0)
             .build()
@@ -142,7 +151,7 @@ impl Endpoint {
             .await;
         let mut response = match sent {
             Ok(response) => response,
-            Err(error) => return Answer::Failed(self.unreachable(&error)),
+            Err(error) => return Answer::Failed(self.no_answer(&error).await),
         };
         match read(&mut response).await {
             Ok(body) => self.judge(&response, &body, clock.now()),
@@ -194,10 +203,28 @@ impl Endpoint {
         }
     }
 
+    /// Looks at the proxy first, where there is one and no connection came about.
+    async fn no_answer(&self, error: &reqwest::Error) -> TokenError {
+        let Credentials { outbound, token_url, .. } = &self.credentials;
+        if error.is_connect()
+            && tls::fault(error).is_none()
+            && let Ok(Some(wrong)) =
+                timeout(TIMEOUT, net::proxy::fault(outbound, token_url, &AllowList::default())).await
+        {
+            return TokenError::Proxy {
+                fault: wrong.fault,
+                reason: format!("no token from {}: {wrong}", self.host()).into(),
+            };
+        }
+        self.unreachable(error)
+    }
+
     fn unreachable(&self, error: &reqwest::Error) -> TokenError {
         let host = self.host();
         let reason = if error.is_timeout() {
-            format!("no token from {host} within {} s", TIMEOUT.as_secs())
+            let proxy = self.credentials.outbound.proxy_for(&self.credentials.token_url);
+            let through = proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default();
+            format!("no token from {host}{through} within {} s", TIMEOUT.as_secs())
         } else if let Some(words) = tls::distrust(error) {
             format!("no token from {host}: {words}")
         } else {

@@ -13,6 +13,8 @@ use url::Url;
 
 use super::*;
 use crate::config::Grant;
+use crate::config::proxy::Outbound;
+use crate::config::tls::TlsRules;
 
 const GOOD: (u16, &str) = (200, r#"{"access_token":"t0ken","token_type":"bearer","expires_in":3600,"scope":"a b"}"#);
 const BAD_SECRET: (u16, &str) = (400, r#"{"reason":"Invalid client_id or client_secret","error":"invalid_client"}"#);
@@ -317,6 +319,8 @@ fn source(cache: &TokenCache, token_url: &str, grant: Grant, account: Option<&st
         client_secret: Secret::new("s3cret"),
         group: "main".into(),
         ca_file: None,
+        tls: TlsRules::DEFAULT,
+        outbound: Outbound::DIRECT,
     };
     cache.source(&subscription).expect("a client")
 }

@@ -1,0 +1,156 @@
+//! A connection through a proxy, and what is wrong with the proxy when there is none.
+
+mod http;
+mod socks;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::net::TcpStream;
+use url::Url;
+
+use crate::config::allow::AllowList;
+use crate::config::proxy::{Outbound, Proxy, ProxyProtocol};
+
+/// Says why a proxy gives no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyFault {
+    /// It cannot be reached itself.
+    Unreachable,
+    /// It wants credentials, or other ones.
+    Credentials,
+    /// Its rules do not let this connection through.
+    Denied,
+    /// It, or this machine for it, finds no address for the name behind it.
+    Name,
+    /// It cannot connect to the host behind it.
+    Target,
+    /// It does not speak as it should.
+    Protocol,
+}
+
+impl ProxyFault {
+    /// Returns the word for labels of metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Credentials => "credentials",
+            Self::Denied => "denied",
+            Self::Name => "name",
+            Self::Target => "target",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+/// Says it shortly, as it stands in the spool and in the status of a destination.
+impl fmt::Display for ProxyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "proxy cannot be reached",
+            Self::Credentials => "proxy refuses the credentials",
+            Self::Denied => "proxy does not let it through",
+            Self::Name => "name does not resolve at the proxy",
+            Self::Target => "proxy cannot connect",
+            Self::Protocol => "proxy gives no proper answer",
+        })
+    }
+}
+
+/// Says why a proxy gives no connection, in words that name it and hold no credentials.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the proxy {proxy} {words}")]
+pub struct ProxyError {
+    /// What is wrong.
+    pub fault: ProxyFault,
+    proxy: String,
+    words: String,
+}
+
+/// Is what a handshake came to, before it is known of which proxy.
+type Refusal = (ProxyFault, String);
+
+/// Opens a connection through a proxy to a host, given by its name or its address without brackets. A name that is
+/// resolved on this machine is connected to at an allowed address only.
+///
+/// # Errors
+/// When the proxy cannot be reached or gives no connection.
+pub(crate) async fn open(proxy: &Proxy, host: &str, port: u16, allow: &AllowList) -> Result<TcpStream, ProxyError> {
+    let error = |(fault, words)| ProxyError { fault, proxy: proxy.authority(), words };
+    let mut tcp = crate::net::connect(&proxy.host, proxy.port)
+        .await
+        .map_err(|reason| error((ProxyFault::Unreachable, format!("cannot be reached: {reason}"))))?;
+    let shaken = match proxy.protocol {
+        ProxyProtocol::Http => http::connect(&mut tcp, proxy.credentials.as_ref(), host, port).await,
+        ProxyProtocol::Socks5h => socks::connect(&mut tcp, proxy.credentials.as_ref(), host, port).await,
+        ProxyProtocol::Socks5 => match resolved(host, port, allow).await {
+            Ok(address) => socks::connect(&mut tcp, proxy.credentials.as_ref(), &address, port).await,
+            Err(refusal) => Err(refusal),
+        },
+    };
+    shaken.map(|()| tcp).map_err(error)
+}
+
+async fn resolved(host: &str, port: u16, allow: &AllowList) -> Result<String, Refusal> {
+    let found = crate::net::resolve(host, port).await.unwrap_or_default();
+    match allow.sift(host, found).map(|allowed| allowed.into_iter().next()) {
+        Ok(Some(address)) => Ok(address.ip().to_string()),
+        Ok(None) => {
+            let advice = "to be resolved by the proxy, write socks5h://";
+            Err((ProxyFault::Name, format!("is to connect to {host}, which does not resolve here; {advice}")))
+        }
+        Err(forbidden) => Err((ProxyFault::Denied, format!("is not asked: {forbidden}"))),
+    }
+}
+
+/// Finds out whether a request that came to nothing did so at its proxy: libraries do not tell what a proxy said, so
+/// that it is asked once more. `None` where there is no proxy, or where it gives a connection.
+pub(crate) async fn fault(outbound: &Outbound, url: &Url, allow: &AllowList) -> Option<ProxyError> {
+    let proxy = outbound.proxy_for(url)?;
+    let (host, port) = (host(url), url.port_or_known_default().unwrap_or(443));
+    open(proxy, host, port, allow).await.err()
+}
+
+/// Returns the host of a URL without brackets.
+pub(crate) fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default().trim_matches(['[', ']'])
+}
+
+/// Makes the proxy of a client of reqwest, which asks for each URL.
+pub(crate) fn for_reqwest(outbound: Outbound) -> reqwest::Proxy {
+    reqwest::Proxy::custom(move |url| {
+        // Never `None` for any other reason: that would be a connection past the proxy.
+        outbound.proxy_for(url).map(address)
+    })
+}
+
+fn address(proxy: &Proxy) -> Url {
+    let mut address = Url::parse(&proxy.to_string()).expect("it was made of a URL");
+    if let Some(credentials) = &proxy.credentials {
+        // The setters encode all but the sign of an encoding.
+        let [user, password] = [&credentials.user, &credentials.password].map(|it| it.expose().replace('%', "%25"));
+        let set = address.set_username(&user);
+        set.and_then(|()| address.set_password(Some(&password))).expect("a proxy has a host");
+    }
+    address
+}
+
+/// Reads so many bytes, or says that the proxy has hung up.
+async fn read<const N: usize>(stream: &mut (impl AsyncRead + Unpin)) -> Result<[u8; N], Refusal> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes).await.map_err(|error| hung_up(&error))?;
+    Ok(bytes)
+}
+
+fn hung_up(error: &io::Error) -> Refusal {
+    let words = if error.kind() == io::ErrorKind::UnexpectedEof {
+        "closed the connection without an answer: is it a proxy of this kind?".to_owned()
+    } else {
+        format!("cut the connection: {error}")
+    };
+    (ProxyFault::Protocol, words)
+}

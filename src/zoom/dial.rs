@@ -31,6 +31,8 @@ const LONGEST_MESSAGE: usize = (8 << 20) + (64 << 10);
 const READ_BUFFER: usize = 64 << 10;
 /// Heartbeats are all that is written.
 const WRITE_BUFFER: usize = 1 << 10;
+/// Answers to pings wait here while Zoom does not read them; of those beyond it only the last one is kept.
+const LONGEST_WRITE: usize = 16 << 10;
 
 pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
@@ -64,6 +66,7 @@ pub(super) fn limits() -> WebSocketConfig {
         .max_frame_size(Some(LONGEST_MESSAGE))
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(LONGEST_WRITE)
 }
 
 /// Connects directly, or through the proxy that is meant for the URL.

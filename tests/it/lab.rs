@@ -331,6 +331,10 @@ impl Bridge {
         assert!(sent.success());
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("running")
+    }
+
     /// Returns the most memory that it ever held.
     pub(crate) fn peak_bytes(&self) -> u64 {
         let pid = self.child.id().expect("running");

@@ -1,5 +1,6 @@
 //! The client against handlers that follow a script, byte by byte.
 
+mod hostile;
 mod oauth;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,6 @@
 //! The socket against a Zoom in memory, on a paused clock; `loopback.rs` has those over TCP.
 
+mod hostile;
 mod loopback;
 
 use futures_util::{SinkExt as _, StreamExt as _};

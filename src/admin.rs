@@ -58,6 +58,8 @@ mod headers;
 mod health;
 mod history;
 mod input;
+#[cfg(any(test, fuzzing))]
+mod inputs;
 mod limits;
 mod listener;
 pub mod liveness;
@@ -90,6 +92,8 @@ pub use self::certificate::Certificate;
 use self::console::Console;
 pub use self::destinations::{Probe, ProbeRequest};
 pub use self::door::Door;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::inputs::read_every_query;
 use self::limits::Limits;
 use self::liveness::Liveness;
 use self::problem::Problem;

@@ -3,7 +3,10 @@
 //! Everything else takes `now`, a jitter or an id as an argument, or is handed a [`Clock`].
 
 use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
@@ -18,7 +21,17 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    Anchored { wall: Timestamp, at: Instant, set: Arc<AtomicI64> },
+    Anchored {
+        wall: Timestamp,
+        at: Instant,
+        set: Arc<AtomicI64>,
+    },
+    /// An anchored clock whose dice fall as a seed says, and that does not stop a thread.
+    #[cfg(test)]
+    Seeded {
+        clock: Box<Clock>,
+        dice: Arc<AtomicU64>,
+    },
 }
 
 impl Clock {
@@ -32,11 +45,19 @@ impl Clock {
         Self(Source::Anchored { wall, at: Instant::now(), set: Arc::default() })
     }
 
+    /// Returns an anchored clock whose dice fall as the seed says.
+    #[cfg(test)]
+    pub(crate) fn seeded(wall: Timestamp, seed: u64) -> Self {
+        Self(Source::Seeded { clock: Box::new(Self::anchored(wall)), dice: Arc::new(AtomicU64::new(seed)) })
+    }
+
     /// Sets an anchored clock, with all its clones, back by so many milliseconds; monotonic time goes on.
     #[cfg(test)]
     pub(crate) fn set_back(&self, millis: i64) {
-        if let Source::Anchored { set, .. } = &self.0 {
-            set.fetch_sub(millis, Ordering::Relaxed);
+        match &self.0 {
+            Source::System => {}
+            Source::Anchored { set, .. } => _ = set.fetch_sub(millis, Ordering::Relaxed),
+            Source::Seeded { clock, .. } => clock.set_back(millis),
         }
     }
 
@@ -49,6 +70,8 @@ impl Clock {
                 let set = SignedDuration::from_millis(set.load(Ordering::Relaxed));
                 wall.saturating_add(passed.saturating_add(set)).unwrap_or(Timestamp::MAX)
             }
+            #[cfg(test)]
+            Source::Seeded { clock, .. } => clock.now(),
         }
     }
 
@@ -60,26 +83,53 @@ impl Clock {
     /// Throws a number that is at least 0 and less than 1.
     pub fn jitter(&self) -> f64 {
         // 53 random bits of a UUID, the precision of the type.
-        let bits = Uuid::new_v4().as_u128() as u64 & ((1 << 53) - 1);
+        let bits = self.uuid().as_u128() as u64 & ((1 << 53) - 1);
         bits as f64 / (1_u64 << 53) as f64
     }
 
     /// Makes the id of a span in a trace, which is not zero.
     pub fn span_id(&self) -> u64 {
         // The upper bits of this half of a UUID tell its variant, which is not zero.
-        Uuid::new_v4().as_u128() as u64
+        self.uuid().as_u128() as u64
     }
 
     /// Makes a request id that no event had before.
     pub fn request_id(&self) -> RequestId {
-        RequestId::new(Uuid::new_v4())
+        RequestId::new(self.uuid())
     }
+
+    /// Stops this thread for so long; not a timer of the runtime, which may have ended.
+    pub fn block(&self, duration: Duration) {
+        match &self.0 {
+            Source::System | Source::Anchored { .. } => std::thread::sleep(duration),
+            #[cfg(test)]
+            Source::Seeded { .. } => {}
+        }
+    }
+
+    fn uuid(&self) -> Uuid {
+        match &self.0 {
+            Source::System | Source::Anchored { .. } => Uuid::new_v4(),
+            #[cfg(test)]
+            Source::Seeded { dice, .. } => {
+                let half = || u128::from(mix(dice.fetch_add(1, Ordering::Relaxed)));
+                uuid::Builder::from_random_bytes((half() << 64 | half()).to_be_bytes()).into_uuid()
+            }
+        }
+    }
+}
+
+/// Makes of a number one that looks thrown, each of another.
+#[cfg(test)]
+pub(crate) fn mix(number: u64) -> u64 {
+    let mut bits = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ bits >> 31
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -55,6 +55,9 @@ pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 pub mod net;
 mod retry_after;

@@ -19,6 +19,8 @@
 //!   delivered. Dead letters and parked frames stay, too, until the operator purges them, or the spool is full and
 //!   was told to make room.
 
+#[cfg(any(test, fuzzing))]
+mod damage;
 pub mod erasure;
 pub mod feed;
 mod queue;
@@ -39,6 +41,8 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use damage::open_damaged;
 pub use queue::{Appender, Closed};
 pub use store::View;
 pub use writer::{Destined, Routes, Writer};
@@ -195,17 +199,17 @@ impl Spool {
     /// # Errors
     /// When it cannot be opened, is in use, or has a newer format.
     pub fn open(settings: &config::Spool, clock: Clock, metrics: Arc<Metrics>) -> Result<(Self, Writer), SpoolError> {
-        Self::on(Box::new(sqlite::Sqlite::open(&settings.path)?), settings, clock, metrics)
+        Self::on(Box::new(sqlite::Sqlite::open(&settings.path)?), Readers::of(&settings.path), settings, clock, metrics)
     }
 
     /// Starts on an engine that is open.
     fn on(
         store: Box<dyn store::Store>,
+        readers: Readers,
         settings: &config::Spool,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Writer), SpoolError> {
-        let readers = Readers { path: settings.path.clone().into(), idle: Arc::default() };
         let (appender, commands) = Appender::channel();
         let (report, health) = watch::channel(Health::Writable);
         let writer = Writer::new(store, commands, settings, report, readers.clone(), clock, metrics)?;
@@ -400,6 +404,9 @@ impl Spool {
 pub(crate) struct Readers {
     path: Arc<Path>,
     idle: Arc<Mutex<Vec<Box<dyn Pages>>>>,
+    /// Where a run must be repeatable, reads happen in their turn, and take this long before and after.
+    #[cfg(test)]
+    pace: Option<tests::Pace>,
 }
 
 /// Reads of operators at once, each of which takes a thread, file descriptors and the disk's time; lanes have their own.
@@ -410,12 +417,25 @@ const SEARCHES: usize = 2;
 const IDLE_READERS: usize = 4;
 
 impl Readers {
+    fn of(path: &Path) -> Self {
+        Self {
+            path: path.into(),
+            idle: Arc::default(),
+            #[cfg(test)]
+            pace: None,
+        }
+    }
+
     pub(crate) async fn run<T, F>(&self, f: F) -> Result<T, SpoolError>
     where
         T: Send + 'static,
         F: FnOnce(&mut dyn Pages) -> Result<T, SpoolError> + Send + 'static,
     {
         let readers = self.clone();
+        #[cfg(test)]
+        if let Some(pace) = &self.pace {
+            return pace.around(|| readers.run_here(f)).await;
+        }
         tokio::task::spawn_blocking(move || readers.run_here(f)).await.map_err(|_| SpoolError::Interrupted)?
     }
 

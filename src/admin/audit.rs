@@ -19,7 +19,7 @@ use crate::spool::Spool;
 #[serde(deny_unknown_fields)]
 pub(super) struct AuditParams {
     before: Option<i64>,
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
 }
 
 /// Lists changes that operators made, newest first.

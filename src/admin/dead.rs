@@ -41,7 +41,7 @@ pub(super) struct GroupParams {
 }
 
 impl DeadParams {
-    fn query(self, now: Timestamp) -> Result<DeadQuery, Problem> {
+    pub(super) fn query(self, now: Timestamp) -> Result<DeadQuery, Problem> {
         Ok(DeadQuery {
             events: Vec::new(),
             kind: parse("type", self.kind.as_deref())?,
@@ -56,7 +56,7 @@ impl DeadParams {
 }
 
 impl GroupParams {
-    fn query(self, now: Timestamp) -> Result<DeadQuery, Problem> {
+    pub(super) fn query(self, now: Timestamp) -> Result<DeadQuery, Problem> {
         let Self { kind, destination, cause, since, until } = self;
         DeadParams { kind, destination, cause, since, until, before: None, limit: None }.query(now)
     }

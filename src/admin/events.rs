@@ -32,7 +32,7 @@ pub(super) struct EventParams {
 }
 
 impl EventParams {
-    fn query(self, now: Timestamp) -> Result<EventQuery, Problem> {
+    pub(super) fn query(self, now: Timestamp) -> Result<EventQuery, Problem> {
         Ok(EventQuery {
             kind: parse("type", self.kind.as_deref())?,
             state: parse("state", self.state.as_deref())?,

@@ -17,7 +17,7 @@ use crate::spool::record::Acknowledgement;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GapParams {
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
 }
 
 /// Lists gaps, newest first.

@@ -37,6 +37,8 @@ pub(super) struct Parts {
     sockets: HashMap<Arc<str>, RunningSocket>,
     lanes: HashMap<Arc<str>, RunningLane>,
     certificates: watch::Sender<Vec<Used>>,
+    /// The ends of lanes that were taken out and may have requests in flight.
+    leaving: HashMap<Arc<str>, CancellationToken>,
 }
 
 struct RunningSocket {
@@ -51,6 +53,7 @@ struct RunningLane {
     settings: watch::Sender<Arc<Settings<Client>>>,
     status: watch::Receiver<dispatch::status::Status>,
     stop: CancellationToken,
+    ended: CancellationToken,
 }
 
 /// Is a configuration of which everything that can fail has been done.
@@ -73,8 +76,16 @@ impl Parts {
 
     pub(super) fn new(spool: Spool, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let tokens = TokenCache::new(clock.clone(), Arc::clone(&metrics));
-        let certificates = watch::Sender::default();
-        Self { spool, clock, metrics, tokens, sockets: HashMap::new(), lanes: HashMap::new(), certificates }
+        Self {
+            spool,
+            clock,
+            metrics,
+            tokens,
+            sockets: HashMap::new(),
+            lanes: HashMap::new(),
+            certificates: watch::Sender::default(),
+            leaving: HashMap::new(),
+        }
     }
 
     /// Tells which files of certificates are in use.
@@ -131,8 +142,10 @@ impl Parts {
         for running in gone {
             running.ended.cancelled().await;
         }
-        for (_, running) in self.lanes.extract_if(|name, _| !destinations.iter().any(|new| new.name == *name)) {
+        self.leaving.retain(|_, ended| !ended.is_cancelled());
+        for (name, running) in self.lanes.extract_if(|name, _| !destinations.iter().any(|new| new.name == *name)) {
             running.stop.cancel();
+            self.leaving.insert(name, running.ended);
         }
         self.route(&subscriptions, &destinations, clients, tasks).await?;
         for (subscription, socket, status) in sockets {
@@ -187,9 +200,18 @@ impl Parts {
                     settings.subscribe(),
                     &self.metrics,
                 );
-                let stop = CancellationToken::new();
-                tasks.spawn(format!("{}{name}", Self::LANE), stop.clone(), lane.run(stop.clone(), tasks.cut()));
-                let running = RunningLane { destination: destination.clone(), settings, status, stop };
+                let (stop, cut) = (CancellationToken::new(), tasks.cut());
+                let (predecessor, spool, stopped) = (self.leaving.remove(name), self.spool.clone(), stop.clone());
+                let ended = tasks.spawn(format!("{}{name}", Self::LANE), stop.clone(), async move {
+                    // What is in flight still must not meet the same event, nor the next one about its thing.
+                    if let Some(predecessor) = predecessor {
+                        predecessor.cancelled().await;
+                        // The disk must tell what it reported.
+                        let _ = spool.reports_durable().await;
+                    }
+                    lane.run(stopped, cut).await;
+                });
+                let running = RunningLane { destination: destination.clone(), settings, status, stop, ended };
                 self.lanes.insert(Arc::clone(name), running);
             }
         }

@@ -163,6 +163,7 @@ where
             }
         };
         tokio::select! {
+            biased;
             () = work => {}
             () = cut.cancelled() => {}
         }
@@ -219,7 +220,7 @@ where
         match fed {
             Fed::Fresh(event) => {
                 let since = event.received_at;
-                self.put(Kind::First, Due { event, attempts: 0, since, replays: 0 }).await?;
+                self.put(Kind::First, Due { event, attempts: 0, since, due: since, replays: 0 }).await?;
             }
             Fed::Due(at) => self.retries.look_no_later_than(at),
             Fed::Pause(pause) => {
@@ -363,10 +364,7 @@ where
             self.voice.given_up(event, verdict, reason, now, self.clock.instant());
         }
         let behind = match &outcome {
-            Outcome::Retry { due, .. } => {
-                let held = self.order.waits_for_retry(item.key, event, *due);
-                held.into_iter().map(|item| (item, *due)).collect()
-            }
+            Outcome::Retry { due, .. } => self.order.waits_for_retry(item.key, event, *due),
             Outcome::Delivered { .. } | Outcome::Dead { .. } => {
                 self.order.ended(item.key);
                 Vec::new()

@@ -8,13 +8,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::key::Key;
 use super::schedule::Kind;
 use crate::config::Ordering;
 use crate::event::EventId;
 use crate::spool::store::Due;
+
+/// What comes due in no order gathers so much later than the last of it.
+const GATHERING: SignedDuration = SignedDuration::from_millis(1);
 
 type ByKey<V> = HashMap<Key, V, BuildHasherDefault<DefaultHasher>>;
 
@@ -43,8 +46,12 @@ pub enum Put {
 struct Held {
     /// The event that failed and holds the others back; `None` once it has come back.
     head: Option<EventId>,
-    /// When they come due.
-    due: Timestamp,
+    /// When the last of them comes due: none that follows may before.
+    latest: Timestamp,
+    /// The last that was found.
+    newest: EventId,
+    /// They were planned under another order, or by a clock that was set since, and do not come due by their numbers.
+    is_mixed: bool,
     /// How many there are, the head included.
     on_disk: usize,
 }
@@ -134,18 +141,22 @@ impl Order {
         }
     }
 
-    /// Takes note that an event waits for its retry on the disk, and returns what must follow it there until then:
+    /// Takes note that an event waits for its retry on the disk, and returns what must follow it there, and until when:
     /// nothing, unless the order is strict.
-    pub fn waits_for_retry(&mut self, key: Option<Key>, event: EventId, due: Timestamp) -> Vec<Item> {
+    pub fn waits_for_retry(&mut self, key: Option<Key>, event: EventId, due: Timestamp) -> Vec<(Item, Timestamp)> {
         match (key, self.ordering) {
             (Some(key), Ordering::Strict) => {
                 let behind: Vec<Item> = self.busy.remove(&key).into_iter().flatten().collect();
                 self.blocked -= behind.len();
                 let bytes: usize = behind.iter().map(|item| item.due.event.body.len()).sum();
                 self.bytes = self.bytes.saturating_sub(bytes);
-                let on_disk = self.held.get(&key).map_or(0, |held| held.on_disk) + 1 + behind.len();
-                self.held.insert(key, Held { head: Some(event), due, on_disk });
-                behind
+                let known = self.held.get(&key);
+                let on_disk = known.map_or(0, |held| held.on_disk) + 1 + behind.len();
+                // A clock that was set back plans before what waits there already.
+                let latest = known.map_or(due, |held| held.latest.max(due));
+                let (newest, is_mixed) = known.map_or((event, false), |held| (held.newest, held.is_mixed));
+                self.held.insert(key, Held { head: Some(event), latest, newest, is_mixed, on_disk });
+                behind.into_iter().map(|item| (item, latest)).collect()
             }
             (key, Ordering::Strict | Ordering::Object | Ordering::None) => {
                 self.ended(key);
@@ -158,11 +169,15 @@ impl Order {
     /// holds the later ones back.
     pub fn found_waiting(&mut self, key: Option<Key>, event: EventId, due: Timestamp) {
         if let (Some(key), Ordering::Strict) = (key, self.ordering) {
-            let held = self.held.entry(key).or_insert(Held { head: Some(event), due, on_disk: 0 });
+            let first = Held { head: Some(event), latest: due, newest: event, is_mixed: false, on_disk: 0 };
+            let held = self.held.entry(key).or_insert(first);
             held.on_disk += 1;
-            if held.head.is_some_and(|head| event < head) {
-                (held.head, held.due) = (Some(event), due);
-            }
+            held.is_mixed |= event < held.newest;
+            held.newest = held.newest.max(event);
+            held.head = held.head.map(|head| head.min(event));
+            // Where they gather, it is later than any of them was planned.
+            let after = if held.is_mixed { GATHERING } else { SignedDuration::ZERO };
+            held.latest = held.latest.max(due.saturating_add(after).unwrap_or(Timestamp::MAX));
         }
     }
 
@@ -182,10 +197,19 @@ impl Order {
         match (item.kind, held.head) {
             (Kind::First, _) => {
                 held.on_disk += 1;
-                return Some(held.due);
+                return Some(held.latest);
             }
-            (Kind::Retry, Some(head)) if head != item.due.event.id => return Some(held.due),
-            (Kind::Retry, _) => {}
+            (Kind::Retry, Some(head)) if head == item.due.event.id => {}
+            (Kind::Retry, Some(head)) => {
+                held.head = Some(head.min(item.due.event.id));
+                return Some(held.latest);
+            }
+            // They gather, and go on by their numbers. The disk knows milliseconds.
+            (Kind::Retry, None) if held.is_mixed && item.due.due.as_millisecond() < held.latest.as_millisecond() => {
+                held.head = Some(item.due.event.id);
+                return Some(held.latest);
+            }
+            (Kind::Retry, None) => {}
         }
         held.head = None;
         held.on_disk = held.on_disk.saturating_sub(1);

@@ -325,6 +325,7 @@ impl Feed {
     /// Waits for a hand-over or a wake-up; `None` when the writer has dropped its end and nothing is left.
     async fn wait(&mut self) -> Option<()> {
         tokio::select! {
+            biased;
             handed = self.receiver.recv() => self.next = Some(handed?),
             () = self.shared.wake.notified() => {}
         }

@@ -174,6 +174,8 @@ pub struct Due {
     pub attempts: u32,
     /// When it was stored or last replayed.
     pub since: Timestamp,
+    /// Since when it is due.
+    pub due: Timestamp,
     /// How often it was replayed.
     pub replays: u32,
 }

@@ -23,7 +23,10 @@ use crate::config::filter::EventFilter;
 use crate::event::{EventId, Received};
 
 mod erasure;
+mod model;
 mod room;
+
+pub(super) use self::model::Pace;
 
 #[tokio::test]
 async fn event_is_handed_out_after_it_is_on_the_disk() {
@@ -620,7 +623,8 @@ impl Bench {
     }
 
     fn start_on(&self, store: Box<dyn store::Store>) -> Running {
-        let (spool, writer) = Spool::on(store, &self.settings(), Clock::system(), Arc::default()).expect("readable");
+        let (settings, readers) = (self.settings(), Readers::of(self.path()));
+        let (spool, writer) = Spool::on(store, readers, &settings, Clock::system(), Arc::default()).expect("readable");
         Self::run(spool, writer)
     }
 

@@ -226,44 +226,42 @@ impl Writer {
     /// Works until it is asked to end, or everybody has gone. Blocks: it has a thread of its own, and uses
     /// the runtime for its timers only.
     pub fn run(mut self, runtime: &Handle) {
-        // Deadlines are the runtime's: so must be the time that they are made of, which tests can pause.
-        let _entered = runtime.enter();
         let mut commands = Vec::with_capacity(BATCH);
-        loop {
-            let deadline = self.wake_at();
-            match self.receive(runtime, &mut commands, deadline) {
-                Some(0) => {
-                    self.finish();
-                    return;
-                }
-                Some(_) => {
-                    self.gather(runtime, &mut commands);
-                    if self.work(&mut commands).is_break() {
-                        return;
-                    }
-                }
-                None => {}
+        runtime.block_on(async { while self.turn(&mut commands).await.is_continue() {} });
+    }
+
+    /// Takes what has arrived, or waits for it, and does what is due beside; breaks when it has ended.
+    pub(super) async fn turn(&mut self, commands: &mut Vec<Command>) -> ControlFlow<()> {
+        let deadline = self.wake_at();
+        match self.receive(commands, deadline).await {
+            Some(0) => {
+                self.finish();
+                return ControlFlow::Break(());
             }
-            self.step_backlog();
-            self.look_after_room();
+            Some(_) => {
+                self.gather(commands).await;
+                self.work(commands)?;
+            }
+            None => {}
         }
+        self.step_backlog();
+        self.look_after_room();
+        ControlFlow::Continue(())
     }
 
     /// Takes what has arrived: how many commands, or `None` when none came in time.
-    fn receive(&mut self, runtime: &Handle, commands: &mut Vec<Command>, deadline: Instant) -> Option<usize> {
+    async fn receive(&mut self, commands: &mut Vec<Command>, deadline: Instant) -> Option<usize> {
         let room = BATCH - commands.len();
-        runtime
-            .block_on(async { tokio::time::timeout_at(deadline, self.commands.recv_many(commands, room)).await })
-            .ok()
+        tokio::time::timeout_at(deadline, self.commands.recv_many(commands, room)).await.ok()
     }
 
     /// Lets patient commands wait for company.
-    fn gather(&mut self, runtime: &Handle, commands: &mut Vec<Command>) {
+    async fn gather(&mut self, commands: &mut Vec<Command>) {
         let deadline = self.clock.instant() + FLUSH;
         let mut seen = 0;
         while commands.len() < BATCH && commands[seen..].iter().all(Command::is_patient) {
             seen = commands.len();
-            match self.receive(runtime, commands, deadline) {
+            match self.receive(commands, deadline).await {
                 Some(0) | None => return,
                 Some(_) => {}
             }

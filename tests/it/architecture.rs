@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const LEAVES: [&str; 9] = ["clock", "config", "event", "json", "net", "retry_after", "telemetry", "tls", "wording"];
 
 /// What each chapter sees beside the leaves and itself.
-const SEES: [(&str, &[&str]); 8] = [
+const SEES: [(&str, &[&str]); 9] = [
     ("spool", &[]),
     ("webhook", &[]),
     ("zoom", &["spool::Appender", "spool::Closed"]),
@@ -15,6 +15,8 @@ const SEES: [(&str, &[&str]); 8] = [
     ("simulator", &["webhook"]),
     ("admin", &["spool", "dispatch::status", "zoom::status"]),
     ("app", &["admin", "dispatch", "spool", "webhook", "zoom"]),
+    // What the fuzzer starts.
+    ("fuzzing", &["admin", "spool", "webhook", "zoom"]),
     ("cli", &["admin", "app", "dispatch::retry", "dispatch::status", "simulator", "spool", "webhook", "zoom"]),
 ];
 

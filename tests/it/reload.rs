@@ -1,8 +1,11 @@
 //! SIGHUP and the API read the configuration again: all or nothing, and what did not change goes on.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::lab::{Lab, body};
+use crate::receiver::Answer;
 
 #[tokio::test]
 async fn destinations_come_and_go_while_the_socket_stays_up() {
@@ -45,5 +48,23 @@ async fn configuration_with_problems_changes_nothing_and_names_each() {
     assert!(text.contains("colour") && text.contains("concurrency"), "{text}");
     lab.zoom.push(&body(1)).await;
     lab.handler("crm").has_taken(1).await;
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn destination_that_returns_waits_for_its_requests_that_are_in_flight() {
+    let lab = Lab::new(&["first", "second"]).await;
+    let bridge = lab.live_bridge().await;
+    lab.handler("second").answer(Answer::Slow(Duration::from_secs(1)));
+    lab.zoom.push(&body(1)).await;
+    lab.handler("second").has_seen(1).await;
+    for names in [&["first"][..], &["first", "second"]] {
+        lab.write_configuration(names);
+        let (status, answer) = bridge.post("/api/v1/reload", &json!({})).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    lab.zoom.push(&body(2)).await;
+    lab.handler("second").has_taken(2).await;
+    assert_eq!(lab.handler("second").requests(), 2, "the event in flight was not posted beside itself");
     bridge.stop().await;
 }

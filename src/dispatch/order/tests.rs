@@ -72,14 +72,41 @@ fn events_about_nothing_keep_no_order() {
 fn head_that_was_found_at_the_start_holds_later_events_back() {
     let mut order = Order::new(Ordering::Strict);
     let thing = item(9, Some(0)).key;
-    order.found_waiting(thing, EventId(5), Timestamp::UNIX_EPOCH);
     order.found_waiting(thing, EventId(4), Timestamp::UNIX_EPOCH);
+    order.found_waiting(thing, EventId(5), Timestamp::UNIX_EPOCH);
     let retry = |id| Item { kind: Kind::Retry, ..item(id, Some(0)) };
     assert!(matches!(order.put(item(9, Some(0))), Put::Held(..)));
     assert!(matches!(order.put(retry(5)), Put::Held(..)), "the earliest goes first");
     assert!(matches!(order.put(retry(4)), Put::Waits));
     assert!(matches!(order.put(item(10, Some(0))), Put::Held(..)), "and no later one before those on the disk");
     assert!(matches!(order.put(retry(5)), Put::Waits));
+}
+
+#[test]
+fn what_was_planned_under_another_order_goes_on_by_its_numbers() {
+    let mut order = Order::new(Ordering::Strict);
+    let at = |second| Timestamp::from_second(second).expect("within range");
+    let thing = item(9, Some(0)).key;
+    for (id, due) in [(1, 20), (3, 25), (2, 40)] {
+        order.found_waiting(thing, EventId(id), at(due));
+    }
+    let until = |put| match put {
+        Put::Held(_, until) => Some(until),
+        Put::Waits => None,
+    };
+    let mut retry = |id, due: Timestamp| {
+        let mut item = Item { kind: Kind::Retry, ..item(id, Some(0)) };
+        item.due.due = due;
+        until(order.put(item))
+    };
+    let gathered = at(40) + GATHERING;
+    assert_eq!((retry(1, at(20)), retry(3, at(25))), (None, Some(gathered)), "the third waits for the second");
+    assert_eq!(retry(2, at(40)), Some(gathered), "the second was read before the third was there");
+    assert_eq!((retry(2, gathered), retry(3, gathered)), (None, None));
+    let mut order = Order::new(Ordering::Strict);
+    order.found_waiting(thing, EventId(1), at(20));
+    order.found_waiting(thing, EventId(2), at(40));
+    assert_eq!(until(order.put(item(3, Some(0)))), Some(at(40)), "a new one comes due behind the last");
 }
 
 /// Plays lane and disk around an order.
@@ -132,8 +159,8 @@ impl Play {
             if fails {
                 let due = self.now.checked_add(jiff::SignedDuration::from_millis(250)).expect("within range");
                 self.disk.insert((due, id.0));
-                for follower in self.order.waits_for_retry(item.key, id, due) {
-                    self.disk.insert((due, follower.due.event.id.0));
+                for (follower, until) in self.order.waits_for_retry(item.key, id, due) {
+                    self.disk.insert((until, follower.due.event.id.0));
                 }
             } else {
                 self.delivered.entry(self.things[&id.0]).or_default().push(id.0);
@@ -145,7 +172,8 @@ impl Play {
         let page: Vec<_> = due.take(2).copied().collect();
         for (due, id) in page {
             self.disk.remove(&(due, id));
-            let retry = Item { kind: Kind::Retry, ..item(id, Some(self.things[&id])) };
+            let mut retry = Item { kind: Kind::Retry, ..item(id, Some(self.things[&id])) };
+            retry.due.due = due;
             self.put(retry);
         }
     }
@@ -182,7 +210,13 @@ fn item(id: u64, thing: Option<u8>) -> Item {
     let key = key(&event.body);
     Item {
         kind: Kind::First,
-        due: Due { event: Arc::new(event), attempts: 0, since: Timestamp::UNIX_EPOCH, replays: 0 },
+        due: Due {
+            event: Arc::new(event),
+            attempts: 0,
+            since: Timestamp::UNIX_EPOCH,
+            due: Timestamp::UNIX_EPOCH,
+            replays: 0,
+        },
         key,
     }
 }

@@ -30,7 +30,7 @@ pub(super) const FRESH: &str = concat!(
 pub(super) const DUE: &str = concat!(
     "SELECT ",
     event_columns!(),
-    ", d.attempts, d.since, d.replays FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
+    ", d.attempts, d.since, d.replays, d.due FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
      WHERE d.destination = ?1 AND d.state < 2 AND d.state = 1 AND d.due > ?2 AND d.due <= ?3
      ORDER BY d.due, d.event LIMIT ?4"
 );
@@ -88,7 +88,7 @@ pub(super) fn due(
             continue;
         }
         let (attempts, since, replays) = (row.get(7)?, timestamp(row.get(8)?), row.get(9)?);
-        let due = Due { event: Arc::new(event(row)?), attempts, since, replays };
+        let due = Due { event: Arc::new(event(row)?), attempts, since, due: timestamp(row.get(10)?), replays };
         weight += due.event.body.len();
         page.push(due);
         if weight >= bytes || page.len() >= limit {

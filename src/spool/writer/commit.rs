@@ -229,7 +229,7 @@ impl Writer {
                 Err(error) => {
                     self.failed(&error);
                     // Not a timer of the runtime, which ends before this thread where the disk never recovers.
-                    std::thread::sleep(pause);
+                    self.clock.block(pause);
                     pause = most.min(pause * 2);
                 }
             }

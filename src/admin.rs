@@ -26,6 +26,7 @@
 //! POST /api/v1/destinations/{name}/probe    asks the handler
 //! GET  /api/v1/gaps            when no socket was live
 //! POST /api/v1/gaps/{id}/acknowledge        notes what was done about it
+//! POST /api/v1/spool/rekey     brings what is kept to the key of the configuration
 //! GET  /api/v1/audit           who changed what
 //! GET  /api/v1/whoami          what the one who asks may do
 //! GET  /api/v1/stream          the status about every second, as server-sent events
@@ -68,6 +69,7 @@ mod metrics;
 mod problem;
 mod purge;
 mod rarely;
+pub(crate) mod rekey;
 mod reload;
 pub(crate) mod replay;
 mod seats;
@@ -86,6 +88,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub(crate) use self::audit::audit_later;
 use self::auth::{Gate, Guard};
 use self::board::Board;
 pub use self::certificate::Certificate;
@@ -188,6 +191,7 @@ fn routes(handles: Arc<Handles>) -> Router {
         .route("/api/v1/destinations/{name}/resume", post(destinations::resume))
         .route("/api/v1/gaps", get(gaps::list))
         .route("/api/v1/gaps/{id}/acknowledge", post(gaps::acknowledge))
+        .route("/api/v1/spool/rekey", post(rekey::rekey))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/reload", post(reload::reload))
         .route("/api/v1/log", get(log::show).put(log::set))

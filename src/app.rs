@@ -52,7 +52,7 @@ const PROBES: usize = 4;
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// Reads the configuration again: the new one, or every problem of it.
-pub type Reread = Box<dyn Fn() -> Result<Config, Vec<String>> + Send + Sync>;
+pub type Reread = Arc<dyn Fn() -> Result<Config, Vec<String>> + Send + Sync>;
 
 /// Says when to end.
 #[derive(Clone, Debug, Default)]
@@ -196,10 +196,13 @@ impl App {
                     tokio::select! {
                         biased;
                         name = tasks.ended_early() => anyhow::bail!("{name} ended without being asked"),
-                        Some(ReloadRequest { reply }) = reload_requests.recv() => {
+                        Some(ReloadRequest { who, reply }) = reload_requests.recv() => {
                             let answer = parts.reload(&mut config, &reread, &mut tasks, &board).await;
                             if let Some(certificate) = &certificate {
                                 certificate.refresh();
+                            }
+                            if let Ok(summary) = &answer {
+                                admin::audit_later(&spool, who, "reload", summary.clone());
                             }
                             // Whoever asked may have gone.
                             let _ = reply.send(answer);

@@ -1,12 +1,13 @@
 //! The command line: one file for each subcommand, which parses, calls one handle and prints.
 //!
-//! Those that read (`events`, `dead list`, `gaps`) open the spool for reading, whether or not a
+//! Those that read (`events`, `dead list`, `gaps`, `audit`) open the spool for reading, whether or not a
 //! bridge runs. `status` asks the running bridge, and falls back on the spool. With `--json` every
 //! command prints one document, the one that the API answers to the same question.
 //!
 //! Exit codes: 0, 1 for a fault at run time, 2 for arguments that cannot be understood (clap's), 78
 //! for a configuration that is wrong.
 
+mod audit;
 mod bridge;
 pub mod check;
 mod completions;
@@ -17,6 +18,7 @@ mod events;
 mod gaps;
 mod log_level;
 mod man;
+mod memory;
 mod moment;
 pub mod options;
 mod orphans;
@@ -30,6 +32,7 @@ mod screen;
 mod secret_token;
 pub mod send;
 pub mod simulate;
+mod spool;
 mod status;
 mod table;
 mod top;
@@ -43,6 +46,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+pub use self::memory::guard_memory;
 use self::options::EXIT_CONFIG;
 use self::output::{HEADING, plain, styled};
 use crate::app::Stop;
@@ -104,6 +108,12 @@ enum Command {
     Resume(pause::PauseArgs),
     /// List when no socket was live, so that events were missed
     Gaps(gaps::GapsArgs),
+    /// Look at who changed what, and whether that is all and true
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Bring what is kept to another key
+    #[command(subcommand)]
+    Spool(spool::SpoolCommand),
     /// Show or change how much a running bridge logs
     LogLevel(log_level::LogLevelArgs),
     /// Print what a shell needs to complete command lines
@@ -115,7 +125,10 @@ enum Command {
 /// The commands as one looks for them.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("The bridge", &["run", "check", "config"]),
-    ("Look after it", &["status", "top", "events", "dead", "orphans", "gaps", "pause", "resume", "log-level"]),
+    (
+        "Look after it",
+        &["status", "top", "events", "dead", "orphans", "gaps", "audit", "spool", "pause", "resume", "log-level"],
+    ),
     ("To try things", &["demo", "simulate", "send", "verify"]),
     ("For the shell", &["completions", "man"]),
 ];
@@ -175,6 +188,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Pause(args) => pause::run(&args, Pause::On).await?,
         Command::Resume(args) => pause::run(&args, Pause::Off).await?,
         Command::Gaps(args) => gaps::run(&args).await?,
+        Command::Audit(command) => audit::run(&command)?,
+        Command::Spool(command) => spool::run(&command).await?,
         Command::LogLevel(args) => log_level::run(&args).await?,
         Command::Completions(args) => completions::run(&args)?,
         Command::Man(args) => man::run(&args)?,
@@ -287,7 +302,7 @@ mod tests {
     fn front_page_has_every_command_once_in_a_line_that_fits() {
         let page = Cli::command().render_help().to_string();
         let lines: Vec<&str> = page.lines().collect();
-        assert!(lines.len() <= 36, "{page}");
+        assert!(lines.len() <= 39, "{page}");
         for command in Cli::command().get_subcommands() {
             let start = format!("  {:<11}  {}", command.get_name(), command.get_about().expect("a sentence"));
             assert!(start.len() <= 80, "{start}");
@@ -404,6 +419,7 @@ mod tests {
             ("send meeting.started --bad-signature --stale 9 --to http://localhost/", ErrorKind::ArgumentConflict),
             ("send meeting.started --timeout 0s --to http://localhost/", ErrorKind::ValueValidation),
             ("send meeting.started --to http://localhost/ --secret-env A --secret-file b", ErrorKind::ArgumentConflict),
+            ("audit verify --kept 3", ErrorKind::ValueValidation),
             ("gaps ack 3", ErrorKind::MissingRequiredArgument),
             ("gaps --limit 5 ack 3 --note OPS-12", ErrorKind::ArgumentConflict),
             ("log-level loud", ErrorKind::ValueValidation),

@@ -19,8 +19,10 @@ pub mod authorization;
 mod check;
 mod cursor;
 mod egress;
+pub mod encryption;
 mod entry;
 mod environment;
+pub(crate) mod fetch;
 mod file;
 pub mod filter;
 pub mod host;
@@ -29,6 +31,7 @@ pub mod limits;
 pub mod problem;
 pub mod proxy;
 pub(crate) mod quantity;
+pub mod reference;
 mod review;
 pub mod secret;
 mod show;
@@ -52,6 +55,7 @@ use self::allow::AllowList;
 use self::authorization::{Auth, Header, NextSecretToken};
 pub use self::check::{Loaded, Purpose, load};
 pub use self::egress::{Egress, egress};
+use self::encryption::EncryptionKey;
 use self::filter::EventFilter;
 use self::levels::Levels;
 use self::limits::{Rate, Ttl};
@@ -368,6 +372,12 @@ pub struct Spool {
     pub when_full: WhenFull,
     /// Within this time a body that was seen before is a repeat; zero switches recognition off.
     pub repeat_window: Duration,
+    /// How long rows of the audit table are kept (default: for good).
+    pub audit_retention: Option<Duration>,
+    /// Encrypts bodies and answers (default: they are kept as they are).
+    pub encryption_key: Option<EncryptionKey>,
+    /// Other keys that what is kept may be encrypted with.
+    pub old_encryption_keys: Vec<EncryptionKey>,
 }
 
 impl Spool {
@@ -391,6 +401,9 @@ impl Spool {
             max_size: Self::MAX_SIZE,
             when_full: Self::WHEN_FULL,
             repeat_window: Self::REPEAT_WINDOW,
+            audit_retention: None,
+            encryption_key: None,
+            old_encryption_keys: Vec::new(),
         }
     }
 }

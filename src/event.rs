@@ -87,7 +87,7 @@ impl FromStr for RequestId {
     }
 }
 
-/// Is the SHA-256 of a body.
+/// Is the SHA-256 of a body; where bodies are encrypted at rest, their HMAC-SHA256 under a secret key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
 
@@ -154,8 +154,10 @@ pub struct Event {
     pub event_ts: Option<i64>,
     /// When the frame was read from the socket.
     pub received_at: Timestamp,
-    /// The webhook body exactly as Zoom wrote it.
+    /// The webhook body exactly as Zoom wrote it; empty where it is unreadable.
     pub body: Bytes,
+    /// Why the body cannot be read, if it cannot: it was encrypted.
+    pub unreadable: Option<&'static str>,
 }
 
 // Payloads must not reach a log by way of `{:?}`: both types show the size of the body only.

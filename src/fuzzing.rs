@@ -51,6 +51,7 @@ pub fn configuration(bytes: &[u8]) {
             flags: Flags::default(),
             log_format: LogFormat::Text,
             read: &|_| Err(io::ErrorKind::NotFound.into()),
+            fetch: &|_, _| Err("nothing is fetched".into()),
         };
         match config::load(&sources, purpose) {
             Ok(loaded) => assert!(!config::show(&loaded.config).is_empty()),

@@ -18,15 +18,20 @@
 //! - **Nothing that waits for a destination is ever purged,** but at the operator's word. Retention is for what was
 //!   delivered. Dead letters and parked frames stay, too, until the operator purges them, or the spool is full and
 //!   was told to make room.
+//! - **What operators change is told,** in a chain of rows that are never changed ([`audit`]).
 
+pub mod audit;
 #[cfg(any(test, fuzzing))]
 mod damage;
 pub mod erasure;
 pub mod feed;
 mod queue;
+mod readers;
 pub mod record;
+pub mod rekey;
 mod repeats;
 pub mod replay;
+mod seal;
 pub mod settlement;
 mod sqlite;
 pub mod store;
@@ -34,7 +39,7 @@ mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -49,13 +54,21 @@ pub use writer::{Destined, Routes, Writer};
 
 use self::erasure::{Erased, Erasure, Progress};
 use self::feed::Feed;
+pub(crate) use self::readers::Readers;
 use self::record::{Acknowledgement, DestinationId, Opened, Pause};
+use self::seal::Keys;
 use self::settlement::Settlement;
 use self::store::{Change, Pages, Store};
 pub(crate) use self::writer::Command;
 use crate::clock::Clock;
 use crate::config;
+use crate::event::EventId;
 use crate::telemetry::metrics::Metrics;
+
+/// Reads of operators at once, each of which takes a thread, file descriptors and the disk's time; lanes have their own.
+const READS: usize = 4;
+/// Those of them that may be searches: a status or a scrape never waits behind one.
+const SEARCHES: usize = 2;
 
 /// Says what is wrong with a spool.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +110,7 @@ pub enum SpoolError {
     Engine(#[from] rusqlite::Error),
     /// The file was taken away under the running process, which still holds it open: put it back, or save it.
     #[error("the spool {} was removed or replaced while in use; move it back, and all goes on; if it is deleted, process {pid} \
-             alone still holds it: copy it and its -wal from /proc/{pid}/fd before a restart", .0.display(), pid = std::process::id())]
+             alone still holds it: as root, copy it and its -wal from /proc/{pid}/fd before a restart", .0.display(), pid = std::process::id())]
     Removed(PathBuf),
     /// A destination is in use whose backlog was to be purged: take it out of the configuration first.
     #[error("destination `{0}` is configured, as far as its spool knows: take it out of the configuration, and reload")]
@@ -108,6 +121,17 @@ pub enum SpoolError {
     /// Too many replays are under way: ask again later.
     #[error("too many replays are under way: ask again when one of them is done")]
     Busy,
+    /// A body does not open: its key is not configured, or it is damaged.
+    #[error("event {event} cannot be read: {reason}")]
+    Sealed {
+        /// The event.
+        event: EventId,
+        /// Why.
+        reason: String,
+    },
+    /// The system gives no random numbers, without which nothing is encrypted.
+    #[error("the system gives no random numbers, without which nothing can be encrypted")]
+    NoRandomness,
     /// A reading thread ended early.
     #[error("reading the spool was interrupted")]
     Interrupted,
@@ -132,7 +156,15 @@ pub enum Health {
 /// # Errors
 /// When the file is missing, not a spool, or of a newer format.
 pub fn open_view(path: &Path) -> Result<Box<dyn View>, SpoolError> {
-    Ok(sqlite::open_view(path)?)
+    Ok(sqlite::open_view(path, Arc::default())?)
+}
+
+/// Does the same with the keys of a configuration, so that bodies that are encrypted can be read.
+///
+/// # Errors
+/// When the file is missing, not a spool, or of a newer format.
+pub fn open_unlocked(settings: &config::Spool) -> Result<Box<dyn View>, SpoolError> {
+    Ok(sqlite::open_view(&settings.path, Arc::new(keys(settings)))?)
 }
 
 /// Pauses or resumes a destination of a spool that no bridge works on, and tells whether there is one of this name.
@@ -140,7 +172,7 @@ pub fn open_view(path: &Path) -> Result<Box<dyn View>, SpoolError> {
 /// # Errors
 /// When the spool is missing, in use, or cannot be written.
 pub fn pause_at_rest(path: &Path, name: &str, pause: Pause, who: &str, now: Timestamp) -> Result<bool, SpoolError> {
-    Ok(at_rest(path)?.pause(name, pause, who, now)?.is_some())
+    Ok(at_rest(path, now)?.pause(name, pause, who, now)?.is_some())
 }
 
 /// Notes that an operator has dealt with a gap, in a spool that no bridge works on.
@@ -154,7 +186,7 @@ pub fn acknowledge_at_rest(
     who: &str,
     now: Timestamp,
 ) -> Result<Acknowledgement, SpoolError> {
-    at_rest(path)?.acknowledge(gap, note, who, now)
+    at_rest(path, now)?.acknowledge(gap, note, who, now)
 }
 
 /// Deletes from a spool that no bridge works on, and tells how much; that `who` asked for it stands in the audit table.
@@ -162,7 +194,7 @@ pub fn acknowledge_at_rest(
 /// # Errors
 /// When the spool is missing, in use, or cannot be written.
 pub fn erase_at_rest(path: &Path, what: Erasure, who: &str, now: Timestamp) -> Result<Erased, SpoolError> {
-    let mut store = at_rest(path)?;
+    let mut store = at_rest(path, now)?;
     let mut progress = Progress::new(what, who);
     while !progress.complete {
         progress = store.erase(progress, now)?;
@@ -175,12 +207,24 @@ pub fn is_in_use(path: &Path) -> bool {
     path.exists() && matches!(sqlite::lock(path), Err(SpoolError::InUse(_)))
 }
 
+/// Opens a spool that is there, for what does not look into payloads.
+fn at_rest(path: &Path, now: Timestamp) -> Result<sqlite::Sqlite, SpoolError> {
+    unlocked_at_rest(&config::Spool::new(path), now)
+}
+
 /// Opens a spool that is there.
-fn at_rest(path: &Path) -> Result<sqlite::Sqlite, SpoolError> {
+fn unlocked_at_rest(settings: &config::Spool, now: Timestamp) -> Result<sqlite::Sqlite, SpoolError> {
+    let path = &settings.path;
     if !path.exists() {
         return Err(SpoolError::Missing(path.to_owned()));
     }
-    sqlite::Sqlite::open(path)
+    let mut store = sqlite::Sqlite::open(path, Arc::new(keys(settings)))?;
+    store.end_tasks(now)?;
+    Ok(store)
+}
+
+fn keys(settings: &config::Spool) -> Keys {
+    Keys::new(settings.encryption_key.as_ref(), &settings.old_encryption_keys)
 }
 
 /// Is a running spool, as lanes and operators see it.
@@ -199,7 +243,11 @@ impl Spool {
     /// # Errors
     /// When it cannot be opened, is in use, or has a newer format.
     pub fn open(settings: &config::Spool, clock: Clock, metrics: Arc<Metrics>) -> Result<(Self, Writer), SpoolError> {
-        Self::on(Box::new(sqlite::Sqlite::open(&settings.path)?), Readers::of(&settings.path), settings, clock, metrics)
+        let keys = Arc::new(keys(settings));
+        let store = sqlite::Sqlite::open(&settings.path, Arc::clone(&keys))?;
+        store.tell_missing_keys()?;
+        let readers = Readers::of(&settings.path, keys);
+        Self::on(Box::new(store), readers, settings, clock, metrics)
     }
 
     /// Starts on an engine that is open.
@@ -280,7 +328,16 @@ impl Spool {
             self.appender.send(Command::Erase { progress, reply }).await?;
             progress = answer.await.map_err(|_| Closed)??;
         }
+        if !progress.complete {
+            self.break_off(progress.audit, "it takes longer, ask again".to_owned()).await?;
+        }
         Ok((progress.erased, progress.complete))
+    }
+
+    /// Tells in the audit table that a change broke off, if it was told that it began.
+    async fn break_off(&self, begun: Option<i64>, reason: String) -> Result<(), SpoolError> {
+        let Some(begun) = begun else { return Ok(()) };
+        self.change(move |store, now| store.end_task(begun, Some(&reason), now)).await
     }
 
     /// Records how the breaker of a destination stands.
@@ -396,62 +453,6 @@ impl Spool {
             f(view)
         };
         self.read(run).await
-    }
-}
-
-/// Keeps the reading connections that are idle, for those who need one.
-#[derive(Clone)]
-pub(crate) struct Readers {
-    path: Arc<Path>,
-    idle: Arc<Mutex<Vec<Box<dyn Pages>>>>,
-    /// Where a run must be repeatable, reads happen in their turn, and take this long before and after.
-    #[cfg(test)]
-    pace: Option<tests::Pace>,
-}
-
-/// Reads of operators at once, each of which takes a thread, file descriptors and the disk's time; lanes have their own.
-const READS: usize = 4;
-/// Those of them that may be searches: a status or a scrape never waits behind one.
-const SEARCHES: usize = 2;
-/// Reading connections that are kept; each holds some page cache.
-const IDLE_READERS: usize = 4;
-
-impl Readers {
-    fn of(path: &Path) -> Self {
-        Self {
-            path: path.into(),
-            idle: Arc::default(),
-            #[cfg(test)]
-            pace: None,
-        }
-    }
-
-    pub(crate) async fn run<T, F>(&self, f: F) -> Result<T, SpoolError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut dyn Pages) -> Result<T, SpoolError> + Send + 'static,
-    {
-        let readers = self.clone();
-        #[cfg(test)]
-        if let Some(pace) = &self.pace {
-            return pace.around(|| readers.run_here(f)).await;
-        }
-        tokio::task::spawn_blocking(move || readers.run_here(f)).await.map_err(|_| SpoolError::Interrupted)?
-    }
-
-    fn run_here<T>(&self, f: impl FnOnce(&mut dyn Pages) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = idle().pop();
-        let mut view = match kept {
-            Some(view) => view,
-            None => sqlite::open_view(&self.path)?,
-        };
-        let result = f(view.as_mut());
-        let mut idle = idle();
-        if result.is_ok() && idle.len() < IDLE_READERS {
-            idle.push(view);
-        }
-        result
     }
 }
 

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use tracing::warn;
 
 use super::Handles;
-use super::caller::Caller;
 use super::document::{self, Audit};
 use super::input::{Params, limit};
 use super::problem::Problem;
@@ -33,10 +32,10 @@ pub(super) async fn list(
 }
 
 /// Adds a change to the table, without waiting for a disk that may be what the change is to mend.
-pub(super) fn later(spool: &Spool, caller: Caller, action: &'static str, detail: String) {
+pub(crate) fn audit_later(spool: &Spool, who: Box<str>, action: &'static str, detail: String) {
     let spool = spool.clone();
     tokio::spawn(async move {
-        if let Err(error) = spool.audit(&caller.to_string(), action, &detail).await {
+        if let Err(error) = spool.audit(&who, action, &detail).await {
             warn!(%error, action, "a change is missing in the audit table");
         }
     });

@@ -7,11 +7,12 @@ use axum::extract::State;
 use serde::Deserialize;
 use tracing::warn;
 
+use super::Handles;
+use super::audit::audit_later;
 use super::caller::Caller;
 use super::document::LogLevel;
 use super::input::Body;
 use super::problem::Problem;
-use super::{Handles, audit};
 use crate::config::levels::Levels;
 use crate::telemetry::LogLevels;
 
@@ -39,7 +40,7 @@ pub(super) async fn set(
     // Under the levels that go: whoever reads on must know what is missing from here.
     warn!(who = %caller, "the log level changes from {detail}");
     levels.set(wanted).map_err(|_| Problem::Internal)?;
-    audit::later(&handles.spool, caller, "log_level", detail);
+    audit_later(&handles.spool, caller.to_string().into(), "log_level", detail);
     Ok(Json(document(levels)))
 }
 

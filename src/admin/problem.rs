@@ -174,6 +174,8 @@ impl From<SpoolError> for Problem {
             | SpoolError::Engine(_)
             | SpoolError::Removed(_)
             | SpoolError::Closed(_)
+            | SpoolError::Sealed { .. }
+            | SpoolError::NoRandomness
             | SpoolError::Interrupted => Self::Spool(error.to_string()),
         }
     }

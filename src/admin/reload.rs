@@ -8,13 +8,14 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::Handles;
-use super::audit;
 use super::caller::Caller;
 use super::problem::Problem;
 
 /// Asks for the configuration to be read again.
 #[derive(Debug)]
 pub struct ReloadRequest {
+    /// Who asks, for the audit table.
+    pub who: Box<str>,
     /// Takes the answer: a sentence that says what changed, or every problem of the new configuration.
     pub reply: oneshot::Sender<Result<String, Vec<String>>>,
 }
@@ -28,8 +29,11 @@ pub(super) struct Reloaded {
 /// Reads the configuration again and puts it in force, unless it has problems.
 pub(super) async fn reload(State(handles): State<Arc<Handles>>, caller: Caller) -> Result<Json<Reloaded>, Problem> {
     let (reply, answer) = oneshot::channel();
-    handles.reload.send(ReloadRequest { reply }).await.map_err(|_| Problem::Stopping)?;
+    handles
+        .reload
+        .send(ReloadRequest { who: caller.to_string().into(), reply })
+        .await
+        .map_err(|_| Problem::Stopping)?;
     let summary = answer.await.map_err(|_| Problem::Stopping)?.map_err(Problem::ConfigurationRefused)?;
-    audit::later(&handles.spool, caller, "reload", summary.clone());
     Ok(Json(Reloaded { summary }))
 }

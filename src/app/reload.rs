@@ -237,7 +237,10 @@ impl Parts {
         board: &ArcSwap<Board>,
     ) -> Result<String, Vec<String>> {
         let outcome = async {
-            let new = reread()?;
+            // Files may be on a slow disk, and programs that print secrets take their time.
+            let reread = Arc::clone(reread);
+            let new =
+                tokio::task::spawn_blocking(move || reread()).await.map_err(|error| vec![error.to_string()])??;
             let prepared = self.prepare(&new).map_err(|error| vec![format!("{error:#}")])?;
             let summary = summary(running, &new);
             self.apply(prepared, tasks, board).await.map_err(|error| vec![format!("{error:#}")])?;

@@ -5,6 +5,7 @@ mod stage;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -70,7 +71,7 @@ pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
         async move { handler.run(stop).await }
     });
     let stop = Stop { gently: bridge_stop.clone(), now: CancellationToken::new() };
-    let reread: Reread = Box::new(|| Err(vec!["the demo has no configuration to read again".to_owned()]));
+    let reread: Reread = Arc::new(|| Err(vec!["the demo has no configuration to read again".to_owned()]));
     let mut bridge = tokio::spawn(app.run(reread, stop));
 
     let mut screen = Screen::new(clock.instant());

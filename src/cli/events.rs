@@ -17,8 +17,8 @@ use crate::admin::document::{self, Events, PAGE_MOST};
 use crate::clock::Clock;
 use crate::config::filter::Pattern;
 use crate::event::EventId;
-use crate::spool::open_view;
 use crate::spool::record::{DeliveryState, EventQuery, EventRow};
+use crate::spool::{open_unlocked, open_view};
 use crate::wording::size;
 
 /// Rows that a list shows unless told otherwise: a screen of them.
@@ -146,8 +146,8 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
 }
 
 fn show(args: &ShowArgs) -> Result<(), Failure> {
-    let config = args.source.load()?.config;
-    let mut view = open_view(&config.spool.path).map_err(anyhow::Error::from)?;
+    let config = args.source.unlock()?.config;
+    let mut view = open_unlocked(&config.spool).map_err(anyhow::Error::from)?;
     let id = EventId(args.id);
     let detail = view.event(id).context("cannot show the event")?;
     let detail = detail.ok_or_else(|| anyhow!("no event {id}: none had this id, or it was purged"))?;

@@ -55,6 +55,14 @@ impl SourceArgs {
         load(self.flags(), Purpose::Operate)
     }
 
+    /// Loads the same with the keys of the spool.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub fn unlock(&self) -> Result<Loaded, Problems> {
+        load(self.flags(), Purpose::Unlock)
+    }
+
     fn flags(&self) -> Flags {
         let Self { config, env_file, spool, listen, ca_file } = self.clone();
         Flags { config, env_file, spool, listen, ca_file, ..Flags::default() }

@@ -1,5 +1,7 @@
 //! `run`: the bridge itself.
 
+use std::sync::Arc;
+
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -41,7 +43,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
 
 /// Returns what reads the same sources again.
 fn reread(bridge: BridgeArgs) -> Reread {
-    Box::new(move || match bridge.load() {
+    Arc::new(move || match bridge.load() {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
@@ -76,7 +78,7 @@ impl Signals {
                     // The outcome is in the log. Where many wait already, one of them reads what this one would;
                     // waiting for room would leave the other signals unheard.
                     let (reply, _) = oneshot::channel();
-                    let _ = reloads.try_send(ReloadRequest { reply });
+                    let _ = reloads.try_send(ReloadRequest { who: "SIGHUP".into(), reply });
                 }
                 else => return,
             }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use zeroize::Zeroizing;
 
 use super::Failure;
 use super::options::{BridgeArgs, SourceArgs};
 use crate::config::Destination;
+use crate::config::fetch::read_private;
 use crate::config::secret::Secret;
 use crate::wording::list;
 
@@ -57,10 +59,8 @@ impl SecretTokenArgs {
     pub(super) fn read(&self) -> Result<Secret, Failure> {
         let (place, text) = match &self.secret_file {
             Some(path) => {
-                let bytes = std::fs::read(path).map_err(|error| {
-                    Failure::usage(format!("--secret-file: {} cannot be read: {error}", path.display()))
-                })?;
-                (path.display().to_string(), String::from_utf8(bytes).ok())
+                let bytes = read_private(path).map_err(|error| Failure::usage(format!("--secret-file: {error}")))?;
+                (path.display().to_string(), std::str::from_utf8(&bytes).ok().map(|text| text.to_owned().into()))
             }
             None => {
                 let name = self.secret_env.as_deref().unwrap_or(VARIABLE);
@@ -69,7 +69,7 @@ impl SecretTokenArgs {
                     let name = name.escape_debug();
                     return Err(Failure::usage(format!("the environment variable {name} is not set: {hint}")));
                 };
-                (name.escape_debug().to_string(), value.into_string().ok())
+                (name.escape_debug().to_string(), value.into_string().ok().map(Zeroizing::new))
             }
         };
         let Some(text) = text else {
@@ -84,13 +84,15 @@ impl SecretTokenArgs {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
     fn file_is_read_without_the_end_of_its_line() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("token");
-        std::fs::write(&path, "s3cret \r\n").expect("written");
+        write_private(&path, b"s3cret \r\n");
         assert_eq!(of(&path).read().expect("a secret"), Secret::new("s3cret "));
     }
 
@@ -102,7 +104,7 @@ mod tests {
             [(None, "cannot be read"), (Some(&b"\n"[..]), "is empty"), (Some(b"canary\xff"), "UTF-8")]
         {
             if let Some(content) = content {
-                std::fs::write(&path, content).expect("written");
+                write_private(&path, content);
             }
             let text = format!("{:?}", of(&path).read().expect_err(words));
             assert!(text.contains(words) && !text.contains("canary"), "{text}");
@@ -111,6 +113,21 @@ mod tests {
         let args = SecretTokenArgs { secret_env, ..SecretTokenArgs::default() };
         let text = format!("{:?}", args.read().expect_err("not set"));
         assert!(text.contains("ZOOMHOOK_NO_SUCH_VARIABLE is not set"), "{text}");
+    }
+
+    #[test]
+    fn file_that_everybody_may_read_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        write_private(&path, b"canary");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("set");
+        let text = format!("{:?}", of(&path).read().expect_err("open to all"));
+        assert!(text.contains("chmod 600") && !text.contains("canary"), "{text}");
+    }
+
+    fn write_private(path: &std::path::Path, content: &[u8]) {
+        std::fs::write(path, content).expect("written");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("set");
     }
 
     fn of(path: &std::path::Path) -> SecretTokenArgs {

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::address::{self, Protocol};
 use super::cursor::Cursor;
+use super::encryption::EncryptionKey;
 use super::entry::Entry;
 use super::file::{self, Table};
 use super::problem::{Problem, Problems};
@@ -29,9 +30,11 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub enum Purpose {
     /// To hold sockets and deliver: there must be a subscription and a destination.
     Run,
-    /// To look after a spool or a running bridge: subscriptions and destinations are passed over, so that
-    /// an operator's shell needs none of their secrets, and come out empty.
+    /// To look after a spool or a running bridge: subscriptions, destinations and keys of the spool are passed over, so
+    /// that an operator's shell needs none of their secrets, and come out empty.
     Operate,
+    /// The same, but for payloads that are encrypted: the keys of the spool are needed.
+    Unlock,
 }
 
 /// Is a configuration without a mistake.
@@ -59,7 +62,7 @@ pub fn load(sources: &Sources<'_>, purpose: Purpose) -> Result<Loaded, Problems>
         },
     };
     environment::complete(&mut table, sources, purpose);
-    let review = Review::new(&sources.environment, sources.read);
+    let review = Review::new(sources);
     let config = root(Cursor::root(&review, table), purpose, sources.log_format);
     let (problems, warnings) = review.into_findings();
     match config {
@@ -73,13 +76,13 @@ fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option
     let allow = egress::allow(root.section("egress"));
     let (subscriptions, destinations) = match purpose {
         Purpose::Run => (subscription::all(&mut root, &tls), destination::all(&mut root, &tls, allow.as_ref())),
-        Purpose::Operate => {
+        Purpose::Operate | Purpose::Unlock => {
             root.skip("subscription");
             root.skip("destination");
             (Some(Vec::new()), Some(Vec::new()))
         }
     };
-    let spool = spool(root.section("spool"));
+    let spool = spool(root.section("spool"), purpose);
     let admin = admin::admin(root.section("admin"), purpose);
     let log = log(root.section("log"), log_format);
     let grace = shutdown(root.section("shutdown"));
@@ -96,13 +99,22 @@ fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option
     })
 }
 
-fn spool(mut cursor: Cursor<'_>) -> Spool {
+fn spool(mut cursor: Cursor<'_>, purpose: Purpose) -> Spool {
     let path = cursor.take("path").and_then(Entry::plain);
     let retention = cursor.take("retention").and_then(|entry| entry.duration(Duration::ZERO..=366 * DAY));
     // Less than this is less than the write-ahead log takes beside it; more is beyond SQLite.
     let max_size = cursor.take("max_size").and_then(|entry| entry.size(64 << 20..=256 << 40));
     let when_full = cursor.take("when_full").and_then(|entry| entry.choice(WhenFull::WORDS));
     let repeat_window = cursor.take("repeat_window").and_then(|entry| entry.duration(Duration::ZERO..=7 * DAY));
+    let audit_retention = cursor.take("audit_retention").and_then(|entry| entry.duration(DAY..=36_600 * DAY));
+    let (encryption_key, old_encryption_keys) = match purpose {
+        Purpose::Run | Purpose::Unlock => encryption_keys(&mut cursor),
+        Purpose::Operate => {
+            cursor.skip("encryption_key");
+            cursor.skip("old_encryption_keys");
+            (None, Vec::new())
+        }
+    };
     cursor.finish();
     let default = Spool::new(path.unwrap_or_else(|| Spool::PATH.to_owned()));
     Spool {
@@ -110,8 +122,32 @@ fn spool(mut cursor: Cursor<'_>) -> Spool {
         max_size: max_size.unwrap_or(default.max_size),
         when_full: when_full.unwrap_or(default.when_full),
         repeat_window: repeat_window.unwrap_or(default.repeat_window),
+        audit_retention,
+        encryption_key,
+        old_encryption_keys,
         ..default
     }
+}
+
+fn encryption_keys(cursor: &mut Cursor<'_>) -> (Option<EncryptionKey>, Vec<EncryptionKey>) {
+    let key = |entry: Entry<'_>| {
+        let place = entry.place();
+        let key = EncryptionKey::new(&entry.secret()?);
+        key.or_else(|| place.fail(EncryptionKey::FORM))
+    };
+    let current = cursor.take("encryption_key").and_then(key);
+    let Some(list) = cursor.take("old_encryption_keys") else { return (current, Vec::new()) };
+    let mut old: Vec<EncryptionKey> = Vec::new();
+    for entry in list.list("secrets").unwrap_or_default() {
+        let place = entry.place();
+        if let Some(key) = key(entry) {
+            if current.as_ref() == Some(&key) || old.contains(&key) {
+                place.fail::<()>("the same key stands before it");
+            }
+            old.push(key);
+        }
+    }
+    (current, old)
 }
 
 fn log(mut cursor: Cursor<'_>, format: LogFormat) -> Log {

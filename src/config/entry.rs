@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
+use zeroize::Zeroizing;
 
-use super::file::{Node, Other, Table, Value};
+use super::file::{Node, Other, Value};
 use super::levels::{Levels, NotLevels};
 use super::quantity::{format_duration, format_size, parse_duration, parse_size};
+use super::reference::Reference;
 use super::review::Place;
 use super::secret::Secret;
 
@@ -58,28 +60,29 @@ impl<'a> Entry<'a> {
     pub(super) fn text(self) -> Option<String> {
         let Value::Table(table) = self.value else { return self.plain() };
         match Reference::of(table) {
-            Some(Reference::Variable(name)) => self.place.variable(&name),
-            Some(Reference::File(_)) => self.place.fail("only secrets are read from a file: use { env = \"NAME\" }"),
-            None => self.place.fail("expected a string or { env = \"NAME\" }, found another table"),
+            Ok(Reference::Variable(name)) => self.place.variable(&name).map(str::to_owned),
+            Ok(Reference::Stored(_)) => {
+                self.place.fail("only secrets are kept in files, credentials and commands: use { env = \"NAME\" }")
+            }
+            Err(found) => self.place.fail(format!("expected a string or {{ env = \"NAME\" }}, found {found}")),
         }
     }
 
-    /// Reads a secret: from a variable, from a file, or, with a warning, as it stands there.
+    /// Reads a secret: from where it is kept or, with a warning, as it stands there.
     pub(super) fn secret(self) -> Option<Secret> {
         let place = self.place;
-        let expected = |found| format!("expected {{ env = \"NAME\" }} or {{ file = \"PATH\" }}, found {found}");
+        let expected = |found: &str| format!("expected {}, found {found}", Reference::FORMS);
         let secret = match self.value {
             Value::Table(table) => match Reference::of(table) {
-                Some(Reference::Variable(name)) => place.variable(&name)?,
-                Some(Reference::File(path)) => place.file(&path)?,
-                None => return place.fail(expected("another table")),
+                Ok(Reference::Variable(name)) => Zeroizing::new(place.variable(&name)?.to_owned()),
+                Ok(Reference::Stored(stored)) => place.stored(&stored)?,
+                Err(found) => return place.fail(expected(&found)),
             },
             Value::Text(text) => {
                 if place.line.is_some() {
-                    place
-                        .warn("the secret stands in the file itself: better { env = \"NAME\" } or { file = \"PATH\" }");
+                    place.warn(format!("the secret stands in the file itself: better {}", Reference::FORMS));
                 }
-                text
+                Zeroizing::new(text)
             }
             Value::Integer(_) | Value::List(_) | Value::Other(_) => return place.fail(expected(self.value.shape())),
         };
@@ -89,7 +92,7 @@ impl<'a> Entry<'a> {
         if secret.contains(char::is_control) {
             return place.fail("a secret is one line of text: take out line breaks and control characters");
         }
-        Some(Secret::new(secret))
+        Some(Secret::new(secret.as_str()))
     }
 
     /// Reads the name of a subscription, a destination or a group.
@@ -228,27 +231,6 @@ impl<'a> Entry<'a> {
             return place.fail(format!("the file {} holds no certificate in PEM form", path.display()));
         }
         Some(path)
-    }
-}
-
-/// Says where a value stands that does not stand in the file.
-enum Reference {
-    Variable(String),
-    File(PathBuf),
-}
-
-impl Reference {
-    fn of(table: Table) -> Option<Self> {
-        let mut entries = table.into_iter();
-        let (Some((key, Node { value: Value::Text(target), .. })), None) = (entries.next(), entries.next()) else {
-            return None;
-        };
-        match key.as_str() {
-            _ if target.is_empty() => None,
-            "env" => Some(Self::Variable(target)),
-            "file" => Some(Self::File(target.into())),
-            _ => None,
-        }
     }
 }
 

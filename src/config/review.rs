@@ -4,20 +4,30 @@ use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::problem::Problem;
-use super::source::Environment;
+use super::reference::Stored;
+use super::source::{Environment, Fetch, Sources};
 
 /// Collects what is wrong, and answers references to variables and files.
 pub(super) struct Review<'a> {
     environment: &'a Environment,
     read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    fetch: &'a Fetch,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
 }
 
 impl<'a> Review<'a> {
-    pub(super) fn new(environment: &'a Environment, read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Self {
-        Self { environment, read, problems: RefCell::default(), warnings: RefCell::default() }
+    pub(super) fn new(sources: &'a Sources<'_>) -> Self {
+        Self {
+            environment: &sources.environment,
+            read: sources.read,
+            fetch: sources.fetch,
+            problems: RefCell::default(),
+            warnings: RefCell::default(),
+        }
     }
 
     /// Notes a problem, once.
@@ -62,7 +72,7 @@ impl Place<'_> {
     }
 
     /// Looks up a variable that the value refers to.
-    pub(super) fn variable(&self, name: &str) -> Option<String> {
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
         match self.review.environment.get(name) {
             Some(value) => Some(without_line_end(value)),
             None => {
@@ -94,12 +104,28 @@ impl Place<'_> {
             Err(error) => return self.fail(format!("the file {} cannot be read: {error}", path.display())),
         };
         match String::from_utf8(bytes) {
-            Ok(text) => Some(without_line_end(&text)),
+            Ok(text) => Some(text),
             Err(_) => self.fail(format!("the file {} is not text (UTF-8)", path.display())),
+        }
+    }
+
+    /// Fetches a secret that the value refers to.
+    pub(super) fn stored(&self, stored: &Stored) -> Option<Zeroizing<String>> {
+        let bytes = match (self.review.fetch)(stored, self.review.environment) {
+            Ok(bytes) => bytes,
+            Err(message) => return self.fail(message),
+        };
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Some(Zeroizing::new(without_line_end(text).to_owned())),
+            Err(_) => self.fail(match stored {
+                Stored::File(path) => format!("the file {} is not text (UTF-8)", path.display()),
+                Stored::Credential(name) => format!("the credential {name} is not text (UTF-8)"),
+                Stored::Command(program) => format!("what the command {} prints is not text (UTF-8)", program.line[0]),
+            }),
         }
     }
 }
 
-fn without_line_end(text: &str) -> String {
-    text.trim_end_matches(['\r', '\n']).to_owned()
+fn without_line_end(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
 }

@@ -7,6 +7,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 /// Is a secret value; `Debug` shows stars.
 #[derive(Clone)]
@@ -15,7 +16,9 @@ pub struct Secret(SecretString);
 impl Secret {
     /// Wraps a value.
     pub fn new(value: impl Into<String>) -> Self {
-        Self(SecretString::from(value.into()))
+        // Copied, and the first one wiped: a string that is boxed may leave its old place behind as it was.
+        let value = Zeroizing::new(value.into());
+        Self(SecretString::from(value.as_str()))
     }
 
     /// Returns the value. Whoever calls this keeps it out of logs and errors.
@@ -64,8 +67,8 @@ impl Base64Secret {
     }
 
     /// Returns the key. Whoever calls this keeps it out of logs and errors.
-    pub fn expose(&self) -> Vec<u8> {
-        BASE64.decode(self.0.expose()).expect("it was base64 when it was made")
+    pub fn expose(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(BASE64.decode(self.0.expose()).expect("it was base64 when it was made"))
     }
 }
 
@@ -89,7 +92,7 @@ mod tests {
     fn base64_is_taken_with_and_without_prefix_and_padding() {
         for text in ["whsec_Y2FuYXJ5MQ==", "Y2FuYXJ5MQ==", "whsec_Y2FuYXJ5MQ"] {
             let key = Base64Secret::new(&Secret::new(text)).expect(text);
-            assert_eq!(key.expose(), b"canary1");
+            assert_eq!(**key.expose(), *b"canary1");
             assert!(!format!("{key:?}").contains("Y2Fu"), "{key:?}");
         }
         for text in ["", "whsec_", "whsec_*", "not base64"] {

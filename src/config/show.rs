@@ -104,6 +104,12 @@ struct ShownSpool<'a> {
     max_size: String,
     when_full: &'static str,
     repeat_window: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_retention: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_key: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    old_encryption_keys: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -153,12 +159,20 @@ impl<'a> Shown<'a> {
                 max_size: format_size(spool.max_size),
                 when_full: word(WhenFull::WORDS, spool.when_full),
                 repeat_window: format_duration(spool.repeat_window),
+                audit_retention: spool.audit_retention.map(format_duration),
+                encryption_key: spool.encryption_key.as_ref().map(|_| masked_key(0)),
+                old_encryption_keys: (1..=spool.old_encryption_keys.len()).map(masked_key).collect(),
             },
             admin: shown_admin(admin),
             log: ShownLog { format: word(LogFormat::WORDS, log.format), level: log.level.to_string() },
             shutdown: ShownShutdown { grace: format_duration(*grace) },
         }
     }
+}
+
+/// Writes base64 of 32 bytes again, another for each, so that what is shown loads.
+fn masked_key(number: usize) -> String {
+    format!("{}masked{}M=", "masked/".repeat(5), number % 10)
 }
 
 fn shown_admin(admin: &Admin) -> ShownAdmin<'_> {

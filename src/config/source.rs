@@ -6,8 +6,12 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::LogFormat;
+use super::fetch::{fetch, read_private};
 use super::problem::{Problem, Problems};
+use super::reference::Stored;
 
 /// Is looked for where no file was named.
 const DEFAULT_FILE: &str = "zoomhook.toml";
@@ -36,6 +40,9 @@ pub struct Flags {
     pub log_format: Option<String>,
 }
 
+/// Fetches a secret, or says why not in words that hold nothing of it.
+pub type Fetch = dyn Fn(&Stored, &Environment) -> Result<Zeroizing<Vec<u8>>, String>;
+
 /// Is everything that [`load`](super::load) looks at.
 pub struct Sources<'a> {
     /// The file; without one the environment stands alone.
@@ -46,8 +53,10 @@ pub struct Sources<'a> {
     pub flags: Flags,
     /// The form of log lines where nothing else says it.
     pub log_format: LogFormat,
-    /// Reads the files that the configuration points to.
+    /// Reads the files that the configuration points to, but for those of secrets.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// Fetches secrets from where they are kept.
+    pub fetch: &'a Fetch,
 }
 
 /// Is a configuration file.
@@ -68,9 +77,12 @@ impl Sources<'static> {
         let mut environment = Environment::of_process();
         let mut problems = Vec::new();
         if let Some(path) = &flags.env_file
-            && let Err(message) = read_text(path).and_then(|text| environment.add_file(&text))
+            && let Err(message) = read_private(path).and_then(|bytes| match std::str::from_utf8(&bytes) {
+                Ok(text) => environment.add_file(text).map_err(|message| format!("{}: {message}", path.display())),
+                Err(_) => Err(format!("the file {} is not text (UTF-8)", path.display())),
+            })
         {
-            problems.push(Problem::new("--env-file", format!("{}: {message}", path.display())));
+            problems.push(Problem::new("--env-file", message));
         }
         let (name, path) = match (&flags.config, environment.get(CONFIG_VARIABLE)) {
             (Some(path), _) => ("--config", Some(path.clone())),
@@ -85,7 +97,7 @@ impl Sources<'static> {
             }
         }
         if problems.is_empty() {
-            return Ok(Self { file, environment, flags, log_format, read: &|path| std::fs::read(path) });
+            return Ok(Self { file, environment, flags, log_format, read: &|path| std::fs::read(path), fetch: &fetch });
         }
         Err(Problems { origin: "the configuration".to_owned(), problems, warnings: Vec::new() })
     }
@@ -109,20 +121,22 @@ fn read_text(path: &Path) -> Result<String, String> {
 ///
 /// A variable that is empty counts as not set: that is how compose files pass on what nobody gave.
 #[derive(Clone, Default)]
-pub struct Environment(HashMap<String, String>);
+pub struct Environment(HashMap<String, Zeroizing<String>>);
 
 impl Environment {
     /// Copies the variables of the process; those that are not UTF-8 are left out.
     pub fn of_process() -> Self {
         let variables = std::env::vars_os();
         Self(
-            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect(),
+            variables
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?.into())))
+                .collect(),
         )
     }
 
     /// Returns the value of a variable.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0.get(name).map(|value| value.as_str()).filter(|value| !value.is_empty())
     }
 
     /// Adds the variables of an environment file (`NAME=value` a line); those that are set already stay.
@@ -137,7 +151,7 @@ impl Environment {
             let (name, value) =
                 entry.map_err(|_| format!("an entry is not in the form NAME=value or NAME='value' (it {after})"))?;
             after = format!("comes after {name}");
-            read.insert(name, value);
+            read.insert(name, Zeroizing::new(value));
         }
         for (name, value) in read {
             if self.get(&name).is_none() {
@@ -150,7 +164,7 @@ impl Environment {
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Self(variables.into_iter().map(|(name, value)| (name.into(), Zeroizing::new(value.into()))).collect())
     }
 }
 

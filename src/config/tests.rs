@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use zeroize::Zeroizing;
+
 use super::problem::{Problem, Problems};
+use super::reference::Stored;
 use super::source::{Environment, File, Flags, Sources};
 use super::*;
 
@@ -27,7 +30,12 @@ const VARIABLES: [(&str, &str); 11] = [
     ("EMPTY", ""),
 ];
 
-const FILES: [(&str, &[u8]); 10] = [
+const FILES: [(&str, &[u8]); 15] = [
+    ("/run/secrets/spool_key", b"canary/canary/canary/canary/canary/canary0M=\n"),
+    ("/run/secrets/old_spool_key", b"canary/canary/canary/canary/canary/canary1M=\n"),
+    ("/run/credentials/zoomhook.service/zoom_client_secret", b"canary-credential\n"),
+    ("vault read -field=value secret/crm", b"canary-command\n"),
+    ("vault read -field=value secret/binary", b"canary\xff"),
     ("/run/secrets/zoom_client_secret", b"canary-file\n"),
     ("/run/secrets/crm_secret_token", b"canary-file\r\n"),
     ("/run/secrets/admin_token", b"canary-file"),
@@ -87,6 +95,9 @@ fn every_default_that_the_example_shows_is_the_default() {
         "# ttl =",
         "# max_attempts =",
         "# max_age =",
+        "# audit_retention =",
+        "# encryption_key =",
+        "# old_encryption_keys =",
         "# tls_",
         "# client_ca_file =",
         "# client_",
@@ -464,6 +475,19 @@ where
         flags,
         log_format: LogFormat::Text,
         read: &read,
+        fetch: &fetched,
+    }
+}
+
+fn fetched(stored: &Stored, _: &Environment) -> Result<Zeroizing<Vec<u8>>, String> {
+    let path = match stored {
+        Stored::File(path) => path.clone(),
+        Stored::Credential(name) => Path::new("/run/credentials/zoomhook.service").join(name),
+        Stored::Command(program) => PathBuf::from(program.line.join(" ")),
+    };
+    match read(&path) {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(error) => Err(format!("the file {} cannot be read: {error}", path.display())),
     }
 }
 

@@ -124,6 +124,7 @@ mod tests {
             event_ts: None,
             received_at: Timestamp::UNIX_EPOCH,
             body: Bytes::new(),
+            unreadable: None,
         };
         for _ in 0..2 {
             herald.tell("crm", &event, Change::Kept(Unsafe::NotJson));

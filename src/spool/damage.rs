@@ -63,7 +63,7 @@ pub(crate) fn open_damaged(bytes: &[u8], directory: &Path) {
 
 /// Returns the numbers of the events, each with its body; `None` where the damage was noticed.
 fn read(path: &Path) -> Option<Vec<u64>> {
-    let mut store = Sqlite::open(path).ok()?;
+    let mut store = Sqlite::open(path, Arc::default()).ok()?;
     let mut view = super::open_view(path).ok()?;
     let query = EventQuery { limit: 100, ..EventQuery::default() };
     let mut ids: Vec<u64> = view.events(&query).ok()?.iter().map(|row| row.id.0).collect();
@@ -77,7 +77,7 @@ fn read(path: &Path) -> Option<Vec<u64>> {
 }
 
 fn make(path: &Path) -> Whole {
-    let mut store = Sqlite::open(path).expect("a new spool");
+    let mut store = Sqlite::open(path, Arc::default()).expect("a new spool");
     let log = path.with_extension("db-wal");
     let destined = Destined { name: "crm".into(), filter: EventFilter::all(), start: Start::Now };
     store.register(&[destined]).expect("written");
@@ -101,6 +101,7 @@ fn batch(id: u64) -> Batch {
         event_ts: None,
         received_at: Timestamp::UNIX_EPOCH,
         body: body.clone(),
+        unreadable: None,
     };
     let destinations = Arc::from([super::record::DestinationId(1)]);
     let new = NewEvent { event: Arc::new(event), digest: Digest::of(&body), parked: None, destinations };

@@ -1,7 +1,7 @@
 //! What is deleted before retention would: by an operator's word, or for want of room.
 //!
-//! It goes in steps, each a transaction of its own between two commits, with the audit row brought up to date in the
-//! same one: an erasure that is broken off has done what the audit table says, and asking again does the rest.
+//! It goes in steps, each a transaction of its own between two commits. The audit table says when it begins, and what it
+//! has come to when it ends or, found by the next process, was cut short: asking again does the rest.
 
 use std::fmt;
 
@@ -90,7 +90,7 @@ pub(crate) struct Progress {
     pub(crate) who: Box<str>,
     /// The last that was looked at.
     pub(crate) after: (DestinationId, EventId),
-    /// Its row in the audit table, once there is one.
+    /// The row of the audit table in which it began, if it takes more than one step.
     pub(crate) audit: Option<i64>,
     pub(crate) erased: Erased,
     /// Nothing is left to look at.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::audit;
 use crate::config::filter::Pattern;
 use crate::event::{Digest, EventId, RequestId};
 
@@ -243,6 +244,8 @@ pub struct AuditRow {
     pub action: Box<str>,
     /// To what, and what came of it.
     pub detail: Box<str>,
+    /// Seals it, and all before it.
+    pub hash: audit::Hash,
 }
 
 /// Is what the spool knows of a destination, configured now or not.

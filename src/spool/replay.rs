@@ -195,7 +195,7 @@ pub(crate) struct Replay {
     pub(crate) after: Place,
     /// How many deliveries each destination has been given.
     pub(crate) given: Vec<(DestinationId, u64)>,
-    /// Its row in the audit table, as soon as anything was made due.
+    /// The row of the audit table in which it began, if it takes more than one step.
     pub(crate) audit: Option<i64>,
     pub(crate) progress: Progress,
 }
@@ -254,11 +254,11 @@ pub fn replay_at_rest(
     now: Timestamp,
     mut tell: impl FnMut(&Progress),
 ) -> Result<Progress, SpoolError> {
-    let mut store = at_rest(path)?;
+    let mut store = at_rest(path, now)?;
     let until = store.last_event()?;
     let mut replay = Replay::new(request, now, until);
     while replay.progress.stage == Stage::Running {
-        store.replay(&mut replay, STEP_AT_REST)?;
+        store.replay(&mut replay, STEP_AT_REST, now)?;
         tell(&replay.progress);
     }
     Ok(replay.progress)

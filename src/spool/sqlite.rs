@@ -4,11 +4,14 @@
 //! reset). The file is open to `sqlite3` and other readers at any time; a lock file beside it keeps a
 //! second bridge out.
 
+mod audit;
 mod erase;
 mod page;
 mod purge;
+mod rekey;
 mod replay;
 mod schema;
+mod sealed;
 mod view;
 mod write;
 
@@ -24,9 +27,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use self::view::SqliteView;
 use super::SpoolError;
+use super::audit::Link;
 use super::erasure::Progress;
 use super::record::{Acknowledgement, DestinationId, Pause};
+use super::rekey::Rekey;
 use super::replay::Replay;
+use super::seal::{Keys, Sealer};
 use super::store::{Batch, Contents, Filled, Identity, LOG_BYTES, Pages, Registered, Size, Store};
 use super::writer::Destined;
 use crate::event::EventId;
@@ -50,13 +56,18 @@ pub(super) struct Sqlite {
     log: PathBuf,
     /// Device and number of the file that is open.
     inode: (u64, u64),
+    keys: Arc<Keys>,
+    /// Seals what is written; `None` where it stays plain.
+    sealer: Option<Sealer>,
+    /// The last row of the audit table that the log tells of.
+    told: i64,
     /// Keeps a second bridge out for as long as it is open.
     _lock: File,
 }
 
 impl Sqlite {
     /// Opens the file, or makes it with mode 0600 in a directory of mode 0700.
-    pub(super) fn open(path: &Path) -> Result<Self, SpoolError> {
+    pub(super) fn open(path: &Path, keys: Arc<Keys>) -> Result<Self, SpoolError> {
         let failed = |source| SpoolError::Open { path: path.to_owned(), source };
         make_directory(path).map_err(failed)?;
         let lock = lock(path)?;
@@ -67,7 +78,52 @@ impl Sqlite {
         let inode = inode(path).map_err(failed)?;
         // A file that is opened through a link has its log beside it, not beside the link.
         let log = beside(&path.canonicalize().map_err(failed)?, "-wal");
-        Ok(Self { connection, path: path.to_owned(), log, inode, _lock: lock })
+        let head = audit::head(&connection)?;
+        tracing::info!(audit.id = head.id, audit.hash = %head.hash, "the audit table ends with this row");
+        let sealer = keys.sealer()?;
+        Ok(Self { connection, path: path.to_owned(), log, inode, keys, sealer, told: head.id, _lock: lock })
+    }
+
+    /// Says which keys are missing that bodies are sealed with: their events come to nothing until one is back.
+    pub(super) fn tell_missing_keys(&self) -> Result<(), SpoolError> {
+        for key in sealed::missing_keys(&self.connection, &self.keys)? {
+            tracing::error!(
+                %key,
+                "events are encrypted with key {key}, which is not configured: they are given up as dead letters when they \
+                 are due; put it into spool.old_encryption_keys, and then: zoomhook dead replay --cause 'key gone'"
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes the whole file anew, without what is left in its unused parts.
+    pub(super) fn write_anew(&self) -> Result<(), SpoolError> {
+        // It takes as much room as the file, which memory may not have.
+        self.connection.pragma_update(None, "temp_store", "FILE")?;
+        self.connection.execute_batch("VACUUM")?;
+        Ok(self.connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?)
+    }
+
+    fn rekey_step(&mut self, rekey: Rekey, now: Timestamp) -> Result<Rekey, SpoolError> {
+        let transaction = self.connection.transaction()?;
+        let rekey = rekey::step(&transaction, rekey, &self.keys, self.sealer.as_mut(), now)?;
+        transaction.commit()?;
+        Ok(rekey)
+    }
+
+    /// Says in the log what was added to the audit table: a log that is kept elsewhere bears witness of its chain.
+    fn tell_audit(&mut self) {
+        let added = match audit::links_after(&self.connection, self.told) {
+            Ok(added) => added,
+            Err(error) => {
+                tracing::warn!(%error, "what was added to the audit table could not be read");
+                return;
+            }
+        };
+        for (Link { id, hash }, action) in added {
+            tracing::info!(audit.id = id, audit.hash = %hash, "audited: {action}");
+            self.told = id;
+        }
     }
 
     /// Refuses to write into a file that nobody can open any more: what it takes would be gone with the process.
@@ -80,13 +136,13 @@ impl Sqlite {
 }
 
 /// Opens the file for reading only.
-pub(super) fn open_view(path: &Path) -> Result<Box<dyn Pages>, SpoolError> {
+pub(super) fn open_view(path: &Path, keys: Arc<Keys>) -> Result<Box<dyn Pages>, SpoolError> {
     if !path.exists() {
         return Err(SpoolError::Missing(path.to_owned()));
     }
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)?;
     schema::check(&connection, path)?;
-    Ok(Box::new(SqliteView::new(connection)))
+    Ok(Box::new(SqliteView::new(connection, keys)))
 }
 
 /// Leaves one file behind that a copy of it is complete with, as far as readers allow.
@@ -113,7 +169,7 @@ impl Store for Sqlite {
     fn commit(&mut self, batch: &Batch) -> Result<(), SpoolError> {
         self.check_in_place()?;
         let transaction = self.connection.transaction()?;
-        write::batch(&transaction, batch)?;
+        write::batch(&transaction, batch, self.sealer.as_mut())?;
         Ok(transaction.commit()?)
     }
 
@@ -127,6 +183,7 @@ impl Store for Sqlite {
         let transaction = self.connection.transaction()?;
         let id = write::pause(&transaction, name, pause, who, now)?;
         transaction.commit()?;
+        self.tell_audit();
         Ok(id)
     }
 
@@ -134,11 +191,38 @@ impl Store for Sqlite {
         let transaction = self.connection.transaction()?;
         let acknowledgement = write::acknowledge(&transaction, gap, note, who, now)?;
         transaction.commit()?;
+        self.tell_audit();
         Ok(acknowledgement)
     }
 
     fn audit(&mut self, who: &str, action: &str, detail: &str, now: Timestamp) -> Result<(), SpoolError> {
-        Ok(write::audit(&self.connection, now.as_millisecond(), who, action, detail)?)
+        let transaction = self.connection.transaction()?;
+        audit::append(&transaction, now, who, action, detail)?;
+        transaction.commit()?;
+        self.tell_audit();
+        Ok(())
+    }
+
+    fn end_task(&mut self, begun: i64, broken_off: Option<&str>, now: Timestamp) -> Result<(), SpoolError> {
+        let transaction = self.connection.transaction()?;
+        audit::end(&transaction, begun, broken_off, now)?;
+        transaction.commit()?;
+        self.tell_audit();
+        Ok(())
+    }
+
+    fn end_tasks(&mut self, now: Timestamp) -> Result<(), SpoolError> {
+        for begun in audit::unended(&self.connection)? {
+            self.end_task(begun, Some("the process ended"), now)?;
+        }
+        Ok(())
+    }
+
+    fn trim_audit(&mut self, cutoff: Timestamp, limit: usize) -> Result<usize, SpoolError> {
+        let transaction = self.connection.transaction()?;
+        let trimmed = audit::trim(&transaction, cutoff, limit)?;
+        transaction.commit()?;
+        Ok(trimmed)
     }
 
     fn register(&mut self, destinations: &[Destined]) -> Result<Vec<Registered>, SpoolError> {
@@ -154,11 +238,17 @@ impl Store for Sqlite {
         Ok(transaction.commit()?)
     }
 
-    fn replay(&mut self, replay: &mut Replay, limit: usize) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
+    fn replay(
+        &mut self,
+        replay: &mut Replay,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
         self.check_in_place()?;
         let transaction = self.connection.transaction()?;
-        let due = replay::step(&transaction, replay, limit)?;
+        let due = replay::step(&transaction, replay, limit, now)?;
         transaction.commit()?;
+        self.tell_audit();
         Ok(due)
     }
 
@@ -167,6 +257,7 @@ impl Store for Sqlite {
         let transaction = self.connection.transaction()?;
         let filled = replay::fill(&transaction, destination, limit, now)?;
         transaction.commit()?;
+        self.tell_audit();
         Ok(filled)
     }
 
@@ -187,7 +278,26 @@ impl Store for Sqlite {
         let transaction = self.connection.transaction()?;
         let progress = erase::step(&transaction, progress, now)?;
         transaction.commit()?;
+        self.tell_audit();
         Ok(progress)
+    }
+
+    fn rekey(&mut self, rekey: Rekey, now: Timestamp) -> Result<Rekey, SpoolError> {
+        self.check_in_place()?;
+        // As little as can be stays behind of what is plain now.
+        self.connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
+        let stepped = self.rekey_step(rekey, now);
+        self.connection.pragma_update_and_check(None, "secure_delete", "OFF", |_| Ok(()))?;
+        let rekey = stepped?;
+        self.tell_audit();
+        if rekey.done.complete {
+            // Nor in the log. Where a reader is in the way, nobody waits for it: it goes with a later checkpoint.
+            self.connection.busy_timeout(Duration::ZERO)?;
+            let truncated = self.connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
+            self.connection.busy_timeout(BUSY)?;
+            truncated?;
+        }
+        Ok(rekey)
     }
 
     fn configured(&mut self, names: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
@@ -309,7 +419,7 @@ mod tests {
     #[test]
     fn frequent_queries_read_what_they_return_and_no_delivered_rows() {
         let directory = tempfile::tempdir().expect("a directory");
-        let engine = Sqlite::open(&directory.path().join("zoomhook.db")).expect("a spool");
+        let engine = Sqlite::open(&directory.path().join("zoomhook.db"), Arc::default()).expect("a spool");
         let open = "deliveries_open (destination=? AND state=?";
         let letters = erase::fitting("d.state = 3");
         let key = "SEARCH d USING PRIMARY KEY (destination=? AND event=?)";
@@ -339,6 +449,8 @@ mod tests {
             (erase::OLDEST_DEAD, "COVERING INDEX deliveries_dead", 1),
             (erase::PARKED, "events_parked", 1),
             (erase::DELIVERIES_OF, "PRIMARY KEY (destination=?)", 1),
+            (rekey::NEXT, "SEARCH bodies USING INTEGER PRIMARY KEY (rowid>?)", 1),
+            (sealed::KEYS, "COVERING INDEX bodies_sealed", 2),
         ] {
             let plan = plan(&engine.connection, query);
             assert_eq!(plan.matches(expected).count(), times, "{query}\n{plan}");
@@ -350,7 +462,7 @@ mod tests {
     fn file_that_was_taken_away_takes_nothing_more() {
         let directory = tempfile::tempdir().expect("a directory");
         let (path, aside) = (directory.path().join("zoomhook.db"), directory.path().join("aside.db"));
-        let mut engine = Sqlite::open(&path).expect("a spool");
+        let mut engine = Sqlite::open(&path, Arc::default()).expect("a spool");
         engine.commit(&Batch::default()).expect("in place");
         std::fs::rename(&path, &aside).expect("moved");
         let error = engine.commit(&Batch::default()).expect_err("a file that is gone").to_string();

@@ -3,16 +3,19 @@
 //! SQLite is the engine; the traits name what the rest of the program relies on, so that a second
 //! engine has a list to fulfil.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::SpoolError;
+use super::audit::Link;
 use super::erasure::Progress;
 use super::record::{
     Acknowledgement, AuditRow, DeadGroup, DeadQuery, DeadRow, DestinationId, DestinationRow, EventDetail, EventQuery,
     EventRow, GapRow, Opened, Pause, SubscriptionRow,
 };
+use super::rekey::Rekey;
 use super::replay::{Counts, Replay, Selection};
 use super::settlement::Settlement;
 use super::writer::Destined;
@@ -140,11 +143,22 @@ pub(crate) trait Store: Send {
     fn acknowledge(&mut self, gap: i64, note: &str, who: &str, now: Timestamp) -> Result<Acknowledgement, SpoolError>;
     /// Adds a row to the audit table.
     fn audit(&mut self, who: &str, action: &str, detail: &str, now: Timestamp) -> Result<(), SpoolError>;
+    /// Tells in the audit table that a change is over that began in this row, and why it broke off if it did.
+    fn end_task(&mut self, begun: i64, broken_off: Option<&str>, now: Timestamp) -> Result<(), SpoolError>;
+    /// Tells so of every change that an earlier process began and told no end of.
+    fn end_tasks(&mut self, now: Timestamp) -> Result<(), SpoolError>;
+    /// Takes at most `limit` rows from the front of the audit table that are older than `cutoff`; returns how many.
+    fn trim_audit(&mut self, cutoff: Timestamp, limit: usize) -> Result<usize, SpoolError>;
     /// Makes sure that each of these subscriptions has a gap open: none of them has a socket yet.
     fn begin(&mut self, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError>;
     /// Takes the next step of a replay, which makes about `limit` deliveries due at most; returns to whom, and from
     /// when on. After an error the replay must not go on.
-    fn replay(&mut self, replay: &mut Replay, limit: usize) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError>;
+    fn replay(
+        &mut self,
+        replay: &mut Replay,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError>;
     /// Takes the next step of giving a new destination what was received before it: about `limit` events at most.
     fn fill(&mut self, destination: DestinationId, limit: usize, now: Timestamp) -> Result<Filled, SpoolError>;
     /// Makes those of these events due at `now` that are dead letters of a destination, as if nothing had been.
@@ -154,6 +168,8 @@ pub(crate) trait Store: Send {
     fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError>;
     /// Takes one step of an erasure, of some milliseconds; returns how far it has come.
     fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError>;
+    /// Takes one step of a rekeying, of some milliseconds; returns how far it has come.
+    fn rekey(&mut self, rekey: Rekey, now: Timestamp) -> Result<Rekey, SpoolError>;
     /// Notes that these destinations are configured, and no others.
     fn configured(&mut self, names: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError>;
     /// Returns what the spool takes.
@@ -208,6 +224,9 @@ pub trait View: Send {
     fn gaps(&mut self, limit: usize) -> Result<Vec<GapRow>, SpoolError>;
     /// Lists changes that operators made, newest first: those before a number, if one is given.
     fn audit(&mut self, before: Option<i64>, limit: usize) -> Result<Vec<AuditRow>, SpoolError>;
+    /// Goes through the audit table, oldest first, each row with the link before it, until it is told to end; returns
+    /// the last link.
+    fn audit_chain(&mut self, each: &mut dyn FnMut(&Link, AuditRow) -> ControlFlow<()>) -> Result<Link, SpoolError>;
     /// Lists every destination that the spool ever had, configured now or not.
     fn destinations(&mut self) -> Result<Vec<DestinationRow>, SpoolError>;
     /// Lists every subscription that the spool ever had.

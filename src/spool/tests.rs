@@ -22,6 +22,8 @@ use crate::config::Start;
 use crate::config::filter::EventFilter;
 use crate::event::{EventId, Received};
 
+mod audit;
+mod encryption;
 mod erasure;
 mod model;
 mod room;
@@ -439,7 +441,8 @@ async fn rerouting_keeps_the_feeds_that_stay() {
 async fn full_disk_is_a_state_and_costs_no_event() {
     let bench = Bench::new();
     let full = Arc::new(AtomicBool::new(true));
-    let store = FullDisk { disk: sqlite::Sqlite::open(bench.path()).expect("opens"), full: Arc::clone(&full) };
+    let store =
+        FullDisk { disk: sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens"), full: Arc::clone(&full) };
     let running = bench.start_on(Box::new(store));
     let mut health = running.spool.health();
     let mut feed = running.route(&[("crm", "*")]).await;
@@ -463,7 +466,8 @@ async fn full_disk_is_a_state_and_costs_no_event() {
 async fn full_disk_makes_sources_wait_with_bounded_memory() {
     let bench = Bench::new();
     let full = Arc::new(AtomicBool::new(true));
-    let store = FullDisk { disk: sqlite::Sqlite::open(bench.path()).expect("opens"), full: Arc::clone(&full) };
+    let store =
+        FullDisk { disk: sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens"), full: Arc::clone(&full) };
     let running = bench.start_on(Box::new(store));
     running.route(&[]).await;
     let appender = running.spool.appender();
@@ -540,6 +544,18 @@ impl store::Store for FullDisk {
         self.disk.audit(who, action, detail, now)
     }
 
+    fn end_task(&mut self, begun: i64, broken_off: Option<&str>, now: Timestamp) -> Result<(), SpoolError> {
+        self.disk.end_task(begun, broken_off, now)
+    }
+
+    fn end_tasks(&mut self, now: Timestamp) -> Result<(), SpoolError> {
+        self.disk.end_tasks(now)
+    }
+
+    fn trim_audit(&mut self, cutoff: Timestamp, limit: usize) -> Result<usize, SpoolError> {
+        self.disk.trim_audit(cutoff, limit)
+    }
+
     fn register(&mut self, destinations: &[Destined]) -> Result<Vec<store::Registered>, SpoolError> {
         self.disk.register(destinations)
     }
@@ -548,9 +564,14 @@ impl store::Store for FullDisk {
         self.disk.begin(subscriptions, now)
     }
 
-    fn replay(&mut self, replay: &mut Replay, limit: usize) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
+    fn replay(
+        &mut self,
+        replay: &mut Replay,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
         self.check()?;
-        self.disk.replay(replay, limit)
+        self.disk.replay(replay, limit, now)
     }
 
     fn fill(&mut self, destination: DestinationId, limit: usize, now: Timestamp) -> Result<store::Filled, SpoolError> {
@@ -567,6 +588,10 @@ impl store::Store for FullDisk {
 
     fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {
         self.disk.erase(progress, now)
+    }
+
+    fn rekey(&mut self, rekey: rekey::Rekey, now: Timestamp) -> Result<rekey::Rekey, SpoolError> {
+        self.disk.rekey(rekey, now)
     }
 
     fn configured(&mut self, names: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
@@ -623,7 +648,7 @@ impl Bench {
     }
 
     fn start_on(&self, store: Box<dyn store::Store>) -> Running {
-        let (settings, readers) = (self.settings(), Readers::of(self.path()));
+        let (settings, readers) = (self.settings(), Readers::of(self.path(), Arc::default()));
         let (spool, writer) = Spool::on(store, readers, &settings, Clock::system(), Arc::default()).expect("readable");
         Self::run(spool, writer)
     }

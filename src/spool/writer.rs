@@ -202,6 +202,9 @@ impl Writer {
         for what in ["dead", "parked"] {
             metrics.spool_dropped.get_or_create_owned(&ByWhat { what });
         }
+        if let Err(error) = store.end_tasks(now) {
+            tracing::warn!(%error, "what broke off with the last process is not told in the audit table yet");
+        }
         let mut writer = Self {
             store,
             commands,
@@ -214,7 +217,7 @@ impl Writer {
             groups: HashMap::new(),
             by_kind: HashMap::new(),
             repeats: Repeats::new(span(settings.repeat_window), now),
-            purge: Purge::new(span(settings.retention), instant),
+            purge: Purge::new(span(settings.retention), settings.audit_retention.map(span), instant),
             backlog: Backlog::default(),
             room: Room::new(settings.max_size, settings.when_full),
             aside: Aside::default(),
@@ -282,7 +285,12 @@ impl Writer {
                     let _ = reply.send(self.revive(destination, &events));
                 }
                 Some(Barrier::Erase(progress, reply)) => {
-                    let _ = reply.send(self.erase(progress));
+                    // Whoever asked may have gone, and would ask for no further step.
+                    if let Err(Ok(progress)) = reply.send(self.erase(progress))
+                        && !progress.complete
+                    {
+                        self.break_off(progress.audit, "nobody waited for it any more");
+                    }
                 }
                 Some(Barrier::Pause(name, pause, who, reply)) => {
                     let _ = reply.send(self.pause(&name, pause, &who));
@@ -345,7 +353,7 @@ impl Writer {
 
     fn append(&mut self, received: Received, batch: &mut Batch, promises: &mut Promises) {
         let Received { subscription, kind, event_ts, received_at, body, parked } = received;
-        let digest = Digest::of(&body);
+        let digest = self.readers.keys.digest(&body);
         let group = self.groups.get(&subscription).unwrap_or(&subscription).clone();
         if let Some(of) = self.repeat_of(&group, digest, received_at, batch) {
             self.metrics.events_repeated.inc();
@@ -356,7 +364,8 @@ impl Writer {
         self.repeats.remember(&group, digest, self.last, received_at);
         let wanted = if parked.is_none() { self.wanted(&kind) } else { Wanted::default() };
         let request_id = self.clock.request_id();
-        let event = Event { id: self.last, request_id, subscription, kind, event_ts, received_at, body };
+        let event =
+            Event { id: self.last, request_id, subscription, kind, event_ts, received_at, body, unreadable: None };
         batch.events.push(NewEvent { event: Arc::new(event), digest, parked, destinations: wanted.ids });
         promises.wanted_by.push(wanted.routes);
     }
@@ -458,7 +467,14 @@ impl Writer {
     }
 
     fn erase(&mut self, progress: Progress) -> Result<Progress, SpoolError> {
-        let progress = self.store.erase(progress, self.clock.now())?;
+        let begun = progress.audit;
+        let progress = match self.store.erase(progress, self.clock.now()) {
+            Ok(progress) => progress,
+            Err(error) => {
+                self.break_off(begun, &error.to_string());
+                return Err(error);
+            }
+        };
         if progress.complete {
             self.purge.begin_anew(self.clock.instant());
             self.measure();

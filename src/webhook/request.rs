@@ -156,6 +156,7 @@ mod tests {
             event_ts: Some(1_785_369_357_392),
             received_at: Timestamp::UNIX_EPOCH,
             body: Bytes::from_static(BODY),
+            unreadable: None,
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use zoomhook::config::secret::Secret;
 use zoomhook::webhook::signature::Signer;
 
-use crate::lab::{Bridge, Lab, body};
+use crate::lab::{Bridge, Lab, body, write_private};
 
 /// Both hold the canary that the lab looks for.
 const OLD: &str = "canary-secret-token";
@@ -116,7 +116,7 @@ async fn commands_use_the_secret_in_force_and_what_the_handler_asks_for() {
 
 async fn lab() -> (Lab, Handler) {
     let lab = Lab::new(&[]).await;
-    std::fs::write(lab.directory.path().join("next"), NEXT).expect("written");
+    write_private(&lab.directory.path().join("next"), NEXT);
     (lab, Handler::start().await)
 }
 

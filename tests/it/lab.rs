@@ -1,7 +1,8 @@
 //! A simulated Zoom, handlers, and the real binary between them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +21,7 @@ use zoomhook::spool::{View, open_view};
 use crate::receiver::{Answer, Receiver};
 
 const CLIENT_SECRET: &str = "canary-client-secret";
-const SECRET_TOKEN: &str = "canary-secret-token";
+pub(crate) const SECRET_TOKEN: &str = "canary-secret-token";
 pub(crate) const ADMIN_TOKEN: &str = "canary-admin-token";
 pub(crate) const VIEWER_TOKEN: &str = "canary-viewer";
 const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = { env = \"LAB_ADMIN_TOKEN\" }";
@@ -219,6 +220,12 @@ pub(crate) fn body(number: usize) -> String {
     format!(
         r#"{{"event":"meeting.started","payload":{{"account_id":"A","object":{{"id":"{number}","topic":"{PAYLOAD} Überblick 🚀"}}}},"event_ts":1785369357392}}"#
     )
+}
+
+/// Writes a file that nobody else may read, as those of secrets have to be.
+pub(crate) fn write_private(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("written");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("set");
 }
 
 pub(crate) fn bodies(numbers: std::ops::Range<usize>) -> Vec<String> {

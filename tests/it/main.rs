@@ -5,6 +5,7 @@
 
 mod admin;
 mod architecture;
+mod audit;
 mod authorization;
 mod browser;
 mod canonical;
@@ -16,6 +17,7 @@ mod demo;
 mod deploy;
 mod drill;
 mod egress;
+mod encryption;
 mod front;
 mod hostile;
 mod lab;
@@ -33,6 +35,7 @@ mod reload;
 mod replay;
 mod room;
 mod sbom;
+mod secrets;
 mod send;
 mod service;
 mod shell;

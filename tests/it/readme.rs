@@ -269,6 +269,8 @@ fn load(text: &str, purpose: Purpose) -> Result<config::Loaded, Problems> {
             let pem: &[u8] = b"-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----";
             Ok(if path.starts_with("/run/secrets") { b"secret".to_vec() } else { pem.to_vec() })
         },
+        // Keys of the spool have their length.
+        fetch: &|_, _| Ok(format!("{:064x}", 0xfeed).into_bytes().into()),
     };
     config::load(&sources, purpose)
 }

@@ -42,6 +42,8 @@ struct Inner {
     request_ids: Mutex<HashMap<Bytes, String>>,
     /// What requests said of replays, by body.
     replays: Mutex<HashMap<Bytes, Vec<Option<String>>>>,
+    /// Of the last request.
+    headers: Mutex<HeaderMap>,
     count: watch::Sender<usize>,
     requests: watch::Sender<usize>,
     /// URL validations, whatever they were answered; they are no requests.
@@ -58,6 +60,7 @@ impl Receiver {
             taken: Mutex::default(),
             request_ids: Mutex::default(),
             replays: Mutex::default(),
+            headers: Mutex::default(),
             count: watch::Sender::new(0),
             requests: watch::Sender::new(0),
             validations: watch::Sender::new(0),
@@ -107,6 +110,12 @@ impl Receiver {
         self.0.replays.lock().expect("no panic").get(body.as_bytes()).cloned().unwrap_or_default()
     }
 
+    /// Returns a header of the last request.
+    pub(crate) fn header(&self, name: &str) -> String {
+        let headers = self.0.headers.lock().expect("no panic");
+        headers.get(name).map(|value| value.to_str().expect("text").to_owned()).unwrap_or_default()
+    }
+
     pub(crate) fn taken(&self) -> HashMap<Bytes, u32> {
         self.0.taken.lock().expect("no panic").clone()
     }
@@ -115,6 +124,7 @@ impl Receiver {
 async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> axum::response::Response {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let inner = &receiver.0;
+    inner.headers.lock().expect("no panic").clone_from(&headers);
     let genuine = inner.signer.verify(&header("x-zm-request-timestamp"), &body, &header("x-zm-signature"));
     assert!(genuine, "a signature that a handler would refuse");
     assert_eq!(header("content-type"), "application/json; charset=utf-8");

@@ -1,9 +1,13 @@
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::*;
+
 use crate::event::{Digest, RequestId};
+use crate::spool::audit::Link;
 use crate::spool::record::{DestinationId, DestinationRow, SubscriptionRow};
 use crate::spool::replay::{Counts, Selection};
 
@@ -154,7 +158,8 @@ pub(crate) fn dead_row(id: u64, destination: &str) -> DeadRow {
 }
 
 fn audit_row(id: i64) -> AuditRow {
-    AuditRow { id, at: now(), who: "operator".into(), action: "pause".into(), detail: "destination crm".into() }
+    let (who, action, detail) = ("operator".into(), "pause".into(), "destination crm".into());
+    AuditRow { id, at: now(), who, action, detail, hash: Link::START.hash }
 }
 
 pub(crate) fn destination_row(name: &str) -> DestinationRow {
@@ -215,6 +220,10 @@ impl View for FakeView {
     fn audit(&mut self, before: Option<i64>, limit: usize) -> Result<Vec<AuditRow>, SpoolError> {
         let rows = (1..=5).rev().filter(|id| before.is_none_or(|before| *id < before)).take(limit);
         Ok(rows.map(audit_row).collect())
+    }
+
+    fn audit_chain(&mut self, _: &mut dyn FnMut(&Link, AuditRow) -> ControlFlow<()>) -> Result<Link, SpoolError> {
+        Ok(Link::START)
     }
 
     fn destinations(&mut self) -> Result<Vec<DestinationRow>, SpoolError> {

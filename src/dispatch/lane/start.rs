@@ -14,6 +14,7 @@ use crate::dispatch::expiry::{expired, is_expired};
 use crate::dispatch::schedule::Kind;
 use crate::spool::Closed;
 use crate::spool::record::Pause;
+use crate::spool::settlement::Outcome;
 use crate::webhook::keyring::Which;
 use crate::webhook::request::Outgoing;
 use crate::webhook::verdict::{Answer, SendError};
@@ -76,6 +77,12 @@ where
                 self.voice.too_old(item.due.event.id, now, self.clock.instant());
                 self.order.ended(item.key);
                 self.settle(&item, item.due.attempts, expired(), None).await?;
+                continue;
+            }
+            if let Some(reason) = item.due.event.unreadable {
+                self.voice.unreadable_body(item.due.event.id, reason, self.clock.instant());
+                self.order.ended(item.key);
+                self.settle(&item, item.due.attempts, Outcome::Dead { reason: reason.into() }, None).await?;
                 continue;
             }
             let purpose = if self.breaker.start() { Purpose::Probe } else { Purpose::Deliver };

@@ -222,6 +222,11 @@ impl Voice {
         self.dead(event, EXPIRED, instant);
     }
 
+    /// Tells that the body of an event does not open, so that there is nothing to send.
+    pub(super) fn unreadable_body(&mut self, event: EventId, reason: &'static str, instant: Instant) {
+        self.dead(event, reason, instant);
+    }
+
     fn expired(&self, now: Timestamp) {
         self.deaths.expired.inc();
         self.status.send_if_modified(|status| {

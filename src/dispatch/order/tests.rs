@@ -206,6 +206,7 @@ fn item(id: u64, thing: Option<u8>) -> Item {
         event_ts: None,
         received_at: Timestamp::UNIX_EPOCH,
         body: Bytes::from(body),
+        unreadable: None,
     };
     let key = key(&event.body);
     Item {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
+use super::audit;
 use super::purge::{delete_event, destinations, is_settled, uncount};
 use super::view::dead_where;
 use crate::event::EventId;
@@ -60,11 +61,11 @@ pub(super) fn step(connection: &Connection, mut progress: Progress, now: Timesta
     progress.erased.dead += erased.dead;
     progress.erased.pending += erased.pending;
     progress.erased.parked += erased.parked;
-    audit(connection, &mut progress, now)?;
+    tell(connection, &mut progress, now)?;
     Ok(progress)
 }
 
-/// Deletes those of the next dead letters that fit; returns the last that was looked at, if there was one.
+/// Deletes those of the next dead letters that fit; returns the last that was looked at, if there may be more.
 fn dead(
     connection: &Connection,
     query: &DeadQuery,
@@ -84,7 +85,8 @@ fn dead(
         .collect::<Result<_, _>>()?;
     delete_dead(connection, &fitting)?;
     let erased = Erased { dead: fitting.len() as u64, ..Erased::default() };
-    Ok((erased, Some((DestinationId(last.0), EventId(last.1.unsigned_abs())))))
+    let last = (seen.len() == STEP).then(|| (DestinationId(last.0), EventId(last.1.unsigned_abs())));
+    Ok((erased, last))
 }
 
 /// Asks for the dead letters of a range that fit a condition; `CROSS JOIN` keeps the range first.
@@ -106,7 +108,8 @@ fn parked(connection: &Connection, until: Timestamp, after: EventId) -> Result<(
         erased.parked += 1;
     }
     uncount(connection, erased.parked, erased.parked)?;
-    Ok((erased, seen.last().map(|(id, _)| EventId(id.unsigned_abs()))))
+    let last = seen.last().filter(|_| seen.len() == STEP);
+    Ok((erased, last.map(|(id, _)| EventId(id.unsigned_abs()))))
 }
 
 fn parked_after(connection: &Connection, after: EventId, limit: usize) -> Result<Vec<(i64, i64)>, SpoolError> {
@@ -210,23 +213,26 @@ fn delete_delivery(connection: &Connection, place: Place) -> Result<(), SpoolErr
     Ok(())
 }
 
-/// Keeps one row for each erasure, which says what it has come to.
-fn audit(connection: &Connection, progress: &mut Progress, now: Timestamp) -> Result<(), SpoolError> {
-    let Progress { what, who, audit, erased, .. } = &*progress;
-    let detail = format!("{erased} purged: {what}");
-    match audit {
-        Some(id) => {
-            connection.prepare_cached("UPDATE audit SET detail = ?2 WHERE id = ?1")?.execute(params![id, detail])?;
-        }
-        // What is done for want of room is looked for again and again, and often not found.
-        None if matches!(what, Erasure::Oldest) && erased.total() == 0 => {}
-        None => {
-            connection
-                .prepare_cached("INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![now.as_millisecond(), who, what.action(), detail])?;
-            progress.audit = Some(connection.last_insert_rowid());
-        }
+/// Tells what an erasure has come to.
+fn tell(connection: &Connection, progress: &mut Progress, now: Timestamp) -> Result<(), SpoolError> {
+    let Progress { what, who, erased, .. } = &*progress;
+    let is_for_room = matches!(what, Erasure::Oldest);
+    // What is done for want of room is looked for again and again, and often not found.
+    if is_for_room && progress.audit.is_none() && erased.total() == 0 {
+        return Ok(());
     }
+    let asked = what.to_string();
+    let step = audit::Step {
+        who,
+        action: what.action(),
+        done: format!("{erased} purged: {asked}"),
+        asked,
+        // More may have to go for want of room, until somebody says that there is enough.
+        is_last: progress.complete && !is_for_room,
+    };
+    let mut task = progress.audit;
+    audit::tell(connection, &mut task, now, &step)?;
+    progress.audit = task;
     Ok(())
 }
 

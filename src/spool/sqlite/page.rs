@@ -6,16 +6,18 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::sealed::{self, key_of};
 use super::view::{request_id, timestamp};
 use crate::event::{Digest, Event, EventId};
 use crate::spool::SpoolError;
 use crate::spool::record::DestinationId;
+use crate::spool::seal::Keys;
 use crate::spool::store::{Due, Identity, Waiting};
 
 /// Columns of an event with its body, for [`event`].
 macro_rules! event_columns {
     () => {
-        "e.id, e.request_id, e.subscription, e.kind, e.event_ts, e.received_at, b.body"
+        "e.id, e.request_id, e.subscription, e.kind, e.event_ts, e.received_at, b.body, b.key, e.digest"
     };
 }
 
@@ -48,6 +50,7 @@ pub(super) const NEXT_DUE: &str = "SELECT event, due FROM deliveries
 
 pub(super) fn fresh(
     connection: &Connection,
+    keys: &Keys,
     destination: DestinationId,
     after: EventId,
     until: EventId,
@@ -59,7 +62,7 @@ pub(super) fn fresh(
     let mut page = Vec::new();
     let mut weight = 0;
     while let Some(row) = rows.next()? {
-        let event = event(row)?;
+        let event = event(row, keys)?;
         weight += event.body.len();
         page.push(Arc::new(event));
         if weight >= bytes {
@@ -71,9 +74,9 @@ pub(super) fn fresh(
 
 pub(super) fn due(
     connection: &Connection,
+    keys: &Keys,
     destination: DestinationId,
-    after: Timestamp,
-    until: Timestamp,
+    (after, until): (Timestamp, Timestamp),
     limit: usize,
     bytes: usize,
     except: &[EventId],
@@ -87,8 +90,8 @@ pub(super) fn due(
         if except.contains(&EventId(row.get(0)?)) {
             continue;
         }
-        let (attempts, since, replays) = (row.get(7)?, timestamp(row.get(8)?), row.get(9)?);
-        let due = Due { event: Arc::new(event(row)?), attempts, since, due: timestamp(row.get(10)?), replays };
+        let (attempts, since, replays) = (row.get(9)?, timestamp(row.get(10)?), row.get(11)?);
+        let due = Due { event: Arc::new(event(row, keys)?), attempts, since, due: timestamp(row.get(12)?), replays };
         weight += due.event.body.len();
         page.push(due);
         if weight >= bytes || page.len() >= limit {
@@ -100,13 +103,14 @@ pub(super) fn due(
 
 pub(super) fn waiting(
     connection: &Connection,
+    keys: &Keys,
     destination: DestinationId,
     (due, event_id): (Timestamp, EventId),
     limit: usize,
 ) -> Result<Vec<Waiting>, SpoolError> {
     let mut statement = connection.prepare_cached(WAITING)?;
     let rows = statement.query_map((destination.0, due.as_millisecond(), event_id.0, limit), |row| {
-        Ok(Waiting { event: Arc::new(event(row)?), due: timestamp(row.get(7)?) })
+        Ok(Waiting { event: Arc::new(event(row, keys)?), due: timestamp(row.get(9)?) })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -151,14 +155,19 @@ fn identity_of(row: &Row<'_>) -> rusqlite::Result<Identity> {
     })
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+/// Reads an event; one whose body does not open comes without it, and says why.
+fn event(row: &Row<'_>, keys: &Keys) -> rusqlite::Result<Event> {
+    let id = EventId(row.get(0)?);
+    let body = sealed::body(row.get(6)?, key_of(row, 7)?, id, Digest(row.get(8)?), keys);
+    let unreadable = body.as_ref().err().map(|unreadable| unreadable.reason());
     Ok(Event {
-        id: EventId(row.get(0)?),
+        id,
         request_id: request_id(row, 1)?,
         subscription: row.get::<_, Arc<str>>(2)?,
         kind: row.get(3)?,
         event_ts: row.get(4)?,
         received_at: timestamp(row.get(5)?),
-        body: Bytes::from(row.get::<_, Vec<u8>>(6)?),
+        body: Bytes::from(body.unwrap_or_default()),
+        unreadable,
     })
 }

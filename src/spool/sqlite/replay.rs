@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::audit;
 use super::view::{state, timestamp};
-use super::write::{Changes, audit, count};
+use super::write::{Changes, count};
 use crate::config::filter::EventFilter;
 use crate::event::EventId;
 use crate::spool::SpoolError;
@@ -64,6 +65,7 @@ pub(super) fn step(
     connection: &Connection,
     replay: &mut Replay,
     limit: usize,
+    now: Timestamp,
 ) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
     let picked = pick(connection, &replay.request.selection, replay.after, replay.until, limit)?;
     // The outcome of the past goes: without one a delivery was not attempted since.
@@ -86,31 +88,21 @@ pub(super) fn step(
     }
     count(connection, &changes)?;
     replay.progress.counts.add(picked.counts);
-    note(connection, replay)?;
     match picked.next {
         Some(next) => replay.after = next,
         None => replay.progress.stage = Stage::Done,
     }
-    Ok(wake.into_iter().collect())
-}
-
-/// Keeps the audit row of a replay true from its first step on: one that is cut short tells how far it came.
-fn note(connection: &Connection, replay: &mut Replay) -> Result<(), SpoolError> {
     let Counts { replayed, skipped, unwanted: _ } = replay.progress.counts;
-    if replayed == 0 {
-        return Ok(());
-    }
-    let detail = format!("{replayed} made due, {skipped} on their way left alone: {}", replay.request.selection);
-    match replay.audit {
-        None => {
-            audit(connection, replay.started_at.as_millisecond(), &replay.request.who, "replay", &detail)?;
-            replay.audit = Some(connection.last_insert_rowid());
-        }
-        Some(id) => {
-            connection.prepare_cached("UPDATE audit SET detail = ?2 WHERE id = ?1")?.execute(params![id, detail])?;
-        }
-    }
-    Ok(())
+    let asked = replay.request.selection.to_string();
+    let step = audit::Step {
+        who: &replay.request.who,
+        action: "replay",
+        done: format!("{replayed} made due, {skipped} on their way left alone: {asked}"),
+        asked,
+        is_last: replay.progress.stage == Stage::Done,
+    };
+    audit::tell(connection, &mut replay.audit, now, &step)?;
+    Ok(wake.into_iter().collect())
 }
 
 /// Begins to give a new destination what was received before it.
@@ -174,7 +166,7 @@ pub(super) fn fill(
         None => {
             connection.prepare_cached("DELETE FROM fills WHERE destination = ?1")?.execute([destination.0])?;
             let detail = format!("{filled} first deliveries made due: {selection}, up to event {until}");
-            audit(connection, now.as_millisecond(), CONFIGURATION, "fill", &detail)?;
+            audit::append(connection, now, CONFIGURATION, "fill", &detail)?;
             Ok(Filled::Complete { events: filled })
         }
     }

@@ -21,6 +21,8 @@ const APPLICATION_ID: i64 = 0x7a6d_686b;
 /// `deliveries.outcome` is null until an attempt was made, the first or the first since a replay.
 /// `destinations.wants` is the filter of the configuration; `fills` has a row while a new destination is given what
 /// was received before it.
+/// `bodies.key` names the key of a body that is sealed; a sealed `attempts.excerpt` is a blob, a plain one a text.
+/// `audit` is a chain: see [`audit`](super::audit). The triggers keep mistakes out, the hashes tell of what was no mistake.
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE events (
@@ -35,7 +37,8 @@ CREATE TABLE events (
   parked TEXT
 );
 CREATE INDEX events_parked ON events (id) WHERE parked IS NOT NULL;
-CREATE TABLE bodies (event INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE bodies (event INTEGER PRIMARY KEY, key BLOB, body BLOB NOT NULL);
+CREATE INDEX bodies_sealed ON bodies (key) WHERE key IS NOT NULL;
 CREATE TABLE repeats (event INTEGER NOT NULL, at INTEGER NOT NULL, subscription TEXT NOT NULL);
 CREATE INDEX repeats_event ON repeats (event);
 CREATE TABLE deliveries (
@@ -61,7 +64,7 @@ CREATE TABLE attempts (
   at INTEGER NOT NULL,
   elapsed_ms INTEGER NOT NULL,
   cause TEXT NOT NULL,
-  excerpt TEXT NOT NULL
+  excerpt BLOB NOT NULL
 );
 CREATE INDEX attempts_event ON attempts (event);
 CREATE TABLE destinations (
@@ -108,8 +111,21 @@ CREATE TABLE audit (
   at INTEGER NOT NULL,
   who TEXT NOT NULL,
   action TEXT NOT NULL,
-  detail TEXT NOT NULL
+  detail TEXT NOT NULL,
+  hash BLOB NOT NULL
 );
+CREATE TABLE audit_anchor (id INTEGER NOT NULL, hash BLOB NOT NULL);
+CREATE TABLE audit_tasks (
+  begun INTEGER PRIMARY KEY,
+  who TEXT NOT NULL,
+  action TEXT NOT NULL,
+  done TEXT NOT NULL
+);
+CREATE TRIGGER audit_is_never_changed BEFORE UPDATE ON audit
+BEGIN SELECT raise(ABORT, 'rows of the audit table are never changed'); END;
+CREATE TRIGGER audit_goes_from_its_front BEFORE DELETE ON audit WHEN old.id > (SELECT id FROM audit_anchor)
+BEGIN SELECT raise(ABORT, 'rows of the audit table go from its front, once the anchor says so'); END;
+INSERT INTO audit_anchor VALUES (0, zeroblob(32));
 INSERT INTO meta VALUES ('last_event', 0), ('events', 0), ('parked', 0);
 ";
 

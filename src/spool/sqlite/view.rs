@@ -1,6 +1,7 @@
 //! What operators read.
 
 use std::cmp::Reverse;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,25 +9,29 @@ use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
-use super::{page, replay};
+use super::sealed::{self, key_of};
+use super::{audit, page, replay};
 use crate::config::filter::Pattern;
 use crate::event::{Digest, Event, EventId, RequestId};
 use crate::spool::SpoolError;
+use crate::spool::audit::Link;
 use crate::spool::record::{
     Acknowledged, AttemptRow, AuditRow, DeadGroup, DeadQuery, DeadRow, DeliveryRow, DeliveryState, DestinationId,
     DestinationRow, EventDetail, EventQuery, EventRow, GapRow, Opened, SubscriptionRow,
 };
 use crate::spool::replay::{Counts, Selection};
+use crate::spool::seal::{KeyId, Keys, Unreadable};
 use crate::spool::store::{Due, Pages, View, Waiting};
 
 /// Is the reading half: one connection that cannot write.
 pub(super) struct SqliteView {
     connection: Connection,
+    keys: Arc<Keys>,
 }
 
 impl SqliteView {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { connection }
+    pub(super) fn new(connection: Connection, keys: Arc<Keys>) -> Self {
+        Self { connection, keys }
     }
 }
 
@@ -44,15 +49,18 @@ impl View for SqliteView {
     }
 
     fn event(&mut self, id: EventId) -> Result<Option<EventDetail>, SpoolError> {
-        let sql = format!("SELECT {EVENT_ROW}, b.body FROM events e JOIN bodies b ON b.event = e.id WHERE e.id = ?1");
+        let sql =
+            format!("SELECT {EVENT_ROW}, b.body, b.key FROM events e JOIN bodies b ON b.event = e.id WHERE e.id = ?1");
         let found = self
             .connection
             .prepare_cached(&sql)?
-            .query_row([id.0], |row| Ok((event_row(row)?, row.get::<_, Vec<u8>>(10)?)))
+            .query_row([id.0], |row| Ok((event_row(row)?, row.get::<_, Vec<u8>>(10)?, key_of(row, 11)?)))
             .optional()?;
-        let Some((mut row, body)) = found else { return Ok(None) };
+        let Some((mut row, body, key)) = found else { return Ok(None) };
+        let body = sealed::body(body, key, id, row.digest, &self.keys)
+            .map_err(|unreadable| SpoolError::Sealed { event: id, reason: why(unreadable, key) })?;
         row.deliveries = deliveries(&self.connection, id)?;
-        let attempts = attempts(&self.connection, id)?;
+        let attempts = attempts(&self.connection, id, &self.keys)?;
         Ok(Some(EventDetail { row, attempts, body: Bytes::from(body) }))
     }
 
@@ -117,19 +125,11 @@ impl View for SqliteView {
     }
 
     fn audit(&mut self, before: Option<i64>, most: usize) -> Result<Vec<AuditRow>, SpoolError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT id, at, who, action, detail FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2")?;
-        let rows = statement.query_map((before.unwrap_or(i64::MAX), limit(most)), |row| {
-            Ok(AuditRow {
-                id: row.get(0)?,
-                at: timestamp(row.get(1)?),
-                who: row.get(2)?,
-                action: row.get(3)?,
-                detail: row.get(4)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        audit::page(&self.connection, before, i64::try_from(most).unwrap_or(i64::MAX))
+    }
+
+    fn audit_chain(&mut self, each: &mut dyn FnMut(&Link, AuditRow) -> ControlFlow<()>) -> Result<Link, SpoolError> {
+        audit::chain(&self.connection, each)
     }
 
     fn destinations(&mut self) -> Result<Vec<DestinationRow>, SpoolError> {
@@ -178,7 +178,7 @@ impl Pages for SqliteView {
         limit: usize,
         bytes: usize,
     ) -> Result<Vec<Arc<Event>>, SpoolError> {
-        page::fresh(&self.connection, destination, after, until, limit, bytes)
+        page::fresh(&self.connection, &self.keys, destination, after, until, limit, bytes)
     }
 
     fn due(
@@ -190,7 +190,7 @@ impl Pages for SqliteView {
         bytes: usize,
         except: &[EventId],
     ) -> Result<Vec<Due>, SpoolError> {
-        page::due(&self.connection, destination, after, until, limit, bytes, except)
+        page::due(&self.connection, &self.keys, destination, (after, until), limit, bytes, except)
     }
 
     fn waiting(
@@ -199,7 +199,7 @@ impl Pages for SqliteView {
         after: (Timestamp, EventId),
         limit: usize,
     ) -> Result<Vec<Waiting>, SpoolError> {
-        page::waiting(&self.connection, destination, after, limit)
+        page::waiting(&self.connection, &self.keys, destination, after, limit)
     }
 
     fn next_due(&mut self, destination: DestinationId, except: &[EventId]) -> Result<Option<Timestamp>, SpoolError> {
@@ -263,9 +263,19 @@ fn deliveries(connection: &Connection, id: EventId) -> Result<Vec<DeliveryRow>, 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn attempts(connection: &Connection, id: EventId) -> Result<Vec<AttemptRow>, SpoolError> {
+/// Says why a body does not open, and what would mend it.
+fn why(unreadable: Unreadable, key: Option<KeyId>) -> String {
+    match (unreadable, key) {
+        (Unreadable::KeyGone, Some(key)) => {
+            format!("its key {key} is neither spool.encryption_key nor one of spool.old_encryption_keys")
+        }
+        (Unreadable::KeyGone | Unreadable::Damaged, _) => "it is not what was written, or not in its place".to_owned(),
+    }
+}
+
+fn attempts(connection: &Connection, id: EventId, keys: &Keys) -> Result<Vec<AttemptRow>, SpoolError> {
     let mut statement = connection.prepare_cached(
-        "SELECT n.name, a.attempt, a.at, a.elapsed_ms, a.cause, a.excerpt FROM attempts a
+        "SELECT n.name, a.attempt, a.at, a.elapsed_ms, a.cause, a.excerpt, a.destination FROM attempts a
          JOIN destinations n ON n.id = a.destination WHERE a.event = ?1 ORDER BY a.id",
     )?;
     let rows = statement.query_map([id.0], |row| {
@@ -275,7 +285,10 @@ fn attempts(connection: &Connection, id: EventId) -> Result<Vec<AttemptRow>, Spo
             at: timestamp(row.get(2)?),
             elapsed_ms: row.get(3)?,
             cause: row.get(4)?,
-            excerpt: row.get(5)?,
+            // An answer that cannot be read is no reason to hide the attempt.
+            excerpt: sealed::excerpt(row.get_ref(5)?, id, row.get(6)?, row.get(2)?, keys)
+                .unwrap_or_else(|unreadable| format!("({})", unreadable.reason()))
+                .into(),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::meta;
 use super::replay::{begin_fill, is_filling};
+use super::sealed::sealed_excerpt;
 use super::view::opened;
+use super::{audit, meta};
 use crate::config::Start;
 use crate::event::EventId;
 use crate::spool::SpoolError;
 use crate::spool::record::{Acknowledgement, DestinationId, Pause};
+use crate::spool::seal::{Sealer, body_context};
 use crate::spool::settlement::{Outcome, Settlement};
 use crate::spool::store::{Batch, LedgerEntry, NewEvent, Registered};
 use crate::spool::writer::Destined;
@@ -34,16 +36,17 @@ pub(super) fn last_event(connection: &Connection) -> Result<EventId, SpoolError>
     Ok(EventId(meta(connection, "last_event")?.unwrap_or(0).unsigned_abs()))
 }
 
-pub(super) fn batch(connection: &Connection, batch: &Batch) -> Result<(), SpoolError> {
+pub(super) fn batch(connection: &Connection, batch: &Batch, mut sealer: Option<&mut Sealer>) -> Result<(), SpoolError> {
     let mut changes = Changes::new();
-    insert_events(connection, &batch.events, &mut changes)?;
+    insert_events(connection, &batch.events, &mut changes, sealer.as_deref_mut())?;
     for repeat in &batch.repeats {
         connection
             .prepare_cached("INSERT INTO repeats (event, at, subscription) VALUES (?1, ?2, ?3)")?
             .execute(params![repeat.of.0, repeat.at.as_millisecond(), repeat.subscription])?;
     }
     for settlement in &batch.settlements {
-        settle(connection, settlement, changes.entry(settlement.destination).or_default())?;
+        let change = changes.entry(settlement.destination).or_default();
+        settle(connection, settlement, change, sealer.as_deref_mut())?;
     }
     for entry in &batch.ledger {
         ledger(connection, entry)?;
@@ -51,13 +54,18 @@ pub(super) fn batch(connection: &Connection, batch: &Batch) -> Result<(), SpoolE
     count(connection, &changes)
 }
 
-fn insert_events(connection: &Connection, events: &[NewEvent], changes: &mut Changes) -> Result<(), SpoolError> {
+fn insert_events(
+    connection: &Connection,
+    events: &[NewEvent],
+    changes: &mut Changes,
+    mut sealer: Option<&mut Sealer>,
+) -> Result<(), SpoolError> {
     let Some(last) = events.last() else { return Ok(()) };
     let mut event = connection.prepare_cached(
         "INSERT INTO events (id, kind, subscription, request_id, digest, event_ts, received_at, size, parked)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
-    let mut body = connection.prepare_cached("INSERT INTO bodies (event, body) VALUES (?1, ?2)")?;
+    let mut body = connection.prepare_cached("INSERT INTO bodies (event, key, body) VALUES (?1, ?2, ?3)")?;
     let mut delivery = connection.prepare_cached(
         "INSERT INTO deliveries (destination, event, state, attempts, due, since) VALUES (?1, ?2, 0, 0, 0, ?3)",
     )?;
@@ -76,7 +84,13 @@ fn insert_events(connection: &Connection, events: &[NewEvent], changes: &mut Cha
             e.body.len(),
             parked
         ])?;
-        body.execute(params![e.id.0, &e.body[..]])?;
+        match sealer.as_deref_mut() {
+            None => body.execute(params![e.id.0, None::<[u8; 8]>, &e.body[..]])?,
+            Some(sealer) => {
+                let sealed = sealer.seal(&body_context(e.id, *digest), &e.body);
+                body.execute(params![e.id.0, sealer.id().0, sealed])?
+            }
+        };
         for id in destinations.iter() {
             delivery.execute(params![id.0, e.id.0, received_at])?;
             changes.entry(*id).or_default().pending += 1;
@@ -100,7 +114,12 @@ fn insert_events(connection: &Connection, events: &[NewEvent], changes: &mut Cha
 }
 
 /// Writes a report, unless the delivery is settled already: then it was replayed or reported before.
-fn settle(connection: &Connection, settlement: &Settlement, change: &mut Change) -> Result<(), SpoolError> {
+fn settle(
+    connection: &Connection,
+    settlement: &Settlement,
+    change: &mut Change,
+    sealer: Option<&mut Sealer>,
+) -> Result<(), SpoolError> {
     let Settlement { destination, event, attempts, at, outcome, failed } = settlement;
     let at = at.as_millisecond();
     let (state, due, settled_at, text) = match outcome {
@@ -141,7 +160,7 @@ fn settle(connection: &Connection, settlement: &Settlement, change: &mut Change)
                 failed.at.as_millisecond(),
                 failed.elapsed_ms,
                 failed.cause,
-                failed.excerpt
+                sealed_excerpt(sealer, *event, destination.0, failed.at.as_millisecond(), &failed.excerpt)
             ])?;
         connection
             .prepare_cached(
@@ -288,9 +307,8 @@ pub(super) fn pause(
     who: &str,
     now: Timestamp,
 ) -> Result<Option<DestinationId>, SpoolError> {
-    let now = now.as_millisecond();
     let (paused_at, action) = match pause {
-        Pause::On => (Some(now), "pause"),
+        Pause::On => (Some(now.as_millisecond()), "pause"),
         Pause::Off => (None, "resume"),
     };
     // A second pause keeps the time of the first.
@@ -302,7 +320,7 @@ pub(super) fn pause(
         .query_row(params![name, paused_at], |row| row.get(0))
         .optional()?;
     if id.is_some() {
-        audit(connection, now, who, action, &format!("destination {name}"))?;
+        audit::append(connection, now, who, action, &format!("destination {name}"))?;
     }
     Ok(id.map(DestinationId))
 }
@@ -315,25 +333,17 @@ pub(super) fn acknowledge(
     who: &str,
     now: Timestamp,
 ) -> Result<Acknowledgement, SpoolError> {
-    let now = now.as_millisecond();
     let changed = connection
         .prepare_cached(
             "UPDATE gaps SET acknowledged_at = ?2, acknowledged_by = ?3, note = ?4 WHERE id = ?1 AND closed_at IS NOT NULL",
         )?
-        .execute(params![gap, now, who, note])?;
+        .execute(params![gap, now.as_millisecond(), who, note])?;
     if changed == 1 {
-        audit(connection, now, who, "acknowledge_gap", &format!("gap {gap}: {note}"))?;
+        audit::append(connection, now, who, "acknowledge_gap", &format!("gap {gap}: {note}"))?;
         return Ok(Acknowledgement::Noted);
     }
     let is_open = connection.prepare_cached("SELECT 1 FROM gaps WHERE id = ?1")?.exists([gap])?;
     Ok(if is_open { Acknowledgement::StillOpen } else { Acknowledgement::NoSuchGap })
-}
-
-pub(super) fn audit(connection: &Connection, at: i64, who: &str, action: &str, detail: &str) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![at, who, action, detail])?;
-    Ok(())
 }
 
 pub(super) fn count(connection: &Connection, changes: &Changes) -> Result<(), SpoolError> {

@@ -9,7 +9,7 @@ const MANY: u64 = 1200;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn dead_letters_that_fit_are_purged_in_steps_and_audited_in_one_row() {
+async fn dead_letters_that_fit_are_purged_in_steps_and_audited_when_they_begin_and_end() {
     let bench = Bench::new();
     let running = bench.start();
     let mut feeds = running.route(&[("crm", "*"), ("audit", "*")]).await;
@@ -38,8 +38,10 @@ async fn dead_letters_that_fit_are_purged_in_steps_and_audited_in_one_row() {
     let rows = view.destinations().expect("readable");
     assert_eq!((rows[0].dead, rows[1].pending), (MANY - MANY / 3, MANY), "counts follow; others are left alone");
     let audited = bench.audited();
-    assert_eq!(audited.len(), 1, "{audited:?}");
-    assert!(audited[0].starts_with("test purge_dead 400 dead letters purged: destination crm, type meeting.*"));
+    assert_eq!(audited.len(), 2, "{audited:?}");
+    assert!(audited[0].starts_with("test purge_dead_begun destination crm, type meeting.*"), "{audited:?}");
+    let ended = "test purge_dead 400 dead letters purged: destination crm, type meeting.*";
+    assert!(audited[1].starts_with(ended) && audited[1].ends_with("(begun in row 1)"), "{audited:?}");
     let ids = DeadQuery { events: vec![EventId(2)], limit: usize::MAX, ..DeadQuery::default() };
     let at = Timestamp::now();
     assert_eq!(erase_at_rest(bench.path(), Erasure::Dead(ids), "test", at).expect("purged").dead, 1);
@@ -126,10 +128,10 @@ async fn destination_that_is_no_longer_configured_is_forgotten_with_all_that_wai
     assert_eq!(rows, [("stays".to_owned(), MANY), ("goes".to_owned(), 0)]);
     assert_eq!(view.event(EventId(9)).expect("readable").expect("stored").attempts, []);
     let told = format!(
-        "test purge_orphan 2 dead letters and {} waiting events purged: destination goes, no longer configured",
+        "test purge_orphan 2 dead letters and {} waiting events purged: destination goes, no longer configured (begun in row 1)",
         crate::wording::count(MANY - 3)
     );
-    assert_eq!(bench.audited(), [told]);
+    assert_eq!(bench.audited(), ["test purge_orphan_begun destination goes, no longer configured", &told]);
 }
 
 #[tokio::test]

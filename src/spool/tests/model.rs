@@ -137,7 +137,7 @@ impl Bench {
         let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let directory = directory.expect("a directory");
         let template = directory.path().join("template.db");
-        drop(Sqlite::open(&template).expect("a new spool"));
+        drop(Sqlite::open(&template, std::sync::Arc::default()).expect("a new spool"));
         Self { directory, template }
     }
 

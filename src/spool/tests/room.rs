@@ -94,12 +94,9 @@ async fn oldest_dead_letters_and_parked_frames_go_for_room_and_waiting_events_ne
     assert!(waiting.iter().all(|id| ids.contains(id)), "{waiting:?} {ids:?}");
     assert!(!ids.contains(&1), "the parked frame was the oldest");
     let told = format!("{dead} dead letters and 1 parked frame purged: the oldest, to make room");
-    assert!(
-        bench.audited().iter().any(|line| *line == format!("zoomhook drop_oldest {told}")),
-        "{:?}",
-        bench.audited()
-    );
     running.stop().await;
+    let told = format!("zoomhook drop_oldest {told} (begun in row ");
+    assert!(bench.audited().iter().any(|line| line.starts_with(&told)), "{:?}", bench.audited());
 }
 
 #[tokio::test]
@@ -154,7 +151,8 @@ async fn destinations_can_change_while_there_is_no_room() {
 async fn full_disk_holds_up_no_report_and_no_command() {
     let bench = Bench::new();
     let full = Arc::new(AtomicBool::new(false));
-    let store = FullDisk { disk: sqlite::Sqlite::open(bench.path()).expect("opens"), full: Arc::clone(&full) };
+    let store =
+        FullDisk { disk: sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens"), full: Arc::clone(&full) };
     let running = bench.start_on(Box::new(store));
     let mut feeds = running.route(&[("crm", "*")]).await;
     running.append("e", "1").await;
@@ -203,7 +201,7 @@ async fn nothing_is_added_for_a_late_destination_until_there_is_room() {
 #[tokio::test]
 async fn purged_pages_are_room_at_once() {
     let bench = Bench::new();
-    let mut engine = sqlite::Sqlite::open(bench.path()).expect("a spool");
+    let mut engine = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("a spool");
     let empty = store::Store::size(&mut engine).expect("measured").pages;
     drop(engine);
     let running = bench.start();
@@ -212,7 +210,7 @@ async fn purged_pages_are_room_at_once() {
         running.append("e", &body(n)).await;
     }
     running.stop().await;
-    let mut engine = sqlite::Sqlite::open(bench.path()).expect("a spool");
+    let mut engine = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("a spool");
     let filled = store::Store::size(&mut engine).expect("measured").pages;
     assert!(filled > empty + 100 * BODY as u64, "{filled}");
     let now = Timestamp::now() + SignedDuration::from_hours(1);

@@ -184,6 +184,7 @@ impl Writer {
             self.release();
             self.unstick();
         }
+        self.purge.end_dropping(self.store.as_mut(), self.clock.now());
     }
 
     /// Measures what the spool takes, and tells what follows.
@@ -302,6 +303,8 @@ fn reason(error: &SpoolError) -> String {
         | SpoolError::Configured(_)
         | SpoolError::Closed(_)
         | SpoolError::Busy
+        | SpoolError::Sealed { .. }
+        | SpoolError::NoRandomness
         | SpoolError::Interrupted => error.to_string(),
     }
 }

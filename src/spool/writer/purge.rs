@@ -26,6 +26,9 @@ const WHO: &str = "zoomhook";
 /// Is where the purge stands.
 pub(super) struct Purge {
     retention: SignedDuration,
+    /// How long rows of the audit table are kept; for good without it.
+    audit_retention: Option<SignedDuration>,
+    audit_at: Instant,
     cursor: EventId,
     next_at: Instant,
     anew_at: Instant,
@@ -35,8 +38,9 @@ pub(super) struct Purge {
 
 impl Purge {
     /// Begins at once, with the oldest event.
-    pub(super) fn new(retention: SignedDuration, now: Instant) -> Self {
-        Self { retention, cursor: EventId(0), next_at: now, anew_at: now + ANEW, dropping: None }
+    pub(super) fn new(retention: SignedDuration, audit_retention: Option<SignedDuration>, now: Instant) -> Self {
+        let (cursor, anew_at, dropping) = (EventId(0), now + ANEW, None);
+        Self { retention, audit_retention, audit_at: now, cursor, next_at: now, anew_at, dropping }
     }
 
     /// Returns when the next step is due.
@@ -78,7 +82,10 @@ impl Purge {
             self.cursor = EventId(0);
         }
         if pressure < Pressure::Undelivered {
-            self.end_dropping();
+            self.end_dropping(store, now);
+        }
+        if instant >= self.audit_at {
+            self.audit_at = instant + self.trim_audit(store, now);
         }
         let cutoff = match pressure {
             Pressure::Nothing => now.checked_sub(self.retention).unwrap_or(Timestamp::MIN),
@@ -128,9 +135,30 @@ impl Purge {
         pause
     }
 
-    fn end_dropping(&mut self) {
-        if let Some(Progress { erased, .. }) = self.dropping.take() {
-            tracing::warn!("{erased} had to go to make room; the audit table of the spool says so, too");
+    /// Tells what went for want of room, now that there is enough, or that nobody looks after it any more.
+    pub(super) fn end_dropping(&mut self, store: &mut dyn Store, now: Timestamp) {
+        let Some(Progress { erased, audit, .. }) = self.dropping.take() else { return };
+        tracing::warn!("{erased} had to go to make room; the audit table of the spool says so, too");
+        if let Some(begun) = audit
+            && let Err(error) = store.end_task(begun, None, now)
+        {
+            tracing::warn!(%error, "that there is room again is told in the audit table at the next start");
+        }
+    }
+
+    /// Takes some rows from the audit table that are too old; returns when to go on.
+    fn trim_audit(&self, store: &mut dyn Store, now: Timestamp) -> Duration {
+        let Some(retention) = self.audit_retention else { return ANEW };
+        match store.trim_audit(now.checked_sub(retention).unwrap_or(Timestamp::MIN), STEP) {
+            Ok(0) => ANEW,
+            Ok(rows) => {
+                tracing::info!(rows, "old rows of the audit table were deleted");
+                PAUSE
+            }
+            Err(error) => {
+                tracing::warn!(%error, "old rows of the audit table could not be deleted, trying again later");
+                ANEW
+            }
         }
     }
 }

@@ -94,12 +94,13 @@ impl Writer {
         let stepped = if adds_deliveries && self.room.is_full() {
             Err("the spool is full".into())
         } else {
-            self.store.replay(&mut replay, STEP).map_err(|error| error.to_string())
+            self.store.replay(&mut replay, STEP, self.clock.now()).map_err(|error| error.to_string())
         };
         match stepped {
             Ok(due) => due.into_iter().for_each(|(destination, at)| self.became_due(destination, at)),
             Err(error) => {
                 tracing::error!(%error, "a replay broke off: give it again once the spool takes events");
+                self.break_off(replay.audit, &error);
                 let stage = Stage::Failed(error.into());
                 // What the failed step counted was not written.
                 progress.send_modify(|known| known.stage = stage);
@@ -112,6 +113,14 @@ impl Writer {
             Stage::Running => self.backlog.tasks.push_back(Task::Replay(replay, progress)),
             Stage::Done => tell(&replay),
             Stage::Failed(_) => {}
+        }
+    }
+
+    /// Tells in the audit table that a change broke off; where that fails, the next process does.
+    pub(super) fn break_off(&mut self, begun: Option<i64>, reason: &str) {
+        let Some(begun) = begun else { return };
+        if let Err(error) = self.store.end_task(begun, Some(reason), self.clock.now()) {
+            tracing::warn!(%error, "that a change broke off is told in the audit table at the next start");
         }
     }
 

@@ -73,6 +73,7 @@ async fn every_event_body_arrives_byte_for_byte_and_signed() {
             event_ts: None,
             received_at: Timestamp::UNIX_EPOCH,
             body: body.clone().into(),
+            unreadable: None,
         };
         client.clone().oneshot(Outgoing::new(&event, event.body.clone(), &signer(), now())).await.expect("an answer");
         let request = handler.requests.recv().await.expect("a request").bytes;

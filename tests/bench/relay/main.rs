@@ -67,23 +67,87 @@ enum Role {
 
 const PACED: Load = Load::Paced { rate: 500, seconds: 10 };
 const WELL: Handler = Handler::Well;
+const PLAIN: &str = "";
+const SEALED: &str = "encryption_key = \"5LbKw0XtVZ0m0cQbqk0m6l7m1v9Qm6m4jHqB3p8cTzE=\"\n";
 
-const CASES: [Case; 11] = [
-    Case { name: "blast, 1 destination", handlers: &[WELL], load: Load::Blast { count: 200_000 }, against: None },
-    Case { name: "blast, 3 destinations", handlers: &[WELL; 3], load: Load::Blast { count: 100_000 }, against: None },
-    Case { name: "blast, 10 destinations", handlers: &[WELL; 10], load: Load::Blast { count: 30_000 }, against: None },
-    Case { name: "paced, 100/s", handlers: &[WELL], load: Load::Paced { rate: 100, seconds: 10 }, against: None },
-    Case { name: "paced, 1000/s", handlers: &[WELL], load: Load::Paced { rate: 1000, seconds: 10 }, against: None },
-    Case { name: ALONE, handlers: &[WELL], load: PACED, against: None },
-    Case { name: "beside one that hangs", handlers: &[WELL, Handler::Hangs], load: PACED, against: Some(ALONE) },
-    Case { name: "beside one that takes 20 s", handlers: &[WELL, Handler::Slow], load: PACED, against: Some(ALONE) },
-    Case { name: "beside one that closes", handlers: &[WELL, Handler::Closes], load: PACED, against: Some(ALONE) },
-    Case { name: "beside one without a name", handlers: &[WELL, Handler::Nowhere], load: PACED, against: Some(ALONE) },
+const CASES: [Case; 12] = [
+    Case {
+        name: "blast, 1 destination",
+        handlers: &[WELL],
+        load: Load::Blast { count: 200_000 },
+        against: None,
+        spool: PLAIN,
+    },
+    Case {
+        name: "blast, 1, encrypted",
+        handlers: &[WELL],
+        load: Load::Blast { count: 200_000 },
+        against: None,
+        spool: SEALED,
+    },
+    Case {
+        name: "blast, 3 destinations",
+        handlers: &[WELL; 3],
+        load: Load::Blast { count: 100_000 },
+        against: None,
+        spool: PLAIN,
+    },
+    Case {
+        name: "blast, 10 destinations",
+        handlers: &[WELL; 10],
+        load: Load::Blast { count: 30_000 },
+        against: None,
+        spool: PLAIN,
+    },
+    Case {
+        name: "paced, 100/s",
+        handlers: &[WELL],
+        load: Load::Paced { rate: 100, seconds: 10 },
+        against: None,
+        spool: PLAIN,
+    },
+    Case {
+        name: "paced, 1000/s",
+        handlers: &[WELL],
+        load: Load::Paced { rate: 1000, seconds: 10 },
+        against: None,
+        spool: PLAIN,
+    },
+    Case { name: ALONE, handlers: &[WELL], load: PACED, against: None, spool: PLAIN },
+    Case {
+        name: "beside one that hangs",
+        handlers: &[WELL, Handler::Hangs],
+        load: PACED,
+        against: Some(ALONE),
+        spool: PLAIN,
+    },
+    Case {
+        name: "beside one that takes 20 s",
+        handlers: &[WELL, Handler::Slow],
+        load: PACED,
+        against: Some(ALONE),
+        spool: PLAIN,
+    },
+    Case {
+        name: "beside one that closes",
+        handlers: &[WELL, Handler::Closes],
+        load: PACED,
+        against: Some(ALONE),
+        spool: PLAIN,
+    },
+    Case {
+        name: "beside one without a name",
+        handlers: &[WELL, Handler::Nowhere],
+        load: PACED,
+        against: Some(ALONE),
+        spool: PLAIN,
+    },
     Case {
         name: "beside 100 000 own retries",
         handlers: &[Handler::Backlog],
         load: Load::After { refused: 100_000, rate: 500, seconds: 10 },
         against: Some(ALONE),
+        spool: PLAIN,
     },
 ];
 /// What the cases of isolation are compared with.

@@ -16,6 +16,8 @@ pub(crate) struct Case {
     pub(crate) load: Load,
     /// The case that its latency is compared with.
     pub(crate) against: Option<&'static str>,
+    /// Lines that the configuration of the spool has.
+    pub(crate) spool: &'static str,
 }
 
 impl Case {
@@ -85,7 +87,7 @@ pub(crate) fn once(case: &Case) -> Figures {
     let mut zoom = Process::role(["zoom".to_owned(), counted, pace, earlier].into_iter());
     let zoom_port = zoom.line();
     let file = directory.path().join("zoomhook.toml");
-    std::fs::write(&file, configuration(directory.path(), &zoom_port, &urls, case.handlers)).expect("written");
+    std::fs::write(&file, configuration(directory.path(), &zoom_port, &urls, case)).expect("written");
     let bridge = Process::start(Command::new(env!("CARGO_BIN_EXE_zoomhook")).arg("run").arg("--config").arg(&file));
     if before > 0 {
         assert_eq!(receiver.line(), receiver::ALL_REFUSED);
@@ -108,7 +110,7 @@ pub(crate) fn once(case: &Case) -> Figures {
     }
 }
 
-fn configuration(directory: &Path, zoom_port: &str, urls: &str, handlers: &[Handler]) -> String {
+fn configuration(directory: &Path, zoom_port: &str, urls: &str, case: &Case) -> String {
     let mut text = format!(
         r#"
 [[subscription]]
@@ -119,14 +121,15 @@ client_id = "benchmark"
 client_secret = "benchmark"
 [spool]
 path = "{}"
-[admin]
+{}[admin]
 listen = "127.0.0.1:0"
 [log]
 level = "error"
 "#,
-        directory.join("zoomhook.db").display()
+        directory.join("zoomhook.db").display(),
+        case.spool
     );
-    for (number, (url, handler)) in urls.split(' ').zip(handlers).enumerate() {
+    for (number, (url, handler)) in urls.split(' ').zip(case.handlers).enumerate() {
         text.push_str(&format!(
             "[[destination]]\nname = \"handler-{number}\"\nurl = \"{url}\"\nsecret_token = \"benchmark\"\n"
         ));

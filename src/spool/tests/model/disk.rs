@@ -14,6 +14,7 @@ use crate::event::EventId;
 use crate::spool::SpoolError;
 use crate::spool::erasure::Progress;
 use crate::spool::record::{Acknowledgement, DestinationId, Pause};
+use crate::spool::rekey::Rekey;
 use crate::spool::replay::Replay;
 use crate::spool::sqlite::Sqlite;
 use crate::spool::store::{Batch, Contents, Filled, Identity, Registered, Size, Store};
@@ -33,7 +34,7 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn open(path: &Path, world: &World) -> Result<Self, SpoolError> {
-        Ok(Self { sqlite: Sqlite::open(path)?, path: path.to_owned(), world: world.clone() })
+        Ok(Self { sqlite: Sqlite::open(path, Arc::default())?, path: path.to_owned(), world: world.clone() })
     }
 
     fn write<T>(
@@ -211,9 +212,26 @@ impl Store for Disk {
         self.write(&Write::Other, |sqlite| sqlite.begin(subscriptions, now))
     }
 
-    fn replay(&mut self, replay: &mut Replay, limit: usize) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
+    fn end_task(&mut self, begun: i64, broken_off: Option<&str>, now: Timestamp) -> Result<(), SpoolError> {
+        self.write(&Write::Other, |sqlite| sqlite.end_task(begun, broken_off, now))
+    }
+
+    fn end_tasks(&mut self, now: Timestamp) -> Result<(), SpoolError> {
+        self.write(&Write::Other, |sqlite| sqlite.end_tasks(now))
+    }
+
+    fn trim_audit(&mut self, cutoff: Timestamp, limit: usize) -> Result<usize, SpoolError> {
+        self.write(&Write::Other, |sqlite| sqlite.trim_audit(cutoff, limit))
+    }
+
+    fn replay(
+        &mut self,
+        replay: &mut Replay,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
         let write = Write::Replay(replay.request.selection.scope.clone());
-        self.write(&write, |sqlite| sqlite.replay(replay, limit))
+        self.write(&write, |sqlite| sqlite.replay(replay, limit, now))
     }
 
     fn fill(&mut self, destination: DestinationId, limit: usize, now: Timestamp) -> Result<Filled, SpoolError> {
@@ -232,6 +250,10 @@ impl Store for Disk {
     fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {
         let write = Write::Erase(progress.what.clone());
         self.write(&write, |sqlite| sqlite.erase(progress, now))
+    }
+
+    fn rekey(&mut self, rekey: Rekey, now: Timestamp) -> Result<Rekey, SpoolError> {
+        self.write(&Write::Other, |sqlite| sqlite.rekey(rekey, now))
     }
 
     fn configured(&mut self, names: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {

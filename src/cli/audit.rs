@@ -1,0 +1,317 @@
+//! `audit`: who changed what, and whether that is all and true. All of it reads the spool, whether or not a bridge runs.
+
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Failure;
+use super::events::{LIMIT, limit};
+use super::options::{EXITS, SourceArgs, after};
+use super::output::{print, print_json};
+use super::table::{Cell, Table, terminal_width};
+use crate::admin::document::{self, Audit};
+use crate::clock::Clock;
+use crate::spool::audit::{self, Hash, Link, Misfit};
+use crate::spool::record::AuditRow;
+use crate::spool::{View, open_view};
+use crate::wording::counted;
+
+/// Is the command line of `audit`.
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// List who changed what, newest first
+    List(ListArgs),
+    /// Tell whether the table is what was written, row by row
+    Verify(VerifyArgs),
+    /// Print all of it, oldest first, a JSON document a line, with all that others need to verify it
+    Export(ExportArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = after(&["zoomhook audit list --limit 100"], EXITS))]
+pub(super) struct ListArgs {
+    /// Show only what is older than this row: the cursor that --json prints as "next"
+    #[arg(long, value_name = "ROW")]
+    before: Option<i64>,
+    /// Show at most so many
+    #[arg(long, value_name = "N", default_value_t = LIMIT, value_parser = limit)]
+    limit: usize,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = after(
+    &["zoomhook audit verify", "zoomhook audit verify --kept 412:5e88489…"],
+    "0 every row fits, 1 one does not, or it failed, 2 usage, 78 configuration",
+))]
+pub(super) struct VerifyArgs {
+    /// A row and its hash as they were kept elsewhere, from the log or an earlier call: it must be in the table still
+    #[arg(long, value_name = "ROW:HASH")]
+    kept: Option<Link>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = after(&["zoomhook audit export > audit.jsonl"], EXITS))]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Is what a look at the chain came to.
+#[derive(Debug, PartialEq, Serialize)]
+struct Verified {
+    /// Whether every row fits.
+    intact: bool,
+    /// Rows that fit.
+    rows: u64,
+    /// The last that fits.
+    head: Link,
+    /// The number of the first row that does not fit.
+    misfit: Option<i64>,
+    /// Why it does not.
+    reason: Option<String>,
+}
+
+/// Is a row as it is handed to others, with the hash that its own one begins with.
+#[derive(Serialize)]
+struct Exported<'a> {
+    #[serde(flatten)]
+    row: &'a AuditRow,
+    previous: Hash,
+}
+
+/// Lists, verifies or exports.
+///
+/// # Errors
+/// When the configuration is wrong, the spool cannot be read, or a row does not fit.
+pub(super) fn run(command: &AuditCommand) -> Result<(), Failure> {
+    match command {
+        AuditCommand::List(args) => list(args),
+        AuditCommand::Verify(args) => verify(args),
+        AuditCommand::Export(args) => {
+            let mut view = view(&args.source)?;
+            let mut out = BufWriter::new(io::stdout().lock());
+            export(&mut *view, &mut out)?;
+            Ok(out.flush()?)
+        }
+    }
+}
+
+fn view(source: &SourceArgs) -> Result<Box<dyn View>, Failure> {
+    let config = source.load()?.config;
+    Ok(open_view(&config.spool.path).map_err(anyhow::Error::from)?)
+}
+
+fn list(args: &ListArgs) -> Result<(), Failure> {
+    let page = document::audit(&mut *view(&args.source)?, args.before, args.limit);
+    let page = page.context("cannot list the audit table")?;
+    if args.json {
+        print_json(&page)?;
+    } else {
+        print(&render(&page, Clock::system().now(), terminal_width()))?;
+    }
+    Ok(())
+}
+
+fn render(page: &Audit, now: Timestamp, width: Option<usize>) -> String {
+    if page.audit.is_empty() {
+        return "nobody changed anything\n".to_owned();
+    }
+    let mut table = Table::new(["ROW", "WHEN", "WHO", "ACTION", "DETAIL"]).may_go(&[2]);
+    for row in &page.audit {
+        table.push([
+            Cell::number(row.id.to_string()),
+            Cell::moment(row.at, now, width),
+            Cell::text(&row.who),
+            Cell::fact(row.action.to_string()),
+            Cell::text(&row.detail),
+        ]);
+    }
+    let more = page.next.map(|next| format!("older ones: zoomhook audit list --before {next}\n"));
+    table.render(width) + &more.unwrap_or_default()
+}
+
+fn verify(args: &VerifyArgs) -> Result<(), Failure> {
+    let verified = verified(&mut *view(&args.source)?, args.kept.as_ref()).context("cannot read the audit table")?;
+    if args.json {
+        print_json(&verified)?;
+    }
+    let Verified { rows, head, .. } = &verified;
+    match &verified.reason {
+        Some(reason) => Err(Failure::Runtime(anyhow!("the audit table is not what was written: {reason}"))),
+        None if args.json => Ok(()),
+        None => Ok(print(&format!("every row fits: {}; the last is {head}\n", counted(*rows, "row")))?),
+    }
+}
+
+/// Goes through the chain up to the first row that does not fit.
+fn verified(view: &mut dyn View, kept: Option<&Link>) -> Result<Verified, crate::spool::SpoolError> {
+    let mut rows = 0;
+    let mut misfit = None;
+    let is_forged = |link: &Link| kept.is_some_and(|kept| kept.id == link.id && kept.hash != link.hash);
+    let head = view.audit_chain(&mut |previous, row| {
+        // The one before it may be what is left of rows that retention took.
+        let fits =
+            if is_forged(previous) { Err(Misfit::Rewritten { id: previous.id }) } else { audit::check(previous, &row) };
+        misfit = fits.err();
+        rows += u64::from(misfit.is_none());
+        if misfit.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    let at_end = || match kept {
+        Some(kept) if kept.id > head.id => Some(Misfit::Shortened { id: kept.id, last: head.id }),
+        Some(_) | None => is_forged(&head).then_some(Misfit::Rewritten { id: head.id }),
+    };
+    let misfit = misfit.or_else(at_end);
+    let reason = misfit.map(|misfit| misfit.to_string());
+    Ok(Verified { intact: misfit.is_none(), rows, head, misfit: misfit.map(|misfit| misfit.row()), reason })
+}
+
+fn export(view: &mut dyn View, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut written = Ok(());
+    view.audit_chain(&mut |previous, row| {
+        written = write_line(out, &Exported { row: &row, previous: previous.hash });
+        if written.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(written?)
+}
+
+fn write_line(out: &mut dyn Write, row: &Exported<'_>) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, row)?;
+    out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::admin::document::tests::now;
+    use crate::spool::pause_at_rest;
+    use crate::spool::record::Pause;
+
+    #[test]
+    fn chain_that_nobody_touched_fits_and_names_its_head() {
+        let (_directory, path) = spool(3);
+        let all = look(&path, None);
+        assert_eq!((all.intact, all.rows, all.head.id, all.reason), (true, 3, 3, None));
+        assert!(look(&path, Some(all.head)).intact);
+    }
+
+    #[test]
+    fn first_row_that_was_changed_removed_or_inserted_is_named() {
+        let wait = "WHERE id = 2";
+        for (change, misfit) in [
+            (format!("UPDATE audit SET who = 'nobody' {wait}"), 2),
+            (format!("UPDATE audit SET at = at + 1 {wait}"), 2),
+            (format!("DELETE FROM audit {wait}"), 2),
+            ("DELETE FROM audit WHERE id = 1".to_owned(), 1),
+            ("UPDATE audit SET hash = zeroblob(32) WHERE id = 3".to_owned(), 3),
+            ("INSERT INTO audit VALUES (4, 0, 'operator', 'pause', '', zeroblob(32))".to_owned(), 4),
+            ("UPDATE audit_anchor SET hash = randomblob(32)".to_owned(), 1),
+        ] {
+            let (_directory, path) = spool(3);
+            forge(&path, &change);
+            let verified = look(&path, None);
+            assert_eq!((verified.intact, verified.misfit), (false, Some(misfit)), "{change}: {:?}", verified.reason);
+            assert_eq!(verified.rows, u64::try_from(misfit - 1).expect("small"), "{change}");
+        }
+    }
+
+    #[test]
+    fn chain_that_was_written_anew_or_shortened_is_told_by_a_link_that_was_kept() {
+        let (_directory, path) = spool(3);
+        let head = look(&path, None).head;
+        forge(&path, "DELETE FROM audit WHERE id = 3");
+        assert!(look(&path, None).intact, "a chain cannot know its end");
+        let shortened = look(&path, Some(head));
+        assert_eq!(shortened.reason.as_deref(), Some("the chain ends with row 2: row 3, whose hash was kept, is gone"));
+
+        pause_at_rest(&path, "crm", Pause::On, "somebody else", now()).expect("written");
+        assert!(look(&path, None).intact, "sealed anew");
+        assert_eq!(look(&path, Some(head)).misfit, Some(3));
+        pause_at_rest(&path, "crm", Pause::On, "somebody else", now()).expect("written");
+        assert_eq!(look(&path, Some(head)).misfit, Some(3), "not the last either");
+    }
+
+    #[test]
+    fn table_refuses_to_be_changed_where_nobody_takes_its_guards_away() {
+        let (_directory, path) = spool(2);
+        let connection = rusqlite::Connection::open(&path).expect("opens");
+        for (change, words) in [
+            ("UPDATE audit SET who = 'nobody'", "never changed"),
+            ("DELETE FROM audit WHERE id = 1", "go from its front"),
+        ] {
+            let refused = connection.execute(change, []).expect_err("guarded").to_string();
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
+
+    #[test]
+    fn export_is_a_line_for_each_row_that_leads_from_hash_to_hash() {
+        let (_directory, path) = spool(3);
+        let mut out = Vec::new();
+        export(&mut *open_view(&path).expect("a spool"), &mut out).expect("exported");
+        let lines: Vec<serde_json::Value> = String::from_utf8(out)
+            .expect("text")
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("json"))
+            .collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0]["previous"], "0".repeat(64));
+        assert!(lines.windows(2).all(|pair| pair[1]["previous"] == pair[0]["hash"]), "{lines:?}");
+        assert_eq!(lines[2]["hash"], look(&path, None).head.hash.to_string());
+        assert_eq!((&lines[0]["who"], &lines[0]["action"]), (&"test".into(), &"pause".into()));
+    }
+
+    #[test]
+    fn list_shows_the_newest_first_and_how_to_go_on() {
+        let (_directory, path) = spool(3);
+        let page = document::audit(&mut *open_view(&path).expect("a spool"), None, 2).expect("readable");
+        insta::assert_snapshot!(anstream::adapter::strip_str(&render(&page, now(), None)), @"
+        ROW  WHEN                     WHO   ACTION  DETAIL
+          3  10:06:11 UTC (just now)  test  pause   destination crm
+          2  10:06:11 UTC (just now)  test  pause   destination crm
+        older ones: zoomhook audit list --before 2
+        ");
+        let none = Audit { audit: Vec::new(), next: None };
+        assert_eq!(render(&none, now(), None), "nobody changed anything\n");
+    }
+
+    fn look(path: &Path, kept: Option<Link>) -> Verified {
+        verified(&mut *open_view(path).expect("a spool"), kept.as_ref()).expect("readable")
+    }
+
+    /// Makes a spool with so many rows in its audit table.
+    fn spool(rows: usize) -> (tempfile::TempDir, std::path::PathBuf) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("zoomhook.db");
+        let settings = crate::config::Spool::new(&path);
+        drop(crate::spool::Spool::open(&settings, Clock::system(), std::sync::Arc::default()).expect("opens"));
+        let connection = rusqlite::Connection::open(&path).expect("opens");
+        connection.execute("INSERT INTO destinations (name, wants) VALUES ('crm', '*')", []).expect("a destination");
+        for _ in 0..rows {
+            assert!(pause_at_rest(&path, "crm", Pause::On, "test", now()).expect("written"));
+        }
+        (directory, path)
+    }
+
+    /// Changes the table as somebody would who may write the file.
+    fn forge(path: &Path, change: &str) {
+        let connection = rusqlite::Connection::open(path).expect("opens");
+        let guards = "DROP TRIGGER audit_is_never_changed; DROP TRIGGER audit_goes_from_its_front;";
+        connection.execute_batch(&format!("{guards}{change}")).expect("forged");
+    }
+}

@@ -1,0 +1,81 @@
+//! `spool`: what is done to the spool as a whole.
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+
+use super::Failure;
+use super::bridge::{Answer, Bridge};
+use super::options::{SourceArgs, after};
+use super::output::{print, print_json};
+use crate::admin::rekey::RekeyRequest;
+use crate::clock::Clock;
+use crate::config::Spool;
+use crate::spool::rekey::{Rekeyed, rekey_at_rest};
+use crate::wording::counted;
+
+/// Is the command line of `spool`.
+#[derive(Debug, Subcommand)]
+pub(super) enum SpoolCommand {
+    /// Encrypt what is kept with the key of the configuration, or make it plain where that has none
+    Rekey(RekeyArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = after(
+    &["zoomhook spool rekey"],
+    "0 all is brought to the key, 1 some cannot be read, or it failed, 2 usage, 78 configuration",
+))]
+pub(super) struct RekeyArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Has the running bridge do it, or does it in the spool of one that does not run.
+///
+/// # Errors
+/// When the configuration is wrong, neither a bridge nor the spool does what is asked, or something cannot be read.
+pub(super) async fn run(command: &SpoolCommand) -> Result<(), Failure> {
+    let SpoolCommand::Rekey(args) = command;
+    let asked = match Bridge::at(&args.source.load()?.config.admin)? {
+        Some(bridge) => ask(&bridge).await?,
+        None => None,
+    };
+    let done = match asked {
+        Some(done) => done,
+        // A bridge has the keys already.
+        None => at_rest(&args.source.unlock()?.config.spool)?,
+    };
+    if args.json {
+        print_json(&done)?;
+    } else {
+        print(&format!("{} written anew\n", counted(done.rewritten, "event")))?;
+    }
+    match done.unreadable {
+        0 => Ok(()),
+        count => Err(Failure::Runtime(anyhow::anyhow!(
+            "{} cannot be read and stayed as they are: put the key that is missing into spool.old_encryption_keys; \
+             the log of a start names it",
+            counted(count, "event")
+        ))),
+    }
+}
+
+/// Asks until all is done: a request takes only so long.
+async fn ask(bridge: &Bridge) -> anyhow::Result<Option<Rekeyed>> {
+    let mut sum = Rekeyed::default();
+    while !sum.complete {
+        let request = RekeyRequest { after: sum.after };
+        let Answer::Document(text) = bridge.post("/api/v1/spool/rekey", &request).await? else { return Ok(None) };
+        let done: Rekeyed = serde_json::from_str(&text).context("the bridge's answer is not understood")?;
+        sum =
+            Rekeyed { rewritten: sum.rewritten + done.rewritten, unreadable: sum.unreadable + done.unreadable, ..done };
+    }
+    Ok(Some(sum))
+}
+
+fn at_rest(settings: &Spool) -> anyhow::Result<Rekeyed> {
+    Ok(rekey_at_rest(settings, "the command line", Clock::system().now())?)
+}

@@ -14,6 +14,34 @@ use uuid::Uuid;
 
 use crate::event::RequestId;
 
+/// Is one moment on both clocks: the wall's, which can be set, and the monotonic one, which stands still while the
+/// machine sleeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    wall: Timestamp,
+    instant: Instant,
+}
+
+impl Moment {
+    /// Returns the time of day that it was, as the clock was set then.
+    pub fn wall(self) -> Timestamp {
+        self.wall
+    }
+
+    /// Returns the time that passed since an earlier moment, by the clock that tells more of it.
+    pub fn since(self, earlier: Self) -> Duration {
+        let by_wall = Duration::try_from(self.wall.duration_since(earlier.wall)).unwrap_or_default();
+        by_wall.max(self.instant.duration_since(earlier.instant))
+    }
+
+    /// Returns the time of day that it was, for a reader to whom it is now `now`: if the clock was set back since, what
+    /// came after must not seem to have come before.
+    pub fn seen_from(self, now: Self) -> Timestamp {
+        let passed = SignedDuration::try_from(now.instant.duration_since(self.instant)).unwrap_or(SignedDuration::MAX);
+        self.wall.min(now.wall.saturating_sub(passed).unwrap_or(Timestamp::MIN))
+    }
+}
+
 /// Tells the time and throws the dice.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
@@ -80,6 +108,11 @@ impl Clock {
         Instant::now()
     }
 
+    /// Tells both at once.
+    pub fn moment(&self) -> Moment {
+        Moment { wall: self.now(), instant: self.instant() }
+    }
+
     /// Throws a number that is at least 0 and less than 1.
     pub fn jitter(&self) -> f64 {
         // 53 random bits of a UUID, the precision of the type.
@@ -139,6 +172,22 @@ mod tests {
         assert_eq!(clock.now().as_second(), 90);
         clock.clone().set_back(60_000);
         assert_eq!(clock.now().as_second(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn moment_is_never_after_what_followed_it_though_the_clock_is_set_back() {
+        let clock = Clock::anchored("2026-07-29T12:00:00Z".parse().expect("an instant"));
+        let heard = clock.moment();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(heard.seen_from(clock.moment()), heard.wall());
+        clock.set_back(3_600_000);
+        let now = clock.moment();
+        assert_eq!(heard.seen_from(now).to_string(), "2026-07-29T11:00:00Z");
+        assert_eq!(now.since(heard), Duration::from_secs(5), "an hour less is no time that passed");
+        clock.set_back(-3_600_000);
+        clock.set_back(-60_000);
+        assert_eq!(heard.seen_from(clock.moment()), heard.wall());
+        assert_eq!(clock.moment().since(heard), Duration::from_secs(65), "the machine may have slept");
     }
 
     #[test]

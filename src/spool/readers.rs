@@ -16,7 +16,7 @@ const IDLE_READERS: usize = 4;
 #[derive(Clone)]
 pub(crate) struct Readers {
     pub(super) path: Arc<Path>,
-    keys: Arc<Keys>,
+    pub(super) keys: Arc<Keys>,
     idle: Arc<Mutex<Vec<Box<dyn Pages>>>>,
     /// Where a run must be repeatable, reads happen in their turn, and take this long before and after.
     #[cfg(test)]

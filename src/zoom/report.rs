@@ -17,6 +17,7 @@ use tracing::{debug, error, info, warn};
 use super::message::Content;
 use super::session::{EVICTED_WITHIN, Tally};
 use super::status::{Link, Status};
+use crate::clock::Moment;
 use crate::event::family::Family;
 use crate::telemetry::metrics::{ByFamily, ByProxyFailure, BySubscription, BySubscriptionOutcome, Metrics, ProxyUser};
 
@@ -33,6 +34,8 @@ pub(super) struct Report {
     /// What was wrong with the frames that were parked since the last look.
     parked: Option<(u64, &'static str)>,
     status: Status,
+    /// When anything was last read.
+    heard: Option<Moment>,
     shown: watch::Sender<Status>,
 }
 
@@ -84,14 +87,15 @@ impl Report {
             name,
             metrics,
             status,
+            heard: None,
             shown,
         };
         (report, receiver)
     }
 
     /// Returns when anything was last read.
-    pub(super) fn last_heard_at(&self) -> Option<Timestamp> {
-        self.status.last_heard_at
+    pub(super) fn last_heard(&self) -> Option<Moment> {
+        self.heard
     }
 
     /// Returns when the link was last known to be live, while it is.
@@ -99,8 +103,9 @@ impl Report {
         self.status.last_heard_at.filter(|_| self.status.link == Link::Live)
     }
 
-    pub(super) fn heard(&mut self, now: Timestamp) {
-        self.status.last_heard_at = Some(now);
+    pub(super) fn heard(&mut self, now: Moment) {
+        self.heard = Some(now);
+        self.status.last_heard_at = Some(now.wall());
     }
 
     pub(super) fn event(&mut self, content: &Content, received_at: Timestamp) {

@@ -26,7 +26,7 @@ use super::status::{Link, Status};
 use super::token::{TokenCache, TokenError, TokenSource};
 use super::wire::{News, Reading, Wire};
 use super::{SetupError, plain, time_until};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config::Subscription;
 use crate::config::secret::Secret;
 use crate::event::Received;
@@ -42,6 +42,8 @@ const TICK: Duration = Duration::from_secs(1);
 const ALIVE_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 /// A spool that takes longer than this for an event is called stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
+/// The loop turns every [`TICK`]. If it did not for so long, the process was stopped or the machine asleep.
+const ABSENT_AFTER: Duration = Duration::from_secs(3);
 /// A socket that is still open so long after a stall was open all through it: without an answer to its heartbeats
 /// it would have been given up by now.
 const PROVEN_AFTER: Duration = Duration::from_secs(90);
@@ -103,8 +105,9 @@ impl Socket {
             token: None,
             spool: Spool::Takes,
             unread: None,
+            turned: self.clock.moment(),
             jitter: self.clock.jitter(),
-            started_at: self.clock.now(),
+            started: self.clock.moment(),
             next_tick: now + TICK,
             alive_at: None,
             socket: self,
@@ -124,11 +127,13 @@ struct Shell<S, D> {
     /// The token that was used last.
     token: Option<Secret>,
     spool: Spool,
-    /// The last stall, as long as nothing proves that the socket has outlived it.
+    /// The last time without reading, as long as nothing proves that the socket has outlived it.
     unread: Option<Unread>,
+    /// When the loop last turned.
+    turned: Moment,
     /// One throw of the dice for each turn of the loop.
     jitter: f64,
-    started_at: Timestamp,
+    started: Moment,
     next_tick: Instant,
     /// The sign of life that was stored last.
     alive_at: Option<Timestamp>,
@@ -141,12 +146,12 @@ enum Spool {
     Stalls { since: Instant },
 }
 
-/// Is a time in which the socket was not read. Had Zoom dropped it meanwhile, that would show only after everything
-/// that lay unread, and look as if it had just happened.
+/// Is a time in which the socket was not read: the spool stalled, or the process did not run. Had Zoom dropped it
+/// meanwhile, that would show only after everything that lay unread, and look as if it had just happened.
 #[derive(Clone, Copy)]
 struct Unread {
     /// When the socket was last heard before.
-    since: Timestamp,
+    since: Moment,
     proven_at: Instant,
 }
 
@@ -184,6 +189,7 @@ where
 
     /// Moves what can be moved, a batch at most; ready when something did.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        self.notice_absence();
         let mut moved = Poll::Pending;
         for _ in 0..BATCH {
             if let Poll::Ready(Err(closed)) = self.socket.outbox.poll(cx) {
@@ -212,13 +218,25 @@ where
         moved
     }
 
-    fn remember_stall(&mut self, began: Instant) {
-        let now = self.socket.clock.instant();
-        let Some(heard_at) = self.socket.report.last_heard_at() else { return };
-        if now.duration_since(began) >= STALLED_AFTER {
-            let since = self.unread.map_or(heard_at, |unread| unread.since);
-            self.unread = Some(Unread { since, proven_at: now + PROVEN_AFTER });
+    /// Notices that the process did not run, before anything is read that came meanwhile.
+    fn notice_absence(&mut self) {
+        let now = self.socket.clock.moment();
+        if now.since(self.turned) >= ABSENT_AFTER {
+            self.remember_unread();
         }
+        self.turned = now;
+    }
+
+    fn remember_stall(&mut self, began: Instant) {
+        if self.socket.clock.instant().duration_since(began) >= STALLED_AFTER {
+            self.remember_unread();
+        }
+    }
+
+    fn remember_unread(&mut self) {
+        let Some(heard) = self.socket.report.last_heard() else { return };
+        let since = self.unread.map_or(heard, |unread| unread.since);
+        self.unread = Some(Unread { since, proven_at: self.socket.clock.instant() + PROVEN_AFTER });
     }
 
     fn take(&mut self, news: News) {
@@ -295,7 +313,7 @@ where
     }
 
     fn heard(&mut self, input: Input) {
-        self.socket.report.heard(self.socket.clock.now());
+        self.socket.report.heard(self.socket.clock.moment());
         self.input(input);
     }
 
@@ -326,7 +344,8 @@ where
         self.socket.report.tick(now);
         // The last sign of life is stored, not the present: what comes after it is not known to be heard.
         let heard_at = self.socket.report.live_at();
-        let due = |heard_at: Timestamp, alive_at: Timestamp| heard_at.duration_since(alive_at) >= ALIVE_INTERVAL;
+        // One that lies ahead was stored before the clock was set back: a crash would hide behind it.
+        let due = |heard_at: Timestamp, alive_at: Timestamp| heard_at.duration_since(alive_at).abs() >= ALIVE_INTERVAL;
         if let Some(at) = heard_at
             && self.unread.is_none()
             && self.socket.outbox.is_empty()
@@ -350,7 +369,8 @@ where
                 Action::Abort => self.wire = Wire::Idle,
                 Action::OpenGap { reason } => {
                     let unread = self.unread.take().map(|unread| unread.since);
-                    let at = unread.or(self.socket.report.last_heard_at()).unwrap_or(self.started_at);
+                    let since = unread.or(self.socket.report.last_heard()).unwrap_or(self.started);
+                    let at = since.seen_from(self.socket.clock.moment());
                     self.socket.outbox.push(Entry::GapOpened { at, reason });
                 }
                 Action::CloseGap => {

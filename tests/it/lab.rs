@@ -332,19 +332,19 @@ impl Bridge {
         }
     }
 
-    pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("running").to_string();
-        let sent = std::process::Command::new("kill").arg(format!("-{name}")).arg(pid).status().expect("kill runs");
-        assert!(sent.success());
-    }
-
     pub(crate) fn pid(&self) -> u32 {
         self.child.id().expect("running")
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = std::process::Command::new("kill").arg(format!("-{name}")).arg(pid).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
     /// Returns the most memory that it ever held.
     pub(crate) fn peak_bytes(&self) -> u64 {
-        let pid = self.child.id().expect("running");
+        let pid = self.pid();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the figure");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") << 10

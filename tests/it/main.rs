@@ -25,6 +25,7 @@ mod log;
 mod node;
 mod port;
 mod prometheus;
+mod proof;
 mod proxies;
 mod proxy;
 mod readme;

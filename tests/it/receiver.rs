@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ struct Inner {
     replays: Mutex<HashMap<Bytes, Vec<Option<String>>>>,
     /// Of the last request.
     headers: Mutex<HeaderMap>,
+    /// The timestamp that was signed last, in Unix seconds.
+    timestamp: AtomicI64,
     count: watch::Sender<usize>,
     requests: watch::Sender<usize>,
     /// URL validations, whatever they were answered; they are no requests.
@@ -61,6 +64,7 @@ impl Receiver {
             request_ids: Mutex::default(),
             replays: Mutex::default(),
             headers: Mutex::default(),
+            timestamp: AtomicI64::default(),
             count: watch::Sender::new(0),
             requests: watch::Sender::new(0),
             validations: watch::Sender::new(0),
@@ -83,6 +87,11 @@ impl Receiver {
         self.0.count.subscribe().wait_for(|count| *count >= bodies).await.expect("alive");
     }
 
+    /// Waits until this body was taken.
+    pub(crate) async fn has_taken_body(&self, body: &[u8]) {
+        self.0.count.subscribe().wait_for(|_| self.has(body)).await.expect("alive");
+    }
+
     /// Waits until so many requests have come, whatever they were answered.
     pub(crate) async fn has_seen(&self, requests: usize) {
         self.0.requests.subscribe().wait_for(|count| *count >= requests).await.expect("alive");
@@ -99,6 +108,11 @@ impl Receiver {
 
     pub(crate) fn requests(&self) -> usize {
         *self.0.requests.borrow()
+    }
+
+    /// Returns the timestamp that was signed last, in Unix seconds.
+    pub(crate) fn last_timestamp(&self) -> i64 {
+        self.0.timestamp.load(Ordering::Relaxed)
     }
 
     pub(crate) fn has(&self, body: &[u8]) -> bool {
@@ -128,6 +142,8 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
     let genuine = inner.signer.verify(&header("x-zm-request-timestamp"), &body, &header("x-zm-signature"));
     assert!(genuine, "a signature that a handler would refuse");
     assert_eq!(header("content-type"), "application/json; charset=utf-8");
+    let timestamp = header("x-zm-request-timestamp").parse().expect("a number");
+    inner.timestamp.store(timestamp, Ordering::Relaxed);
     let id = header("x-zm-request-id");
     let first = inner.request_ids.lock().expect("no panic").entry(body.clone()).or_insert_with(|| id.clone()).clone();
     assert_eq!(first, id, "one event, two request ids");

@@ -303,6 +303,41 @@ async fn gap_of_a_socket_that_outlived_a_stall_begins_when_it_was_last_heard() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn gap_of_a_socket_that_was_lost_while_the_process_was_stopped_begins_when_it_was_last_heard() {
+    let mut scene = Scene::start();
+    let mut zoom = scene.accept().await;
+    zoom.heartbeat().await;
+    scene.link(Link::Live).await;
+    scene.drain();
+    zoom.event(STARTED).await;
+    zoom.close(CloseCode::Again).await;
+    // Nothing runs between the frames and this.
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let reason = "closed by zoom: 1013 Bye".to_owned();
+    assert_eq!(scene.stored_but_alive().await, event(STARTED));
+    assert_eq!(scene.stored_but_alive().await, Stored::GapOpened { at_s: 0, reason });
+}
+
+#[tokio::test(start_paused = true)]
+async fn clock_that_is_set_back_hides_neither_a_gap_nor_a_crash() {
+    let mut scene = Scene::start();
+    let mut zoom = scene.accept().await;
+    zoom.heartbeat().await;
+    zoom.send(ALIVE).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    scene.drain();
+    scene.clock.set_back(10_000);
+    zoom.heartbeat().await;
+    zoom.send(ALIVE).await;
+    let Stored::Alive { at_s: heard_at } = scene.stored().await else { panic!("no sign of life is stored") };
+    assert!((15..=20).contains(&heard_at), "{heard_at}");
+    scene.clock.set_back(10_000);
+    let stored = scene.stored_but_alive().await;
+    let Stored::GapOpened { at_s, .. } = stored else { panic!("no gap: {stored:?}") };
+    assert_eq!(at_s, heard_at - 10, "as the clock shows it that will tell when the gap ends");
+}
+
+#[tokio::test(start_paused = true)]
 async fn stop_closes_the_socket_and_keeps_what_zoom_sends_last() {
     let mut scene = Scene::start();
     let mut zoom = scene.accept().await;
@@ -354,6 +389,7 @@ struct Scene {
     metrics: Arc<Metrics>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    clock: Clock,
     started: Instant,
 }
 
@@ -364,7 +400,7 @@ impl Scene {
         let metrics = Arc::new(Metrics::new());
         let cache = TokenCache::new(clock.clone(), Arc::clone(&metrics));
         let subscription = subscription("http://127.0.0.1:9/", "ws://127.0.0.1:9/ws?subscriptionId=sub");
-        let (socket, status) = Socket::new(&subscription, &cache, appender, clock, &metrics).expect("a socket");
+        let (socket, status) = Socket::new(&subscription, &cache, appender, clock.clone(), &metrics).expect("a socket");
         let (dial, dialed) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
         let task = tokio::spawn({
@@ -379,7 +415,7 @@ impl Scene {
                 socket.run_over(stop, dial).await;
             }
         });
-        Self { dialed, commands, status, metrics, stop, task, started: Instant::now() }
+        Self { dialed, commands, status, metrics, stop, task, clock, started: Instant::now() }
     }
 
     /// Waits for the next socket.

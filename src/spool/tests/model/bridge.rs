@@ -382,7 +382,8 @@ impl Bridge {
             ..config::Spool::new(&path)
         };
         let pace = Pace(world.clone());
-        let readers = Readers { pace: Some(pace.clone()), ..Readers::of(&path, Arc::default()) };
+        let mut readers = Readers::of(&path, Arc::default());
+        readers.pace = Some(pace.clone());
         let (spool, writer) =
             Spool::on(Box::new(disk), readers, &settings, clock.clone(), Arc::clone(metrics)).expect("readable");
         let writer = tokio::spawn(work(writer, pace));

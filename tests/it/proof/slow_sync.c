@@ -1,0 +1,23 @@
+/* Makes a disk slow: each sync takes 5 to 50 ms more, and is counted by a byte in the file that SLOW_SYNC_COUNT names. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static int slow(const char *name, int fd) {
+    static unsigned int state = 1;
+    const char *count = getenv("SLOW_SYNC_COUNT");
+    int file = count ? open(count, O_WRONLY | O_CREAT | O_APPEND, 0600) : -1;
+    if (file >= 0) {
+        if (write(file, ".", 1) != 1)
+            abort();
+        close(file);
+    }
+    usleep(5000 + rand_r(&state) % 45001);
+    int (*sync)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
+    return sync(fd);
+}
+
+int fsync(int fd) { return slow("fsync", fd); }
+int fdatasync(int fd) { return slow("fdatasync", fd); }

@@ -39,8 +39,8 @@ use crate::admin::{self, Certificate, Door, Handles, ReloadRequest};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::spool::{Spool, Writer};
-use crate::telemetry::LogLevels;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{Exporter, LogLevels};
 
 /// Requests to read the configuration again that may wait: they come from people.
 const RELOADS: usize = 4;
@@ -76,6 +76,7 @@ pub struct App {
     parts: Parts,
     prepared: Prepared,
     levels: Option<LogLevels>,
+    exporter: Option<Exporter>,
     reloads: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
 }
 
@@ -87,6 +88,7 @@ impl App {
     pub async fn bind(config: Config, levels: Option<LogLevels>) -> anyhow::Result<Self> {
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
+        let exporter = Exporter::connect(config.traces.as_ref(), &metrics)?;
         metrics.spool_max_bytes.set(i64::try_from(config.spool.max_size).unwrap_or(i64::MAX));
         let (spool, writer) = Spool::open(&config.spool, clock.clone(), Arc::clone(&metrics))?;
         let door = match &config.admin.listen {
@@ -116,6 +118,7 @@ impl App {
             parts,
             prepared,
             levels,
+            exporter,
             reloads,
         })
     }
@@ -151,6 +154,7 @@ impl App {
             mut parts,
             prepared,
             levels,
+            exporter,
             reloads,
         } = self;
         let (request_reload, mut reload_requests) = reloads;
@@ -164,6 +168,9 @@ impl App {
         let watching =
             certificates::watch(parts.certificates(), Arc::clone(&metrics), clock.clone(), admin_stop.clone());
         tasks.spawn("certificates", admin_stop.clone(), watching);
+        if let Some(exporter) = exporter {
+            tasks.spawn("exporter of traces", admin_stop.clone(), exporter.run(admin_stop.clone()));
+        }
         if let Some(door) = door {
             if let Ok(address) = door.address() {
                 tracing::info!(%address, "the admin port is open");

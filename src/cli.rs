@@ -1,8 +1,8 @@
 //! The command line: one file for each subcommand, which parses, calls one handle and prints.
 //!
-//! Those that read (`events`, `dead list`, `gaps`, `audit`) open the spool for reading, whether or not a
-//! bridge runs. `status` asks the running bridge, and falls back on the spool. With `--json` every
-//! command prints one document, the one that the API answers to the same question.
+//! Those that look after a bridge ask the one that runs, by its admin port, and turn to the spool file
+//! where none answers; `audit` always reads the file. With `--json` every command prints one document,
+//! the one that the API answers to the same question.
 //!
 //! Exit codes: 0, 1 for a fault at run time, 2 for arguments that cannot be understood (clap's), 78
 //! for a configuration that is wrong.
@@ -14,12 +14,14 @@ mod completions;
 pub mod config;
 mod dead;
 pub mod demo;
+mod documents;
 mod events;
 mod gaps;
 mod log_level;
 mod man;
 mod memory;
 mod moment;
+mod number;
 pub mod options;
 mod orphans;
 mod output;
@@ -48,7 +50,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::memory::guard_memory;
 use self::options::EXIT_CONFIG;
-use self::output::{HEADING, plain, styled};
+use self::output::{HEADING, plain, styled, wrapped};
+use self::table::terminal_width;
 use crate::app::Stop;
 use crate::config::problem::Problems;
 use crate::spool::SpoolError;
@@ -133,6 +136,9 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("For the shell", &["completions", "man"]),
 ];
 
+/// The column in which the front page says what a command does.
+const ABOUT: usize = 15;
+
 /// Writes the page that `zoomhook` alone shows.
 fn front_page() -> String {
     let commands = Command::augment_subcommands(clap::Command::new("zoomhook"));
@@ -141,7 +147,8 @@ fn front_page() -> String {
         page.push_str(&format!("\n{}\n", styled(HEADING, heading)));
         for name in names {
             let about = commands.find_subcommand(name).and_then(clap::Command::get_about);
-            page.push_str(&format!("  {name:<11}  {}\n", about.map(ToString::to_string).unwrap_or_default()));
+            let about = about.map(ToString::to_string).unwrap_or_default();
+            page.push_str(&format!("  {name:<11}  {}\n", wrapped(&about, ABOUT, terminal_width())));
         }
     }
     page.push_str(&format!("\n{}\n{{options}}\n\n", styled(HEADING, "Options")));
@@ -403,7 +410,7 @@ mod tests {
             ("events purge --yes", ErrorKind::MissingRequiredArgument),
             ("orphans purge --yes", ErrorKind::MissingRequiredArgument),
             ("events show 41 --raw --json", ErrorKind::ArgumentConflict),
-            ("events list --state lost", ErrorKind::ValueValidation),
+            ("events list --state lost", ErrorKind::InvalidValue),
             ("events list --since yesterday", ErrorKind::ValueValidation),
             ("events list --type a*b", ErrorKind::ValueValidation),
             ("events list --limit 0", ErrorKind::ValueValidation),

@@ -37,6 +37,7 @@ pub mod secret;
 mod show;
 pub mod source;
 pub mod tls;
+pub mod traces;
 
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ use self::proxy::Outbound;
 use self::secret::{Base64Secret, Secret};
 pub use self::show::{Shown, fingerprint, show};
 use self::tls::{TlsDefaults, TlsRules};
+use self::traces::Traces;
 
 /// Is everything that the bridge was told, checked.
 #[derive(Clone, Debug)]
@@ -81,6 +83,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is logged, and how.
     pub log: Log,
+    /// Where traces are sent, if they are.
+    pub traces: Option<Traces>,
     /// How long in-flight deliveries may take to end at a stop (default [`Config::GRACE`]).
     pub grace: Duration,
 }

@@ -189,15 +189,23 @@ pub fn acknowledge_at_rest(
     at_rest(path, now)?.acknowledge(gap, note, who, now)
 }
 
-/// Deletes from a spool that no bridge works on, and tells how much; that `who` asked for it stands in the audit table.
+/// Deletes from a spool that no bridge works on, and tells how much, after each step, too; that `who` asked for it stands in
+/// the audit table.
 ///
 /// # Errors
 /// When the spool is missing, in use, or cannot be written.
-pub fn erase_at_rest(path: &Path, what: Erasure, who: &str, now: Timestamp) -> Result<Erased, SpoolError> {
+pub fn erase_at_rest(
+    path: &Path,
+    what: Erasure,
+    who: &str,
+    now: Timestamp,
+    mut tell: impl FnMut(Erased),
+) -> Result<Erased, SpoolError> {
     let mut store = at_rest(path, now)?;
     let mut progress = Progress::new(what, who);
     while !progress.complete {
         progress = store.erase(progress, now)?;
+        tell(progress.erased);
     }
     Ok(progress.erased)
 }

@@ -1,4 +1,4 @@
-//! What the program says of itself: log lines and metrics.
+//! What the program says of itself: log lines, metrics and traces.
 //!
 //! Only this crate's own records are ever written. The libraries below it (hyper, tungstenite,
 //! rustls) print headers, URLs and frames at their lower levels, tokens and payloads with them, so
@@ -9,8 +9,14 @@
 
 mod levels;
 pub mod metrics;
+#[cfg(not(feature = "otel"))]
+mod no_traces;
+#[cfg(feature = "otel")]
+mod otlp;
+pub mod spans;
 
 use std::io::IsTerminal as _;
+use std::panic::{self, PanicHookInfo};
 
 use tracing::Subscriber;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -19,6 +25,10 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 pub use self::levels::LogLevels;
+#[cfg(not(feature = "otel"))]
+pub(crate) use self::no_traces::Exporter;
+#[cfg(feature = "otel")]
+pub(crate) use self::otlp::Exporter;
 use crate::config::{Log, LogFormat};
 
 /// Lines that wait for their reader; some seconds of a log at its lowest level.
@@ -62,7 +72,14 @@ pub fn install(log: &Log) -> Result<(Flush, LogLevels), TelemetryError> {
         .finish(std::io::stderr());
     let (subscriber, levels) = subscriber(log, colour, writer);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::AlreadyInstalled)?;
+    panic::set_hook(Box::new(panicked));
     Ok((Flush { _guard: guard }, levels))
+}
+
+/// Logs a panic without its message, which may quote a payload or a secret.
+fn panicked(info: &PanicHookInfo<'_>) {
+    let place = info.location().map(ToString::to_string);
+    tracing::error!(place, "a part of the program panicked: please report the place, and what went before");
 }
 
 fn subscriber<W>(log: &Log, colour: Colour, writer: W) -> (impl Subscriber + Send + Sync, LogLevels)
@@ -148,6 +165,20 @@ mod tests {
         assert_eq!(line["level"], "INFO");
         let time = line["timestamp"].as_str().expect("a time");
         assert!(time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok(), "{time}");
+    }
+
+    #[test]
+    fn panic_is_one_line_that_names_the_place_and_quotes_nothing() {
+        let written = written(LogFormat::Json, "info", |_| {
+            let before = panic::take_hook();
+            panic::set_hook(Box::new(panicked));
+            let caught = panic::catch_unwind(|| panic!("canary\ncanary"));
+            panic::set_hook(before);
+            assert!(caught.is_err());
+        });
+        let line: serde_json::Value = serde_json::from_str(&written).expect("one JSON object");
+        assert!(line["place"].as_str().is_some_and(|place| place.starts_with("src/telemetry.rs:")), "{line}");
+        assert!(!written.contains("canary"), "{written}");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) enum ListError {
 }
 
 /// Is a page of events, newest first.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Events {
     /// The events.
     pub(crate) events: Vec<EventRow>,
@@ -51,7 +51,7 @@ pub(crate) struct Events {
 }
 
 /// Is one event with all that is known of it.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EventDocument {
     /// The event and its deliveries.
     #[serde(flatten)]
@@ -78,7 +78,7 @@ impl EventDocument {
 }
 
 /// Is a page of dead letters, newest event first.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Dead {
     /// The dead letters; those of one event are all on one page.
     pub(crate) dead: Vec<DeadRow>,
@@ -87,14 +87,14 @@ pub(crate) struct Dead {
 }
 
 /// Is the dead letters by destination and cause, the largest group first.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeadGroups {
     /// The groups.
     pub(crate) groups: Vec<DeadGroup>,
 }
 
 /// Is a list of gaps, newest first.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Gaps {
     /// The gaps.
     pub(crate) gaps: Vec<GapRow>,

@@ -278,11 +278,15 @@ fn summary(old: &Config, new: &Config) -> String {
     let (subscriptions, destinations) = (new.subscriptions.len() as u64, new.destinations.len() as u64);
     let mut text =
         format!("{} and {} in force", counted(subscriptions, "subscription"), counted(destinations, "destination"));
-    let later: Vec<&str> =
-        [("[spool]", old.spool != new.spool), ("[admin]", old.admin != new.admin), ("[log]", old.log != new.log)]
-            .into_iter()
-            .filter_map(|(table, changed)| changed.then_some(table))
-            .collect();
+    let later: Vec<&str> = [
+        ("[spool]", old.spool != new.spool),
+        ("[admin]", old.admin != new.admin),
+        ("[log]", old.log != new.log),
+        ("[traces]", old.traces != new.traces),
+    ]
+    .into_iter()
+    .filter_map(|(table, changed)| changed.then_some(table))
+    .collect();
     if !later.is_empty() {
         text.push_str(&format!("; what changed in {} takes effect at the next start", later.join(" and ")));
     }

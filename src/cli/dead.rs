@@ -4,21 +4,22 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use super::documents::{Documents, FormArgs, Question};
 use super::events::{LIMIT, limit};
 use super::moment::moment;
+use super::number::number;
 use super::options::{EXITS, SourceArgs, after};
-use super::output::{plain, print, print_json};
+use super::output::plain;
 use super::purge::{self, PurgeArgs};
 use super::replay::quoted;
-use super::table::{Cell, Table, terminal_width};
+use super::table::{Cell, Table};
 use super::{Failure, replay};
 use crate::admin::document::purge::DeadRequest;
 use crate::admin::document::{self, Dead, DeadGroups};
-use crate::clock::Clock;
 use crate::config::filter::Pattern;
 use crate::event::EventId;
+use crate::spool::View;
 use crate::spool::erasure::Erasure;
-use crate::spool::open_view;
 use crate::spool::record::{DeadGroup, DeadQuery};
 use crate::wording::{ago, count};
 
@@ -64,14 +65,13 @@ pub(super) struct ListArgs {
     #[arg(long)]
     rows: bool,
     /// One by one, only what is older than this event
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = number::<u64>)]
     before: Option<u64>,
     /// One by one, at most so many [default: 20]
     #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<usize>,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     source: SourceArgs,
 }
@@ -88,7 +88,7 @@ impl ListArgs {
 #[group(required = true, multiple = true)]
 struct Choice {
     /// These events
-    #[arg(value_name = "EVENT")]
+    #[arg(value_name = "EVENT", value_parser = number::<u64>)]
     events: Vec<u64>,
     /// Of this destination
     #[arg(long, value_name = "NAME")]
@@ -114,7 +114,7 @@ impl Choice {
 /// When the configuration is wrong, or neither a bridge nor the spool does what is asked.
 pub(super) async fn run(command: &DeadCommand) -> Result<(), Failure> {
     match command {
-        DeadCommand::List(args) => list(args),
+        DeadCommand::List(args) => list(args).await,
         DeadCommand::Replay(args) => replay::dead(args).await,
         DeadCommand::Purge(args) => {
             let request = args.choice.request();
@@ -124,9 +124,9 @@ pub(super) async fn run(command: &DeadCommand) -> Result<(), Failure> {
     }
 }
 
-fn list(args: &ListArgs) -> Result<(), Failure> {
+async fn list(args: &ListArgs) -> Result<(), Failure> {
     let config = args.source.load()?.config;
-    let mut view = open_view(&config.spool.path).map_err(anyhow::Error::from)?;
+    let documents = Documents::of(&config)?;
     let query = DeadQuery {
         events: Vec::new(),
         destination: args.destination.clone(),
@@ -137,23 +137,26 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
         before: args.before.map(EventId),
         limit: args.limit.unwrap_or(LIMIT),
     };
-    let (now, width) = (Clock::system().now(), terminal_width());
-    if !args.is_one_by_one() {
-        let groups = document::dead_groups(&mut *view, &query).context("cannot group dead letters")?;
-        if args.json {
-            print_json(&groups)?;
-        } else {
-            print(&render_groups(&groups, now, width))?;
-        }
-        return Ok(());
-    }
-    let page = document::dead(&mut *view, &query).context("cannot list dead letters")?;
-    if args.json {
-        print_json(&page)?;
+    if args.is_one_by_one() {
+        let question = question("/api/v1/dead", &query).with("before", query.before).with("limit", Some(query.limit));
+        let read = |view: &mut dyn View| document::dead(view, &query).context("cannot list dead letters");
+        Ok(args.form.show(&documents.read(question, read).await?, render)?)
     } else {
-        print(&render(&page, now, width))?;
+        let read = |view: &mut dyn View| document::dead_groups(view, &query).context("cannot group dead letters");
+        let groups = documents.read(question("/api/v1/dead/groups", &query), read).await?;
+        Ok(args.form.show(&groups, render_groups)?)
     }
-    Ok(())
+}
+
+/// Asks the API for what the query chooses, one by one or in groups.
+fn question(path: &str, query: &DeadQuery) -> Question {
+    let DeadQuery { events: _, destination, kind, cause, since, until, before: _, limit: _ } = query;
+    Question::new(path)
+        .with("destination", destination.as_ref())
+        .with("type", kind.as_ref())
+        .with("cause", cause.as_ref())
+        .with("since", *since)
+        .with("until", *until)
 }
 
 fn render_groups(groups: &DeadGroups, now: Timestamp, width: Option<usize>) -> String {

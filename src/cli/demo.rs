@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::screen::Screen;
 use self::stage::Stage;
+use super::number::number;
 use super::options::after;
 use crate::app::{App, Reread, Stop};
 use crate::clock::Clock;
@@ -38,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "1", value_parser = rate)]
     rate: f64,
     /// End after so many seconds, with the faults earlier where these are few [default: at Ctrl-C]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<u64>)]
     seconds: Option<u64>,
 }
 
@@ -129,6 +130,7 @@ fn config(simulator: &Simulator, handler: &Handler, spool: PathBuf) -> Config {
         // A port of its own, so that it comes up beside a bridge that runs.
         admin: Admin::new(Some(Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))),
         log: Log { format: LogFormat::Text, level: Levels::all(tracing::Level::ERROR) },
+        traces: None,
         grace: Config::GRACE,
     }
 }

@@ -2,23 +2,28 @@
 
 mod detail;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use super::documents::{Documents, FormArgs, Question, understood};
 use super::moment::moment;
+use super::number::{number, within};
 use super::options::{EXITS, SourceArgs, after};
-use super::output::{BAD, FAIR, GOOD, print, print_bytes, print_json};
+use super::output::{BAD, FAIR, GOOD, print_bytes};
 use super::purge::{self, PurgeArgs};
-use super::table::{Cell, Table, terminal_width};
+use super::table::{Cell, Table};
 use super::{Failure, replay};
 use crate::admin::document::purge::ParkedRequest;
-use crate::admin::document::{self, Events, PAGE_MOST};
+use crate::admin::document::{self, EventDocument, Events, PAGE_MOST};
 use crate::clock::Clock;
 use crate::config::filter::Pattern;
 use crate::event::EventId;
+use crate::spool::View;
 use crate::spool::record::{DeliveryState, EventQuery, EventRow};
-use crate::spool::{open_unlocked, open_view};
 use crate::wording::size;
 
 /// Rows that a list shows unless told otherwise: a screen of them.
@@ -60,7 +65,7 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
     /// Only what stands so: waiting, retrying, delivered, dead
-    #[arg(long, value_name = "STATE")]
+    #[arg(long, value_name = "STATE", value_parser = state(), hide_possible_values = true)]
     state: Option<DeliveryState>,
     /// Only what was received since then: 24h, 10:00, 2026-07-30T10:00:00+02:00
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -72,14 +77,13 @@ pub(super) struct ListArgs {
     #[arg(long)]
     parked: bool,
     /// Only what is older than this event
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = number::<u64>)]
     before: Option<u64>,
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = LIMIT, value_parser = limit)]
     limit: usize,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     source: SourceArgs,
 }
@@ -88,31 +92,36 @@ pub(super) struct ListArgs {
 #[command(after_help = after(&["zoomhook events show 41", "zoomhook events show 41 --raw > body.json"], EXITS))]
 pub(super) struct ShowArgs {
     /// The event, by its number in lists
+    #[arg(value_parser = number::<u64>)]
     id: u64,
     /// Print the body alone, byte for byte
     #[arg(long, conflicts_with = "json")]
     raw: bool,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     source: SourceArgs,
 }
 
+/// Reads a state; shells offer its words.
+fn state() -> impl TypedValueParser<Value = DeliveryState> {
+    let words = DeliveryState::ALL.map(|state| PossibleValue::new(state.word()));
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<DeliveryState>())
+}
+
 /// Reads how many rows are wanted.
 pub(super) fn limit(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|limit| (1..=PAGE_MOST).contains(limit));
-    number.ok_or_else(|| format!("expected a number from 1 to {PAGE_MOST}"))
+    within(1..=PAGE_MOST)(text)
 }
 
 /// Lists, shows, replays or deletes events.
 ///
 /// # Errors
-/// When the configuration is wrong, the spool cannot be read or written, or there is no such event.
+/// When the configuration is wrong, neither a bridge nor the spool does what is asked, or there is no such event.
 pub(super) async fn run(command: &EventsCommand) -> Result<(), Failure> {
     match command {
-        EventsCommand::List(args) => list(args),
-        EventsCommand::Show(args) => show(args),
+        EventsCommand::List(args) => list(args).await,
+        EventsCommand::Show(args) => show(args).await,
         EventsCommand::Replay(args) => replay::events(args).await,
         EventsCommand::Purge(args) => {
             let until = args.until.map(|until| until.to_string());
@@ -123,9 +132,8 @@ pub(super) async fn run(command: &EventsCommand) -> Result<(), Failure> {
     }
 }
 
-fn list(args: &ListArgs) -> Result<(), Failure> {
+async fn list(args: &ListArgs) -> Result<(), Failure> {
     let config = args.source.load()?.config;
-    let mut view = open_view(&config.spool.path).map_err(anyhow::Error::from)?;
     let query = EventQuery {
         kind: args.kind.clone(),
         state: args.state,
@@ -136,29 +144,50 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
         before: args.before.map(EventId),
         limit: args.limit,
     };
-    let page = document::events(&mut *view, &query).context("cannot list events")?;
-    if args.json {
-        print_json(&page)?;
-    } else {
-        print(&render(&page, Clock::system().now(), terminal_width()))?;
-    }
-    Ok(())
+    let read = |view: &mut dyn View| document::events(view, &query).context("cannot list events");
+    let page = Documents::of(&config)?.read(question(&query), read).await?;
+    Ok(args.form.show(&page, render)?)
 }
 
-fn show(args: &ShowArgs) -> Result<(), Failure> {
+/// Asks the API for what the query chooses.
+fn question(query: &EventQuery) -> Question {
+    let EventQuery { kind, state, destination, since, until, parked, before, limit } = query;
+    Question::new("/api/v1/events")
+        .with("type", kind.as_ref())
+        .with("state", *state)
+        .with("destination", destination.as_ref())
+        .with("since", *since)
+        .with("until", *until)
+        .with("parked", parked.then_some(true))
+        .with("before", *before)
+        .with("limit", Some(limit))
+}
+
+async fn show(args: &ShowArgs) -> Result<(), Failure> {
     let config = args.source.unlock()?.config;
-    let mut view = open_unlocked(&config.spool).map_err(anyhow::Error::from)?;
     let id = EventId(args.id);
-    let detail = view.event(id).context("cannot show the event")?;
-    let detail = detail.ok_or_else(|| anyhow!("no event {id}: none had this id, or it was purged"))?;
+    let read = |view: &mut dyn View| {
+        let detail = view.event(id).context("cannot show the event")?;
+        let detail = detail.ok_or_else(|| anyhow!("no event {id}: none had this id, or it was purged"))?;
+        anyhow::Ok(document::event(detail))
+    };
+    let event = Documents::of(&config)?.read(Question::new(format!("/api/v1/events/{id}")), read).await?;
     if args.raw {
-        print_bytes(&detail.body)?;
-    } else if args.json {
-        print_json(&document::event(detail))?;
+        Ok(print_bytes(&body(&understood(&event)?)?)?)
     } else {
-        print(&detail::render(&detail, Clock::system().now(), terminal_width()))?;
+        Ok(args.form.show(&event, detail::render)?)
     }
-    Ok(())
+}
+
+/// Returns the body of an event, byte for byte.
+fn body(event: &EventDocument) -> anyhow::Result<Vec<u8>> {
+    match (&event.body, &event.body_base64) {
+        (Some(text), _) => Ok(text.as_bytes().to_vec()),
+        (None, Some(text)) => BASE64_STANDARD.decode(text).context("the body is not in base 64"),
+        (None, None) => {
+            bail!("the bridge shows bodies to operators only: set ZOOMHOOK_ADMIN_TOKEN to an operator's token")
+        }
+    }
 }
 
 fn render(page: &Events, now: Timestamp, width: Option<usize>) -> String {

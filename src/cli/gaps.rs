@@ -8,14 +8,16 @@ use jiff::Timestamp;
 
 use super::Failure;
 use super::bridge::{Answer, Bridge};
+use super::documents::{Documents, FormArgs, Question};
 use super::events::{LIMIT, limit};
+use super::number::number;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{BAD, print, print_json};
-use super::table::{Cell, Table, terminal_width};
+use super::table::{Cell, Table};
 use crate::admin::document::{AcknowledgeRequest, AcknowledgedGap, Gaps};
 use crate::clock::Clock;
 use crate::spool::record::Acknowledgement;
-use crate::spool::{acknowledge_at_rest, open_view};
+use crate::spool::{View, acknowledge_at_rest};
 use crate::wording::{ago, span, time};
 
 /// Is the command line of `gaps`.
@@ -28,9 +30,8 @@ pub(super) struct GapsArgs {
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = LIMIT, value_parser = limit)]
     limit: usize,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     source: SourceArgs,
 }
@@ -45,7 +46,7 @@ enum GapsCommand {
 #[command(after_help = after(&["zoomhook gaps ack 3 --note 'fetched from reports, OPS-12'"], EXITS))]
 struct AckArgs {
     /// The gap, by its number in the list
-    #[arg(value_name = "GAP")]
+    #[arg(value_name = "GAP", value_parser = number::<i64>)]
     gap: i64,
     /// What was done about it, such as the number of a ticket
     #[arg(long, value_name = "TEXT")]
@@ -60,24 +61,20 @@ struct AckArgs {
 /// Lists gaps, newest first, or notes what was done about one.
 ///
 /// # Errors
-/// When the configuration is wrong, the spool cannot be read, or neither a bridge nor the spool takes the note.
+/// When the configuration is wrong, or neither a bridge nor the spool does what is asked.
 pub(super) async fn run(args: &GapsArgs) -> Result<(), Failure> {
     match &args.command {
         Some(GapsCommand::Ack(args)) => acknowledge(args).await,
-        None => list(args),
+        None => list(args).await,
     }
 }
 
-fn list(args: &GapsArgs) -> Result<(), Failure> {
+async fn list(args: &GapsArgs) -> Result<(), Failure> {
     let config = args.source.load()?.config;
-    let mut view = open_view(&config.spool.path).map_err(anyhow::Error::from)?;
-    let gaps = Gaps { gaps: view.gaps(args.limit).context("cannot list gaps")? };
-    if args.json {
-        print_json(&gaps)?;
-    } else {
-        print(&render(&gaps, Clock::system().now(), terminal_width()))?;
-    }
-    Ok(())
+    let question = Question::new("/api/v1/gaps").with("limit", Some(args.limit));
+    let read = |view: &mut dyn View| anyhow::Ok(Gaps { gaps: view.gaps(args.limit).context("cannot list gaps")? });
+    let gaps = Documents::of(&config)?.read(question, read).await?;
+    Ok(args.form.show(&gaps, render)?)
 }
 
 async fn acknowledge(args: &AckArgs) -> Result<(), Failure> {

@@ -5,14 +5,13 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::Failure;
+use super::documents::{Documents, FormArgs, Question};
 use super::options::{EXITS, SourceArgs, after};
-use super::output::{print, print_json};
 use super::purge::{self, PurgeArgs};
-use super::table::{Cell, Table, terminal_width};
+use super::table::{Cell, Table};
 use crate::admin::document::purge::{OrphanRequest, Orphans, orphans};
-use crate::clock::Clock;
+use crate::spool::View;
 use crate::spool::erasure::Erasure;
-use crate::spool::open_view;
 use crate::wording::{ago, count, time_ago};
 
 /// Is the command line of `orphans`.
@@ -27,9 +26,8 @@ pub(super) enum OrphansCommand {
 #[derive(Args, Debug)]
 #[command(after_help = after(&["zoomhook orphans list --json"], EXITS))]
 pub(super) struct ListArgs {
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     source: SourceArgs,
 }
@@ -50,7 +48,7 @@ pub(super) struct OrphanArgs {
 /// When the configuration is wrong, or neither a bridge nor the spool does what is asked.
 pub(super) async fn run(command: &OrphansCommand) -> Result<(), Failure> {
     match command {
-        OrphansCommand::List(args) => list(args),
+        OrphansCommand::List(args) => list(args).await,
         OrphansCommand::Purge(args) => {
             let path = format!("/api/v1/orphans/{}/purge", args.name);
             let what = Erasure::Orphan { destination: args.name.as_str().into() };
@@ -59,16 +57,11 @@ pub(super) async fn run(command: &OrphansCommand) -> Result<(), Failure> {
     }
 }
 
-fn list(args: &ListArgs) -> Result<(), Failure> {
+async fn list(args: &ListArgs) -> Result<(), Failure> {
     let config = args.source.load()?.config;
-    let mut view = open_view(&config.spool.path).map_err(anyhow::Error::from)?;
-    let found = orphans(&mut *view).context("cannot list orphaned destinations")?;
-    if args.json {
-        print_json(&found)?;
-    } else {
-        print(&render(&found, Clock::system().now(), terminal_width()))?;
-    }
-    Ok(())
+    let read = |view: &mut dyn View| orphans(view).context("cannot list orphaned destinations");
+    let found = Documents::of(&config)?.read(Question::new("/api/v1/orphans"), read).await?;
+    Ok(args.form.show(&found, render)?)
 }
 
 fn render(found: &Orphans, now: Timestamp, width: Option<usize>) -> String {

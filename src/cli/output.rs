@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use unicode_width::UnicodeWidthStr as _;
@@ -45,6 +46,37 @@ pub(super) fn print_json<T: Serialize>(document: &T) -> io::Result<()> {
     let mut text = serde_json::to_string_pretty(document)?;
     text.push('\n');
     print_bytes(text.as_bytes())
+}
+
+/// Writes a JSON document to stdout as it came, indented; control characters in its texts as JSON escapes them.
+///
+/// # Errors
+/// When stdout is closed.
+pub(super) fn print_document(document: &str) -> io::Result<()> {
+    print_bytes(laid_out(document).as_bytes())
+}
+
+/// Lays a document out for [`print_document()`].
+fn laid_out(document: &str) -> String {
+    let mut text = String::with_capacity(document.len() * 2);
+    for c in indent(document).chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => text.push(c),
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// Begins the bar of long work on so many things. It is drawn on a terminal alone, and on stderr: the outcome is what stdout
+/// gets.
+pub(super) fn progress(verb: &'static str, total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos} of {human_len}");
+    let style = style.expect("the form of the bar is one");
+    let bar = ProgressBar::new(total).with_style(style).with_message(verb);
+    bar.tick();
+    bar
 }
 
 /// Puts a text into a style.
@@ -175,6 +207,16 @@ mod tests {
           "big": 12345678901234567890
         }
         "#);
+    }
+
+    #[test]
+    fn document_is_laid_out_as_a_library_would_and_moves_no_cursor() {
+        let document = serde_json::json!({ "a": [1, {}, []], "b": "Überblick\u{9b}2J\n", "c": null });
+        let text = laid_out(&document.to_string());
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("json"), document);
+        assert!(text.contains("Überblick\\u009b2J\\n") && !text.contains('\u{9b}'), "{text}");
+        let plain = serde_json::json!({ "a": [1, {}, []], "c": null });
+        assert_eq!(laid_out(&plain.to_string()), format!("{plain:#}\n"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Failure;
 use super::bridge::{Answer, Bridge};
 use super::options::SourceArgs;
-use super::output::{print, print_json};
+use super::output::{print, print_json, progress};
 use crate::admin::document::purge::{Purged, check, count};
 use crate::clock::Clock;
 use crate::spool::erasure::{Erased, Erasure};
@@ -36,14 +36,28 @@ pub(super) struct PurgeArgs {
 pub(super) async fn run<T: Serialize>(args: &PurgeArgs, path: &str, request: &T, what: Erasure) -> Result<(), Failure> {
     let config = args.source.load()?.config;
     let mut request = serde_json::to_value(request).map_err(anyhow::Error::from)?;
-    request["dry_run"] = Value::Bool(!args.yes);
-    let purged = match Bridge::at(&config.admin)? {
-        Some(bridge) => ask(&bridge, path, &request).await?,
+    request["dry_run"] = Value::Bool(true);
+    let bridge = Bridge::at(&config.admin)?;
+    let counted = match &bridge {
+        Some(bridge) => ask(bridge, path, &request, |_| ()).await?,
         None => None,
     };
-    let purged = match purged {
-        Some(purged) => purged,
-        None => in_spool(&config.spool.path, what, args.yes)?,
+    let (counted, bridge) = match counted {
+        Some(counted) => (counted, bridge),
+        None => (count_at_rest(&config.spool.path, &what)?, None),
+    };
+    let purged = if args.yes {
+        request["dry_run"] = Value::Bool(false);
+        let bar = progress("purging", counted.erased.total());
+        let tell = |erased: Erased| bar.set_position(erased.total());
+        let purged = match &bridge {
+            Some(bridge) => ask(bridge, path, &request, tell).await,
+            None => at_rest(&config.spool.path, what, tell).map(Some),
+        };
+        bar.finish_and_clear();
+        purged?.context("the bridge stopped on the way: give the command again, it does the rest")?
+    } else {
+        counted
     };
     if args.json {
         print_json(&purged)?;
@@ -54,7 +68,7 @@ pub(super) async fn run<T: Serialize>(args: &PurgeArgs, path: &str, request: &T,
 }
 
 /// Asks until all is done: a request takes only so long.
-async fn ask(bridge: &Bridge, path: &str, request: &Value) -> anyhow::Result<Option<Purged>> {
+async fn ask(bridge: &Bridge, path: &str, request: &Value, tell: impl Fn(Erased)) -> anyhow::Result<Option<Purged>> {
     let mut sum = Erased::default();
     loop {
         let Answer::Document(text) = bridge.post(path, request).await? else { return Ok(None) };
@@ -62,19 +76,21 @@ async fn ask(bridge: &Bridge, path: &str, request: &Value) -> anyhow::Result<Opt
         sum.dead += purged.erased.dead;
         sum.pending += purged.erased.pending;
         sum.parked += purged.erased.parked;
+        tell(sum);
         if purged.complete {
             return Ok(Some(Purged { erased: sum, ..purged }));
         }
     }
 }
 
-fn in_spool(path: &Path, what: Erasure, yes: bool) -> anyhow::Result<Purged> {
-    if !yes {
-        let erased = count(&mut *open_view(path)?, &what).context("cannot count what would be purged")?;
-        return Ok(Purged { erased, complete: true, dry_run: true });
-    }
+fn count_at_rest(path: &Path, what: &Erasure) -> anyhow::Result<Purged> {
+    let erased = count(&mut *open_view(path)?, what).context("cannot count what would be purged")?;
+    Ok(Purged { erased, complete: true, dry_run: true })
+}
+
+fn at_rest(path: &Path, what: Erasure, tell: impl FnMut(Erased)) -> anyhow::Result<Purged> {
     check(&mut *open_view(path)?, &what)?;
-    let erased = erase_at_rest(path, what, "the command line", Clock::system().now())?;
+    let erased = erase_at_rest(path, what, "the command line", Clock::system().now(), tell)?;
     Ok(Purged { erased, complete: true, dry_run: false })
 }
 

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Failure;
 use super::bridge::{Answer, Bridge};
 use super::moment::moment;
+use super::number::{number, within};
 use super::options::{EXITS, SourceArgs, after};
-use super::output::{print, print_json};
+use super::output::{print, print_json, progress};
 use crate::admin::document::replay::{Of, ReplayRequest, Replayed, UNCONFIRMED_MOST, survey};
 use crate::clock::Clock;
 use crate::config::filter::Pattern;
@@ -44,7 +45,7 @@ pub(super) struct DeadArgs {
 #[group(required = true, multiple = true)]
 struct DeadChoice {
     /// These events
-    #[arg(value_name = "EVENT")]
+    #[arg(value_name = "EVENT", value_parser = number::<u64>)]
     events: Vec<u64>,
     /// Of this destination
     #[arg(long, value_name = "NAME")]
@@ -86,7 +87,7 @@ pub(super) struct EventArgs {
 #[group(required = true, multiple = true)]
 struct EventChoice {
     /// These events
-    #[arg(value_name = "EVENT")]
+    #[arg(value_name = "EVENT", value_parser = number::<u64>)]
     events: Vec<u64>,
     /// Deliveries to this destination only
     #[arg(long, value_name = "NAME")]
@@ -109,7 +110,7 @@ struct EventChoice {
 #[derive(Args, Debug)]
 struct How {
     /// At most so many a second to each destination
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = within(NonZeroU32::MIN..=NonZeroU32::MAX))]
     rate: Option<NonZeroU32>,
     /// Only count
     #[arg(long)]
@@ -168,12 +169,7 @@ async fn run(of: Of, request: ReplayRequest, how: &How) -> Result<(), Failure> {
         let most = UNCONFIRMED_MOST;
         return Err(anyhow!("nothing was changed: more than {most} deliveries are replayed only with --yes").into());
     }
-    let bar = ProgressBar::new(would.count);
-    if how.json {
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-    }
-    let style = ProgressStyle::with_template("replaying {wide_bar} {human_pos} of {human_len}");
-    bar.set_style(style.context("the progress bar has no form")?);
+    let bar = progress("replaying", would.count);
     let replayed = place.replay(of, &request, &bar).await;
     bar.finish_and_clear();
     let replayed = replayed?;

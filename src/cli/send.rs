@@ -20,6 +20,7 @@ use url::Url;
 use self::exchange::{Exchange, Handler};
 use self::judgement::{Expected, WINDOW};
 use super::Failure;
+use super::number::within;
 use super::options::after;
 use super::secret_token::SecretTokenArgs;
 use crate::clock::Clock;
@@ -30,11 +31,11 @@ use crate::simulator::template::edit::Edit;
 use crate::simulator::template::{self, Template};
 
 /// The most repeats of one request: far more than anybody's retries, and over in seconds.
-const REPEATS: i64 = 100;
+const REPEATS: u16 = 100;
 /// After so many requests without an answer in a row, the rest of `--all` is not sent: nobody is there.
 const SILENCE: usize = 3;
 /// The oldest timestamp that can be sent, in seconds: a year.
-const STALEST: i64 = 366 * 24 * 3600;
+const STALEST: u32 = 366 * 24 * 3600;
 /// The least likeness (Jaro-Winkler) of a name that is offered in place of an unknown one.
 const ALIKE: f64 = 0.8;
 
@@ -68,14 +69,14 @@ pub struct SendArgs {
     #[arg(long)]
     url_validation: bool,
     /// Send the same request so often, as retries are: same body, same x-zm-request-id
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=REPEATS))]
+    #[arg(long, value_name = "N", value_parser = within(2..=REPEATS))]
     #[arg(conflicts_with_all = ["all", "list", "url_validation", "bad_signature", "stale"])]
     repeat: Option<u16>,
     /// Sign with another secret: a good handler refuses the request
     #[arg(long, conflicts_with_all = ["list", "url_validation", "stale"])]
     bad_signature: bool,
     /// Sign with a timestamp so many seconds old: a good handler refuses more than 300
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=STALEST))]
+    #[arg(long, value_name = "SECONDS", value_parser = within(1..=STALEST))]
     #[arg(conflicts_with_all = ["list", "url_validation"])]
     stale: Option<u32>,
     /// How long to wait for an answer

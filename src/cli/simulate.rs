@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::drill::Form;
+use super::number::number;
 use super::options::after;
 use super::output::wrapped;
 use crate::clock::Clock;
@@ -48,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "1", value_parser = rate)]
     rate: f64,
     /// Stop sending after this many events
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<u64>)]
     count: Option<u64>,
     /// Send these types: names or patterns such as recording.*, with commas. Types of the life cycle of a meeting come
     /// as such, with ids that fit; with any other, or *, one event of each type comes in turn
@@ -61,7 +62,7 @@ pub struct Args {
     #[arg(long, requires = "file")]
     again: bool,
     /// Make tokens and events repeatable
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<u64>)]
     seed: Option<u64>,
     /// Account that clients must name for the grant account_credentials
     #[arg(long, value_name = "ID", default_value = "demo-account")]

@@ -13,8 +13,9 @@ use tokio::time::timeout;
 
 use super::Failure;
 use super::bridge::{Answer, Bridge};
+use super::documents::neither;
 use super::options::{SourceArgs, after};
-use super::output::{BAD, FAIR, GOOD, HEADING, plain, pretty_body, print, styled, wrapped};
+use super::output::{BAD, FAIR, GOOD, HEADING, plain, print, print_document, styled, wrapped};
 use super::table::terminal_width;
 use super::watch::{Form, rhythm, watch};
 use crate::admin::status::{Report, Rows, report_not_running};
@@ -106,11 +107,11 @@ pub(super) async fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let document = look.document();
     let shown = Shown::read(&document)?;
     match look {
-        Look::Known(_) if args.json => print(&(pretty_body(&document) + "\n"))?,
+        Look::Known(_) if args.json => print_document(&document)?,
         Look::Known(_) => print(&shown.render(None, terminal_width()))?,
         Look::Unknown(error) => {
             if args.json {
-                print(&(pretty_body(&document) + "\n"))?;
+                print_document(&document)?;
             }
             return Err(error.context("it cannot be told whether events are being lost").into());
         }
@@ -182,7 +183,7 @@ fn unreachable_bridge(config: &Config, bridge: Option<&Bridge>) -> anyhow::Error
 fn not_running(config: &Config, bridge: Option<&Bridge>) -> anyhow::Result<Report> {
     let listen = bridge.map_or("the admin port, which is off".to_owned(), |bridge| bridge.address().to_string());
     let rows = open_view(&config.spool.path).and_then(|mut view| Rows::read(&mut *view));
-    let rows = rows.with_context(|| format!("no bridge answers on {listen}, and its spool does not help"))?;
+    let rows = rows.with_context(|| neither(bridge))?;
     Ok(report_not_running(&listen, rows, Clock::system().now()))
 }
 

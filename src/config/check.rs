@@ -7,6 +7,7 @@ mod egress;
 mod proxy;
 mod subscription;
 mod tls;
+mod traces;
 
 use std::time::Duration;
 
@@ -85,6 +86,7 @@ fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option
     let spool = spool(root.section("spool"), purpose);
     let admin = admin::admin(root.section("admin"), purpose);
     let log = log(root.section("log"), log_format);
+    let traces = traces::traces(&mut root, purpose);
     let grace = shutdown(root.section("shutdown"));
     root.finish();
     Some(Config {
@@ -95,6 +97,7 @@ fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option
         spool,
         admin: admin?,
         log,
+        traces: traces?,
         grace,
     })
 }

@@ -42,6 +42,9 @@ pub fn egress(config: &Config) -> Vec<Egress> {
     for (url, outbound, purpose) in subscriptions.chain(destinations) {
         places.add(url, outbound, purpose);
     }
+    if let Some(traces) = &config.traces {
+        places.add(&traces.endpoint, &Outbound::DIRECT, "traces".to_owned());
+    }
     let list = places.0.into_iter();
     list.map(|((host, port, through), purposes)| Egress { host, port, purpose: purposes.join(", "), through }).collect()
 }

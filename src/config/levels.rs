@@ -21,7 +21,8 @@ const WORDS: [(&str, Level); 5] = [
 /// What targets begin with: everything that this program logs, and nothing that its libraries would.
 const PREFIX: &str = "zoomhook::";
 /// The parts of the program that log; `frames` is what is read from sockets, one line each, without what is in them.
-const PARTS: [&str; 9] = ["admin", "app", "cli", "dispatch", "frames", "simulator", "spool", "tls", "zoom"];
+const PARTS: [&str; 10] =
+    ["admin", "app", "cli", "dispatch", "frames", "simulator", "spool", "telemetry", "tls", "zoom"];
 /// More targets than anybody needs at once.
 const MOST: usize = 32;
 

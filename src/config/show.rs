@@ -2,6 +2,7 @@
 
 mod authorization;
 mod network;
+mod traces;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use self::authorization::{ShownAuth, ShownTakeover};
 use self::network::{ShownEgress, ShownOutbound, ShownRules, ShownTls};
+use self::traces::ShownTraces;
 use super::address::{MASK, masked};
 use super::filter::Pattern;
 use super::quantity::{format_duration, format_size};
@@ -30,6 +32,8 @@ pub struct Shown<'a> {
     spool: ShownSpool<'a>,
     admin: ShownAdmin<'a>,
     log: ShownLog,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traces: Option<ShownTraces<'a>>,
     shutdown: ShownShutdown,
 }
 
@@ -147,7 +151,7 @@ struct ShownShutdown {
 impl<'a> Shown<'a> {
     /// Makes what may be shown out of a configuration.
     pub fn of(config: &'a Config) -> Self {
-        let Config { subscriptions, destinations, tls, allow, spool, admin, log, grace } = config;
+        let Config { subscriptions, destinations, tls, allow, spool, admin, log, traces, grace } = config;
         Self {
             subscription: subscriptions.iter().map(subscription).collect(),
             destination: destinations.iter().map(destination).collect(),
@@ -165,6 +169,7 @@ impl<'a> Shown<'a> {
             },
             admin: shown_admin(admin),
             log: ShownLog { format: word(LogFormat::WORDS, log.format), level: log.level.to_string() },
+            traces: traces.as_ref().map(ShownTraces::of),
             shutdown: ShownShutdown { grace: format_duration(*grace) },
         }
     }

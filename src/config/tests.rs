@@ -206,13 +206,26 @@ const ZOOM: &[(&str, &str)] = &[
     ("ZOOM_WEBHOOK_SECRET_TOKEN", "canary-token"),
 ];
 
+#[cfg(not(feature = "otel"))]
+#[test]
+fn build_that_sends_no_traces_says_so_where_some_are_asked_for() {
+    let text = "[traces]\nendpoint = 'http://127.0.0.1:4318'\nsampel = '10%'\n";
+    let problems = load_file(text).expect_err("refused").to_string();
+    assert!(
+        problems.contains("traces (line 1): this build sends no traces: take the section out, or build"),
+        "{problems}"
+    );
+    assert!(problems.contains("did you mean sample?"), "{problems}");
+}
+
 #[test]
 fn environment_alone_is_a_whole_configuration() {
     let loaded = environment_alone(ZOOM, to(&["http://localhost:3000/webhook"])).expect("right");
     assert!(loaded.warnings.is_empty());
-    let Config { subscriptions, destinations, tls, allow, spool, admin, log, grace } = loaded.config;
+    let Config { subscriptions, destinations, tls, allow, spool, admin, log, traces, grace } = loaded.config;
     assert_eq!(allow, allow::AllowList::default());
     assert_eq!(tls, tls::TlsDefaults::NONE);
+    assert_eq!(traces, None);
     let subscription = Subscription {
         name: "main".into(),
         url: Url::parse("wss://ws.zoom.us/ws?subscriptionId=subscription").expect("a URL"),

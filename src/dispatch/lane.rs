@@ -40,6 +40,7 @@ use crate::spool::settlement::{FailedAttempt, Outcome, Settlement};
 use crate::spool::store::Due;
 use crate::spool::{Closed, Spool};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::spans::{Receiver, Spans};
 use crate::webhook::extras::Extras;
 use crate::webhook::keyring::{Keyring, Which};
 use crate::webhook::probe::ProbeError;
@@ -59,6 +60,8 @@ pub struct Settings<S> {
     rules: StatusRules,
     keyring: Keyring,
     extras: Option<Extras>,
+    /// Whom spans name.
+    to: Arc<Receiver>,
     body: BodyForm,
     concurrency: usize,
     ordering: Ordering,
@@ -78,6 +81,7 @@ impl<S> Settings<S> {
             rules: StatusRules::from(&destination.retry),
             keyring: Keyring::new(destination),
             extras: Extras::of(destination),
+            to: Arc::new(Receiver::new(&destination.name, &destination.url)),
             body: destination.body,
             concurrency: destination.concurrency,
             ordering: destination.ordering,
@@ -100,6 +104,7 @@ pub struct Lane<S> {
     /// The secret token that the handler took after it had refused the other, since these settings are in force.
     accepted: Option<Which>,
     voice: Voice,
+    spans: Spans,
     bodies: Herald,
     slots: Slots,
     order: Order,
@@ -134,6 +139,7 @@ where
         }
         let lane = Self {
             bodies: Herald::new(metrics, &name),
+            spans: metrics.spans.clone(),
             slots: Slots::new(current.concurrency),
             order: Order::new(current.ordering),
             bucket: current.rate.map(|rate| Bucket::new(rate, clock.instant().into_std())),

@@ -7,19 +7,19 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::audit;
 use crate::config::filter::Pattern;
 use crate::event::{Digest, EventId, RequestId};
 
 /// Is the number of a destination inside one spool; its name is what people use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DestinationId(pub i64);
 
 /// Is an open breaker: a destination at which nearly everything fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     /// When it opened.
     pub since: Timestamp,
@@ -40,7 +40,7 @@ pub enum Pause {
 }
 
 /// Is where one event stands with one destination; one set of words for people, JSON and queries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     /// Stored, and never attempted as far as the spool knows.
@@ -57,12 +57,22 @@ pub enum DeliveryState {
 
 impl fmt::Display for DeliveryState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+        f.pad(self.word())
+    }
+}
+
+impl DeliveryState {
+    /// Is each of them.
+    pub const ALL: [Self; 4] = [Self::Fresh, Self::Retry, Self::Delivered, Self::Dead];
+
+    /// Returns its name.
+    pub const fn word(self) -> &'static str {
+        match self {
             Self::Fresh => "waiting",
             Self::Retry => "retrying",
             Self::Delivered => "delivered",
             Self::Dead => "dead",
-        })
+        }
     }
 }
 
@@ -75,13 +85,12 @@ impl FromStr for DeliveryState {
     type Err = NotAState;
 
     fn from_str(text: &str) -> Result<Self, NotAState> {
-        let states = [Self::Fresh, Self::Retry, Self::Delivered, Self::Dead];
-        states.into_iter().find(|state| state.to_string() == text).ok_or(NotAState)
+        Self::ALL.into_iter().find(|state| state.word() == text).ok_or(NotAState)
     }
 }
 
 /// Is one event without its body.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventRow {
     /// Position in the spool.
     pub id: EventId,
@@ -108,7 +117,7 @@ pub struct EventRow {
 }
 
 /// Is where one event stands with one destination.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeliveryRow {
     /// The destination's name.
     pub destination: Box<str>,
@@ -127,7 +136,7 @@ pub struct DeliveryRow {
 }
 
 /// Is one failed attempt.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRow {
     /// The destination's name.
     pub destination: Box<str>,
@@ -155,7 +164,7 @@ pub struct EventDetail {
 }
 
 /// Is one dead letter.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadRow {
     /// The event.
     pub event: EventId,
@@ -174,7 +183,7 @@ pub struct DeadRow {
 }
 
 /// Is the dead letters of one destination that were given up for one reason.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadGroup {
     /// The destination.
     pub destination: Box<str>,
@@ -191,7 +200,7 @@ pub struct DeadGroup {
 }
 
 /// Is an interval in which no socket of a subscription was live: what Zoom said in it is lost.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GapRow {
     /// Its number.
     pub id: i64,
@@ -210,7 +219,7 @@ pub struct GapRow {
 }
 
 /// Says that an operator has dealt with a gap.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Acknowledged {
     /// When.
     pub at: Timestamp,
@@ -249,7 +258,7 @@ pub struct AuditRow {
 }
 
 /// Is what the spool knows of a destination, configured now or not.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DestinationRow {
     /// Its number in this spool.
     pub id: DestinationId,
@@ -364,7 +373,7 @@ mod tests {
 
     #[test]
     fn states_have_one_name_for_people_json_and_queries() {
-        for state in [DeliveryState::Fresh, DeliveryState::Retry, DeliveryState::Delivered, DeliveryState::Dead] {
+        for state in DeliveryState::ALL {
             let name = state.to_string();
             assert_eq!(name.parse(), Ok(state));
             assert_eq!(serde_json::to_value(state).expect("a name"), serde_json::Value::from(name));

@@ -137,8 +137,12 @@ impl Sqlite {
 
 /// Opens the file for reading only.
 pub(super) fn open_view(path: &Path, keys: Arc<Keys>) -> Result<Box<dyn Pages>, SpoolError> {
-    if !path.exists() {
-        return Err(SpoolError::Missing(path.to_owned()));
+    // The engine would not say that it is another user's. To open and close the file here would take the locks of this
+    // process off it.
+    match rustix::fs::access(path, rustix::fs::Access::READ_OK) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::NOENT) => return Err(SpoolError::Missing(path.to_owned())),
+        Err(error) => return Err(SpoolError::Open { path: path.to_owned(), source: error.into() }),
     }
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)?;
     schema::check(&connection, path)?;

@@ -22,6 +22,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use self::certificate::{Certificate, Expiry};
 pub use self::proxy::{ByProxyFailure, ProxyUser};
+use super::spans::Spans;
 use crate::event::family as event;
 
 /// Labels what belongs to a subscription.
@@ -181,6 +182,10 @@ pub struct Metrics {
     /// Requests that the admin port refused, by the code of the problem, and connections that it closed: `tls`, no agreement; `slow`, the peer
     /// took too long; `displaced`, a newcomer needed the place.
     pub admin_refusals: Family<ByReason, Counter>,
+    /// Spans that no collector took.
+    pub spans_dropped: Counter,
+    /// Takes the spans of events, where somebody wants them.
+    pub spans: Spans,
 }
 
 /// Upper bounds in seconds, from a loopback answer to a long timeout.
@@ -244,6 +249,8 @@ impl Metrics {
             certificate_expiry: Family::default(),
             admin_connections: Gauge::default(),
             admin_refusals: Family::default(),
+            spans_dropped: Counter::default(),
+            spans: Spans::default(),
         };
         // An alert on a counter that is not there yet would stay blind.
         for what in ["dead", "parked"] {
@@ -301,6 +308,7 @@ impl Metrics {
         r.register("deliveries_in_flight", "Requests in flight", self.deliveries_in_flight.clone());
         let expiry = self.certificate_expiry.clone();
         r.register("certificate_expiry_timestamp_seconds", "When a certificate expires", expiry);
+        r.register("spans_dropped", "Spans that no collector took", self.spans_dropped.clone());
         r.register("admin_connections", "Connections to the admin port", self.admin_connections.clone());
         let refusals = self.admin_refusals.clone();
         r.register("admin_refusals", "Requests and connections that the admin port refused", refusals);

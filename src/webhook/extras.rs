@@ -8,6 +8,7 @@ use super::standard::StandardSigner;
 use crate::config::Destination;
 use crate::config::authorization::{Header, HeaderText};
 use crate::event::RequestId;
+use crate::telemetry::spans::Sampled;
 
 /// Header by which a trace goes on in the handler (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -31,14 +32,18 @@ impl Extras {
     }
 
     /// Adds them to a request that has Zoom's headers; `span` is the id of this one attempt, and not zero.
-    pub fn add(&self, outgoing: &mut Outgoing, request_id: RequestId, span: u64) {
+    pub fn add(&self, outgoing: &mut Outgoing, request_id: RequestId, span: u64, sampled: Sampled) {
         for (name, value) in &self.fixed {
             outgoing.headers.insert(name, value.clone());
         }
         if self.traceparent {
-            // The trace of an event is its request id, so that each is found by the other. It is marked as sampled:
-            // unmarked, the usual libraries in handlers would record nothing of it.
-            let value = format!("00-{}-{span:016x}-01", request_id.uuid().simple());
+            // The trace of an event is its request id, so that each is found by the other. It is marked as sampled, unless
+            // it is known not to be: unmarked, the usual libraries in handlers would record nothing of it.
+            let flags = match sampled {
+                Sampled::Yes => "01",
+                Sampled::No => "00",
+            };
+            let value = format!("00-{}-{span:016x}-{flags}", request_id.uuid().simple());
             outgoing.headers.insert(TRACEPARENT, HeaderValue::try_from(value).expect("digits make a header value"));
         }
         if let Some(standard) = &self.standard {
@@ -117,12 +122,21 @@ mod tests {
         assert_eq!(first.headers["webhook-timestamp"], first.headers["x-zm-request-timestamp"]);
     }
 
+    #[test]
+    fn trace_that_is_not_recorded_is_not_asked_of_the_handler_either() {
+        let extras = Extras::of(&Destination { traceparent: true, ..destination() }).expect("something");
+        let mut outgoing = request(&extras, 1_785_368_934, 1);
+        extras.add(&mut outgoing, RequestId::new(Uuid::from_u128(7)), 2, Sampled::No);
+        let expected = "00-00000000000000000000000000000007-0000000000000002-00";
+        assert_eq!(outgoing.headers["traceparent"], expected);
+    }
+
     fn request(extras: &Extras, second: i64, span: u64) -> Outgoing {
         let id = RequestId::new(Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef));
         let signer = Signer::new(&Secret::new("bridge-test-secret"));
         let now = Timestamp::from_second(second).expect("a time");
         let mut outgoing = Outgoing::signed(Bytes::from_static(b"{}"), id, &signer, now);
-        extras.add(&mut outgoing, id, span);
+        extras.add(&mut outgoing, id, span, Sampled::Yes);
         outgoing
     }
 

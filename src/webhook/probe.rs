@@ -11,6 +11,7 @@ use super::validation::{Failure, judge, plain_token, question};
 use super::verdict::{Answer, SendError};
 use crate::clock::Clock;
 use crate::config::Destination;
+use crate::telemetry::spans::Sampled;
 use crate::tls::Roots;
 
 /// Says why a handler did not pass.
@@ -82,7 +83,7 @@ where
     let (plain_token, request_id) = (plain_token(clock.request_id().uuid()), clock.request_id());
     let mut outgoing = question(&plain_token, request_id, signer, clock.now());
     if let Some(extras) = extras {
-        extras.add(&mut outgoing, request_id, clock.span_id());
+        extras.add(&mut outgoing, request_id, clock.span_id(), Sampled::Yes);
     }
     let answer = client.oneshot(outgoing).await?;
     Ok(judge(&answer, &plain_token, signer)?)

@@ -1,6 +1,6 @@
 //! What a shell gets: one clear sentence, an exit code, and no secret.
 
-use crate::lab::{Lab, body};
+use crate::lab::{Lab, VIEWER_TOKEN, body};
 use crate::receiver::Answer;
 
 #[tokio::test]
@@ -60,6 +60,98 @@ async fn reading_commands_work_with_and_without_a_bridge() {
     assert!(code == 0 && out.contains("1 dead letter made due again"), "{out}{err}");
     let bridge = lab.live_bridge().await;
     lab.handler("crm").has_taken(1).await;
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn bridge_and_its_spool_file_tell_the_same_byte_for_byte() {
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.bridge_with_viewer_and_dead_letter().await;
+    let listen = bridge.admin.to_string();
+    let elsewhere = lab.directory.path().join("elsewhere.db").display().to_string();
+    for line in [
+        "events list --json",
+        "events list --type meeting.* --destination crm --state dead --since 1h --until 2100-01-01T00:00:00Z --before 9 --limit 1 --json",
+        "events list --parked --json",
+        "events show 1 --json",
+        "events show 1 --raw",
+        "dead list --json",
+        "dead list --type meeting.* --since 1h --json",
+        "dead list --cause status_404 --destination crm --before 9 --limit 1 --json",
+        "gaps --limit 3 --json",
+        "orphans list --json",
+    ] {
+        // One word of a command line may hold a blank.
+        let words: Vec<String> = line.split(' ').map(|word| word.replace("status_", "status ")).collect();
+        let with = |options: [&str; 2]| words.iter().map(String::clone).chain(options.map(str::to_owned)).collect();
+        let asked: Vec<String> = with(["--listen", &listen]);
+        let asked: Vec<&str> = asked.iter().map(String::as_str).chain(["--spool", &elsewhere]).collect();
+        let (code, from_bridge, err) = lab.run(&asked).await;
+        assert_eq!(code, 0, "{line}: {err}");
+        let read: Vec<String> = with(["--listen", "off"]);
+        let (code, from_file, err) = lab.run(&read.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        assert_eq!(code, 0, "{line}: {err}");
+        assert_eq!(from_bridge, from_file, "{line}");
+        assert!(
+            from_bridge.contains("404")
+                || from_bridge.contains("meeting.started")
+                || from_bridge.contains("[]")
+                || line.starts_with("gaps"),
+            "{line}: {from_bridge}"
+        );
+    }
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn viewer_is_told_that_payloads_are_hidden() {
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.bridge_with_viewer_and_dead_letter().await;
+    let listen = bridge.admin.to_string();
+    let look = async |arguments: &[&str]| {
+        let arguments = [arguments, &["--listen", &listen]].concat();
+        let output = lab.command(&arguments).env("LAB_ADMIN_TOKEN", VIEWER_TOKEN).output().await.expect("it runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, err) = look(&["events", "show", "1"]).await;
+    assert!(code == Some(0) && out.contains("hidden, as are answers of handlers"), "{out}{err}");
+    crate::lab::assert_no_canary(&out);
+    let (code, out, err) = look(&["events", "show", "1", "--raw"]).await;
+    assert!(code == Some(1) && out.is_empty() && err.contains("shows bodies to operators only"), "{out}{err}");
+    let (code, out, err) = look(&["dead", "list"]).await;
+    assert!(code == Some(0) && out.contains("status 404"), "{out}{err}");
+    let (code, _, err) = look(&["pause", "crm"]).await;
+    assert!(code == Some(1) && err.contains("refuses: "), "{err}");
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn reading_says_which_of_bridge_and_spool_failed_and_what_to_do() {
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.bridge_with_viewer_and_dead_letter().await;
+    let listen = bridge.admin.to_string();
+    let elsewhere = lab.directory.path().join("elsewhere.db").display().to_string();
+    for command in
+        [&["events", "list"][..], &["events", "show", "1"], &["dead", "list"], &["gaps"], &["orphans", "list"]]
+    {
+        // Somebody who refuses is not got round by way of the file.
+        let mut refused = lab.command(&[command, &["--listen", &listen]].concat());
+        let output = refused.env("LAB_ADMIN_TOKEN", "wrong").output().await.expect("it runs");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && err.contains("asks for another admin token: set "), "{err}");
+
+        let (code, out, err) = lab.run(&[command, &["--listen", "127.0.0.1:1", "--spool", &elsewhere]].concat()).await;
+        assert!(code == 1 && out.is_empty(), "{command:?}: {out}");
+        for words in ["no bridge answers on 127.0.0.1:1", "there is no spool at", "name it with --spool or --config"] {
+            assert!(err.contains(words), "{command:?}: no {words:?} in {err}");
+        }
+        assert_eq!(err.lines().count(), 1, "{err}");
+    }
+    let (_, _, err) = lab.run(&["events", "list", "--destination", "crn", "--listen", &listen]).await;
+    assert!(err.contains(" refuses: no destination is called crn: did you mean crm?"), "{err}");
+    let (_, _, err) = lab.run(&["events", "list", "--destination", "crn", "--listen", "off"]).await;
+    assert!(err.contains("cannot list events: no destination is called crn: did you mean crm?"), "{err}");
     bridge.stop().await;
 }
 

@@ -23,6 +23,8 @@ mod hostile;
 mod lab;
 mod log;
 mod node;
+#[cfg(feature = "otel")]
+mod otel;
 mod port;
 mod prometheus;
 mod proof;

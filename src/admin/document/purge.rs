@@ -96,7 +96,7 @@ pub(crate) struct Purged {
 }
 
 /// Is a list of destinations that are no longer configured.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Orphans {
     /// The destinations, with what is kept for them.
     pub(crate) orphans: Vec<DestinationRow>,

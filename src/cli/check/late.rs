@@ -87,6 +87,7 @@ mod tests {
             spool: spool.clone(),
             admin: Admin { listen: None, token: None, viewer_token: None, tls: None, ca_file: None, client: None },
             log: Log { format: LogFormat::Text, level: Log::LEVEL },
+            traces: None,
             grace: Config::GRACE,
         };
         let meanings = || late_joiners(&config).into_iter().map(|joiner| joiner.meaning).collect::<Vec<_>>();

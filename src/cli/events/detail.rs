@@ -3,14 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{kind, state_style};
+use crate::admin::document::EventDocument;
 use crate::cli::output::{HEADING, plain, pretty_body, styled};
 use crate::cli::table::{Cell, Table};
-use crate::spool::record::{AttemptRow, DeliveryRow, DeliveryState, EventDetail, EventRow};
+use crate::spool::record::{AttemptRow, DeliveryRow, DeliveryState, EventRow};
 use crate::wording::{count, counted, size, span, time_ago, until};
 
 /// Writes facts, deliveries, failed attempts and the body.
-pub(super) fn render(detail: &EventDetail, now: Timestamp, width: Option<usize>) -> String {
-    let EventDetail { row, attempts, body } = detail;
+pub(super) fn render(event: &EventDocument, now: Timestamp, width: Option<usize>) -> String {
+    let EventDocument { row, attempts, body, body_base64: _, payload_hidden } = event;
     let mut out = facts(row, now);
     if !row.deliveries.is_empty() {
         out.push_str(&format!("\n{}", deliveries(&row.deliveries, now, width)));
@@ -19,9 +20,12 @@ pub(super) fn render(detail: &EventDetail, now: Timestamp, width: Option<usize>)
         out.push_str(&format!("\n{}", failed(attempts, now, width)));
     }
     out.push_str(&format!("\n{}\n", styled(HEADING, "BODY")));
-    match std::str::from_utf8(body) {
-        Ok(text) => out.push_str(&pretty_body(text)),
-        Err(_) => out.push_str(&format!("{} that are no text; --raw writes them", counted(body.len() as u64, "byte"))),
+    match body {
+        Some(text) => out.push_str(&pretty_body(text)),
+        None if *payload_hidden => {
+            out.push_str("hidden, as are answers of handlers: the bridge shows them to operators only")
+        }
+        None => out.push_str(&format!("{} that are no text; --raw writes them", counted(row.size, "byte"))),
     }
     out.push('\n');
     out
@@ -98,7 +102,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::admin::document;
     use crate::admin::document::tests::{event_row, now};
+    use crate::spool::record::EventDetail;
 
     #[test]
     fn event_shows_facts_deliveries_attempts_and_body() {
@@ -131,8 +137,8 @@ mod tests {
         };
         let row = EventRow { deliveries: vec![delivered, retrying], repeats: 1, ..event_row(41) };
         let body = Bytes::from_static(br#"{"event":"meeting.started","payload":{"object":{"id":5.0}}}"#);
-        let detail = EventDetail { row, attempts: vec![attempt], body };
-        insta::assert_snapshot!(strip_str(&render(&detail, now(), None)), @r#"
+        let event = document::event(EventDetail { row, attempts: vec![attempt], body });
+        insta::assert_snapshot!(strip_str(&render(&event, now(), None)), @r#"
         event 41, meeting.started
         received      10:02:11 UTC (4 min ago), 0 ms after it happened
         subscription  main
@@ -161,10 +167,21 @@ mod tests {
     }
 
     #[test]
+    fn payload_that_is_hidden_is_said_to_be() {
+        let detail = EventDetail { row: event_row(41), attempts: Vec::new(), body: Bytes::from_static(b"{}") };
+        let text = render(&document::event(detail).without_payload(), now(), None);
+        assert!(
+            text.ends_with("hidden, as are answers of handlers: the bridge shows them to operators only\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn parked_bytes_are_not_thrown_at_the_terminal() {
-        let row = EventRow { kind: "".into(), event_ts: None, parked: Some("not json".into()), ..event_row(41) };
-        let detail = EventDetail { row, attempts: Vec::new(), body: Bytes::from_static(&[0xff, 0x1b]) };
-        let text = strip_str(&render(&detail, now(), None)).to_string();
+        let row =
+            EventRow { kind: "".into(), event_ts: None, parked: Some("not json".into()), size: 2, ..event_row(41) };
+        let event = document::event(EventDetail { row, attempts: Vec::new(), body: Bytes::from_static(&[0xff, 0x1b]) });
+        let text = strip_str(&render(&event, now(), None)).to_string();
         assert!(text.contains("event 41, (no type)"), "{text}");
         assert!(text.contains("parked        not json; kept, and not delivered"), "{text}");
         assert!(text.ends_with("BODY\n2 bytes that are no text; --raw writes them\n"), "{text}");

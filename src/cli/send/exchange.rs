@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Destination;
 use crate::config::secret::Secret;
 use crate::event::RequestId;
+use crate::telemetry::spans::Sampled;
 use crate::tls::Roots;
 use crate::webhook::client::{Client, ClientError, client};
 use crate::webhook::extras::Extras;
@@ -120,7 +121,7 @@ impl Handler {
     /// Posts a request; an answer that quotes a secret token is shown without it.
     async fn post(&self, mut outgoing: Outgoing, request_id: RequestId) -> (Result<Answer, SendError>, Duration) {
         if let Some(extras) = &self.extras {
-            extras.add(&mut outgoing, request_id, self.clock.span_id());
+            extras.add(&mut outgoing, request_id, self.clock.span_id(), Sampled::Yes);
         }
         let begun = self.clock.instant();
         let mut result = self.client.clone().oneshot(outgoing).await;

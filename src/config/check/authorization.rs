@@ -1,7 +1,7 @@
 //! The rules on a destination's next secret token, its authorization and its further headers.
 
 use http::HeaderName;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 
 use crate::config::address::Protocol;
 use crate::config::authorization::{Auth, Header, HeaderText, NextSecretToken, OAuth, Takeover};
@@ -76,8 +76,27 @@ pub(super) fn standard_webhooks_secret(entry: Entry<'_>) -> Option<Base64Secret>
     }
 }
 
-/// Reads `headers`.
+/// Reads the `headers` of a destination.
 pub(super) fn headers(entry: Entry<'_>) -> Option<Vec<Header>> {
+    named_headers(entry, |key, place| match name(key, place) {
+        Some(name) if name == AUTHORIZATION => place.fail("use the key auth for it"),
+        name => name,
+    })
+}
+
+/// Reads the `headers` of a collector of traces.
+pub(super) fn collector_headers(entry: Entry<'_>) -> Option<Vec<Header>> {
+    named_headers(entry, |key, place| match HeaderName::try_from(key) {
+        Err(_) => place.fail("expected the name of a header, such as x-tenant"),
+        Ok(name) if FRAMING.contains(&name.as_str()) => {
+            place.fail("it belongs to the connection, which zoomhook keeps")
+        }
+        Ok(name) if name == CONTENT_TYPE => place.fail("it follows from what is sent"),
+        Ok(name) => Some(name),
+    })
+}
+
+fn named_headers(entry: Entry<'_>, name: impl Fn(&str, &Place<'_>) -> Option<HeaderName>) -> Option<Vec<Header>> {
     let Entry { place, value } = entry;
     let Value::Table(table) = value else {
         // What stands there may be a secret.
@@ -91,7 +110,6 @@ pub(super) fn headers(entry: Entry<'_>) -> Option<Vec<Header>> {
         let path = format!("{}.{}", place.path, key.escape_debug());
         let place = Place { path, line: origin.line(), ..place.clone() };
         let name = match name(&key, &place) {
-            Some(name) if name == AUTHORIZATION => place.fail("use the key auth for it"),
             Some(name) if names.contains(&name) => {
                 place.fail("another header has this name: upper and lower case are the same")
             }

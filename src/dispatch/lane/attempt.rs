@@ -15,6 +15,7 @@ use crate::dispatch::body;
 use crate::dispatch::order::Item;
 use crate::spool::settlement::FailedAttempt;
 use crate::spool::store::Due;
+use crate::telemetry::spans::{Begun, Spans};
 use crate::webhook::keyring::Which;
 use crate::webhook::probe::{ProbeError, ask};
 use crate::webhook::request::Outgoing;
@@ -59,11 +60,12 @@ pub(super) struct Finished<S> {
 
 impl<S> Settings<S> {
     /// Makes one request of an attempt, with a timestamp and a signature of its own.
-    fn request(&self, due: &Due, body: Bytes, secret: Which, clock: &Clock) -> Outgoing {
+    fn request(&self, due: &Due, body: Bytes, secret: Which, begun: Begun, clock: &Clock) -> Outgoing {
         let event = &due.event;
         let mut outgoing = Outgoing::new(event, body, self.keyring.signer(secret), clock.now()).replayed(due.replays);
         if let Some(extras) = &self.extras {
-            extras.add(&mut outgoing, event.request_id, clock.span_id());
+            let (span, sampled) = begun.context(clock);
+            extras.add(&mut outgoing, event.request_id, span, sampled);
         }
         outgoing
     }
@@ -79,6 +81,7 @@ pub(super) async fn attempt<S>(
     secret: Which,
     settings: Arc<Settings<S>>,
     clock: Clock,
+    spans: Spans,
 ) -> Ended<S>
 where
     S: Service<Outgoing, Response = Answer, Error = SendError> + Clone,
@@ -90,7 +93,7 @@ where
         let due = &item.due;
         let body;
         (body, rewritten) = body::posted(&due.event.body, settings.body);
-        let post = |secret| settings.client.clone().oneshot(settings.request(due, body.clone(), secret, &clock));
+        let post = |secret| post(&settings, due, body.clone(), secret, &clock, &spans);
         let mut result = post(secret).await;
         if let Err(SendError::Stale(_)) = result {
             result = post(secret).await;
@@ -105,6 +108,29 @@ where
     let result = sent.unwrap_or_else(|_| Err(SendError::Own("the attempt panicked".to_owned())));
     let elapsed = started.elapsed();
     Ended::Attempt(Finished { item, purpose, instead, rewritten, result, started_at, elapsed, settings })
+}
+
+/// Makes one request of an attempt, and records it.
+async fn post<S>(
+    settings: &Settings<S>,
+    due: &Due,
+    body: Bytes,
+    secret: Which,
+    clock: &Clock,
+    spans: &Spans,
+) -> Result<Answer, SendError>
+where
+    S: Service<Outgoing, Response = Answer, Error = SendError> + Clone,
+{
+    let begun = spans.begin(due.event.request_id, clock);
+    let request = settings.request(due, body, secret, begun, clock);
+    let result = settings.client.clone().oneshot(request).await;
+    let answer = || match &result {
+        Ok(answer) => Ok(answer.status),
+        Err(error) => Err(error.cause().to_string().into()),
+    };
+    spans.posted(begun, &due.event, &settings.to, due.attempts, answer, clock);
+    result
 }
 
 /// Asks for the URL validation; no event is touched. A panic of the client is a wrong answer.

@@ -88,7 +88,8 @@ where
             let purpose = if self.breaker.start() { Purpose::Probe } else { Purpose::Deliver };
             self.slots.start(kind);
             self.take_token();
-            self.attempts.spawn(attempt(item, purpose, secret, Arc::clone(&self.current), self.clock.clone()));
+            let (settings, clock, spans) = (Arc::clone(&self.current), self.clock.clone(), self.spans.clone());
+            self.attempts.spawn(attempt(item, purpose, secret, settings, clock, spans));
         }
         Ok(())
     }

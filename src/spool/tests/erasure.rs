@@ -44,7 +44,7 @@ async fn dead_letters_that_fit_are_purged_in_steps_and_audited_when_they_begin_a
     assert!(audited[1].starts_with(ended) && audited[1].ends_with("(begun in row 1)"), "{audited:?}");
     let ids = DeadQuery { events: vec![EventId(2)], limit: usize::MAX, ..DeadQuery::default() };
     let at = Timestamp::now();
-    assert_eq!(erase_at_rest(bench.path(), Erasure::Dead(ids), "test", at).expect("purged").dead, 1);
+    assert_eq!(erase_at_rest(bench.path(), Erasure::Dead(ids), "test", at, |_| ()).expect("purged").dead, 1);
 }
 
 #[tokio::test]

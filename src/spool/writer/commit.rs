@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::room::{News, Pressure};
@@ -102,11 +103,11 @@ impl Writer {
             promises.keep();
             return;
         }
-        let started = self.clock.instant();
+        let (began, started) = (self.clock.now(), self.clock.instant());
         let committed = self.store.commit(&batch);
         self.metrics.spool_commit_seconds.observe(started.elapsed().as_secs_f64());
         match committed {
-            Ok(()) => self.committed(&batch, promises),
+            Ok(()) => self.committed(&batch, promises, began),
             Err(error) => {
                 self.failed(&error);
                 let reports = batch.split_reports();
@@ -120,16 +121,17 @@ impl Writer {
                 }
                 if !reports.is_empty() {
                     self.persist(|store| store.commit(&reports));
-                    self.committed(&reports, owed);
+                    self.committed(&reports, owed, began);
                 }
             }
         }
     }
 
-    fn committed(&mut self, batch: &Batch, promises: Promises) {
+    fn committed(&mut self, batch: &Batch, promises: Promises, began: Timestamp) {
         self.metrics.spool_batch.observe(batch.events.len() as f64);
         self.hand_out(batch, &promises);
         promises.keep();
+        self.metrics.spans.stored(batch.events.iter().map(|new| &*new.event), began, &self.clock);
         if self.room.is_full() || self.pressure() > Pressure::Nothing {
             self.purge.settled(&batch.settlements, self.clock.instant());
         }
@@ -143,8 +145,9 @@ impl Writer {
     /// Tries again to commit what could not be.
     fn retry(&mut self) {
         let Some(mut stuck) = self.aside.stuck.take() else { return };
+        let began = self.clock.now();
         match self.store.commit(&stuck.batch) {
-            Ok(()) => self.committed(&stuck.batch, stuck.promises),
+            Ok(()) => self.committed(&stuck.batch, stuck.promises, began),
             Err(error) => {
                 self.failed(&error);
                 stuck.disk_is_full = is_full(&error);
@@ -171,8 +174,9 @@ impl Writer {
     /// Commits what could not be, before anything is done that needs it behind; tries until it can.
     pub(super) fn unstick(&mut self) {
         if let Some(Stuck { batch, promises, .. }) = self.aside.stuck.take() {
+            let began = self.clock.now();
             self.persist(|store| store.commit(&batch));
-            self.committed(&batch, promises);
+            self.committed(&batch, promises, began);
         }
     }
 

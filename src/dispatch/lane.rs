@@ -282,6 +282,10 @@ where
         self.order.count() < WINDOW_EVENTS && self.order.bytes() < WINDOW_BYTES
     }
 
+    fn has_room_for_retries(&self) -> bool {
+        self.has_room() && self.retries.has_room()
+    }
+
     /// Puts an event in its place, or sends it back to the disk when an earlier one holds it.
     async fn put(&mut self, kind: Kind, due: Due) -> Result<(), Closed> {
         let key = match self.order.ordering() {

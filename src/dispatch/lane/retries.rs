@@ -16,6 +16,9 @@ use crate::spool::store::Due;
 
 /// Due retries that are read at once: a few turns of the default number of slots.
 const PAGE: usize = 64;
+/// Retries that a lane has at once, and no page is read beyond: half of what waits in its memory, as of the slots, so that
+/// its past leaves room for what comes.
+const MOST: usize = super::WINDOW_EVENTS / 2;
 /// How long a lane waits after due retries could not be read.
 pub(super) const READ_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
@@ -64,6 +67,11 @@ impl Retries {
     /// Looks at this time at the latest.
     pub(super) fn look_no_later_than(&mut self, at: Timestamp) {
         self.look_at = Some(self.look_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// Tells whether the lane may have more of them.
+    pub(super) fn has_room(&self) -> bool {
+        self.busy.len() < MOST
     }
 
     /// Tells whether it is time to look; `longest` is the longest time that a retry can lie ahead.

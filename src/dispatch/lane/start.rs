@@ -32,7 +32,7 @@ where
         let now = self.clock.now();
         let ready = self.order.waits(Kind::First) || self.order.waits(Kind::Retry);
         let asks = self.asks();
-        let look = self.retries.look_at().filter(|_| self.has_room());
+        let look = self.retries.look_at().filter(|_| self.has_room_for_retries());
         let at = match self.breaker.opened() {
             None => look,
             Some(_) if self.breaker.is_probing() => None,
@@ -60,7 +60,8 @@ where
             self.start_attempts(now).await?;
         }
         self.voice.in_flight(self.slots.in_flight());
-        if self.retries.is_time(now, self.current.longest) && self.has_room() && self.breaker.allows(now) {
+        let is_time = self.retries.is_time(now, self.current.longest);
+        if is_time && self.has_room_for_retries() && self.breaker.allows(now) {
             self.retries.look(&self.feed, now, self.current.longest);
         }
         Ok(())

@@ -200,6 +200,32 @@ async fn first_attempts_go_on_while_many_retries_hang() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn backlog_that_is_due_leaves_room_in_memory_for_new_events() {
+    const BACKLOG: usize = WINDOW_EVENTS + 200;
+    let bench = Bench::start(Retry::Steady, 4, |post: Post| async move {
+        if post.nth > BACKLOG && post.body != "new" {
+            std::future::pending::<()>().await;
+        }
+        status(200)
+    })
+    .await;
+    for n in 0..BACKLOG {
+        bench.append(&n.to_string()).await;
+    }
+    let is_delivered = |row: &EventRow| row.deliveries[0].state == DeliveryState::Delivered;
+    bench
+        .until(|rows| rows.first().is_some_and(|row| row.id.0 == BACKLOG as u64) && rows.iter().all(is_delivered))
+        .await;
+    bench.replay(Scope::Had { destination: None }).await;
+    // As much of it as the lane takes is in memory then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(bench.seen().len() > BACKLOG);
+    bench.append("new").await;
+    bench.until(|rows| is_delivered(&rows[0])).await;
+    bench.cut().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopping_lets_attempts_in_flight_end_and_starts_no_more() {
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);

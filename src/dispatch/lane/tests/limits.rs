@@ -154,7 +154,7 @@ async fn events_behind_an_open_breaker_expire_without_a_request_each() {
     let code = Arc::new(AtomicUsize::new(401));
     let answer = Arc::clone(&code);
     let bench = Bench::with(
-        |destination| destination.ttl = ttl(&[("old", 600)]),
+        |destination| destination.ttl = ttl(&[("old", 120)]),
         move |_| {
             let code = answer.load(Relaxed);
             async move { status(u16::try_from(code).expect("a status")) }

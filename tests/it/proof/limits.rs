@@ -79,9 +79,9 @@ fn multiply(lab: &Lab) {
            printf('%08x_0000_4000_8000_%012x', n, n), randomblob(32), event_ts, received_at, size, NULL
            FROM n, (SELECT * FROM events WHERE id = 1);
          {numbers} INSERT INTO bodies
-           SELECT n + 1, CAST(replace(CAST(body AS TEXT), '\"id\":\"0\"', '\"id\":\"' || n || '\"') AS BLOB)
+           SELECT n + 1, NULL, CAST(replace(CAST(body AS TEXT), '\"id\":\"0\"', '\"id\":\"' || n || '\"') AS BLOB)
            FROM n, (SELECT body FROM bodies WHERE event = 1);
-         {numbers} INSERT INTO deliveries SELECT destination, n + 1, 0, 0, 0, since, NULL, NULL
+         {numbers} INSERT INTO deliveries SELECT destination, n + 1, 0, 0, 0, since, NULL, NULL, 0
            FROM n, (SELECT * FROM deliveries WHERE event = 1);
          UPDATE meta SET value = {MILLION} WHERE key IN ('last_event', 'events');
          UPDATE destinations SET pending = {MILLION};

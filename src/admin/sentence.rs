@@ -66,7 +66,7 @@ pub(crate) fn subscription(name: &str, status: &socket::Status, gap: Option<&Gap
         Link::Connecting => losing(format!("connecting, no socket since {down}; what Zoom sends meanwhile is lost")),
         Link::Waiting => losing(format!("no socket since {down}: {reason}{next}; what Zoom sends meanwhile is lost")),
         Link::Parked => losing(format!("refused since {down}: {reason}{next}; what Zoom sends until then is lost")),
-        Link::Contended => losing(format!("socket taken away since {down}: {reason}{next}; events go elsewhere")),
+        Link::Contended => losing(format!("no lasting socket since {down}: {reason}{next}")),
         Link::Stopped if reason.is_empty() => losing(format!("stopped since {down}; what Zoom sends now is lost")),
         Link::Stopped => losing(format!("stopped since {down}: {reason}; what Zoom sends now is lost")),
     }

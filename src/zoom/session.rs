@@ -24,6 +24,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use signal::Eviction;
 pub(crate) use signal::{Action, End, Fault, Freshness, Input, Tally};
 
 use super::reconnect::Delays;
@@ -57,6 +58,9 @@ const STEADY_AFTER: Duration = Duration::from_secs(30);
 pub(super) const EVICTED_WITHIN: Duration = Duration::from_secs(60);
 /// So many evictions in a row are no accident.
 const EVICTIONS: u32 = 3;
+/// So many sockets in a row that lived shortly are told as contended too, although a device on the way may have cut
+/// them: Zoom's way to evict is not published. The next try is not put off for that.
+const SHORT_LIVES: u32 = 6;
 /// So many refusals of fresh tokens in a row are not about the token.
 const REFUSALS: u32 = 5;
 
@@ -72,6 +76,8 @@ pub(crate) struct Session {
     gap: Gap,
     spool: Spool,
     evictions: u32,
+    /// How many sockets in a row were closed as evicted ones are, or were cut.
+    short_lives: u32,
     refusals: u32,
     retry: Delays,
     parked: Delays,
@@ -127,6 +133,7 @@ impl Session {
             gap: Gap::None,
             spool: Spool::Takes,
             evictions: 0,
+            short_lives: 0,
             refusals: 0,
             retry: doubling(RETRY_DELAY),
             parked: doubling(PARKED_DELAY),
@@ -170,7 +177,7 @@ impl Session {
             State::Live(live) if self.spool == Spool::Takes && live.dead_at().is_some_and(|dead| dead <= now) => {
                 let since = live.since;
                 let reason = format!("no answer to heartbeats for {} s", SILENCE.as_secs());
-                self.evictions = 0;
+                self.forget_evictions();
                 self.actions.push_back(Action::Abort);
                 self.actions.push_back(Action::Count(Tally::HeartbeatMissed));
                 self.lost(&reason, since, now, jitter);
@@ -290,7 +297,7 @@ impl Session {
             (State::Live(live), _) => {
                 let since = live.since;
                 self.freshness = Freshness::Renewed;
-                self.evictions = 0;
+                self.forget_evictions();
                 self.actions.push_back(Action::Abort);
                 self.lost(&short, since, now, jitter);
             }
@@ -322,7 +329,14 @@ impl Session {
         match &self.state {
             State::Live(live) => {
                 let since = live.since;
-                self.evictions = if end.looks_like_eviction() { self.evictions + 1 } else { 0 };
+                match end.eviction() {
+                    Eviction::Likely => {
+                        self.evictions += 1;
+                        self.short_lives += 1;
+                    }
+                    Eviction::Possible => self.short_lives += 1,
+                    Eviction::Unlikely => self.forget_evictions(),
+                }
                 self.lost(&end.words(), since, now, jitter);
             }
             State::Connecting { .. } => {
@@ -373,24 +387,37 @@ impl Session {
     /// Ends a link that was live since then.
     fn lost(&mut self, reason: &str, since: Instant, now: Instant, jitter: f64) {
         let lasted = now.saturating_duration_since(since);
-        if lasted >= STEADY_AFTER {
-            self.retry.reset();
-        }
         if lasted >= EVICTED_WITHIN {
-            self.evictions = 0;
+            self.forget_evictions();
             self.contended.reset();
         }
-        if self.evictions < EVICTIONS {
-            let delay = self.retry.next(jitter);
-            return self.wait(Link::Waiting, reason, reason, now + delay);
+        if lasted >= STEADY_AFTER && self.short_lives < SHORT_LIVES {
+            self.retry.reset();
         }
-        let advice = format!(
-            "zoom closed {} sockets in a row soon after it accepted them: something else is connected to subscription \
-             `{}`; stop the other one, or give each its own subscription",
-            self.evictions, self.name
-        );
-        let delay = self.contended.next(jitter);
-        self.wait(Link::Contended, reason, &advice, now + delay);
+        if self.evictions >= EVICTIONS {
+            let advice = format!(
+                "zoom closed {} sockets in a row soon after it accepted them: something else is connected to \
+                 subscription `{}` and takes its events; stop it, or give each its own subscription",
+                self.evictions, self.name
+            );
+            let delay = self.contended.next(jitter);
+            return self.wait(Link::Contended, reason, &advice, now + delay);
+        }
+        let delay = self.retry.next(jitter);
+        if self.short_lives >= SHORT_LIVES {
+            let advice = format!(
+                "{} sockets in a row ended soon after zoom accepted them ({reason}): a device on the way cuts them, or \
+                 something else is connected to subscription `{}`",
+                self.short_lives, self.name
+            );
+            return self.wait(Link::Contended, reason, &advice, now + delay);
+        }
+        self.wait(Link::Waiting, reason, reason, now + delay);
+    }
+
+    fn forget_evictions(&mut self) {
+        self.evictions = 0;
+        self.short_lives = 0;
     }
 
     /// Waits long, for the operator.

@@ -62,7 +62,7 @@ fn subscription_without_a_live_socket_loses() {
         ),
         (
             Link::Contended,
-            "Losing main: socket taken away since 10:02:11 UTC (4 min): client secret refused by Zoom: correct client_secret and reload; next try in 12 s; events go elsewhere",
+            "Losing main: no lasting socket since 10:02:11 UTC (4 min): client secret refused by Zoom: correct client_secret and reload; next try in 12 s",
         ),
         (
             Link::Stopped,

@@ -60,6 +60,14 @@ pub(crate) enum End {
     Broken { reason: Box<str> },
 }
 
+/// Says whether the end of a socket was an eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Eviction {
+    Likely,
+    Possible,
+    Unlikely,
+}
+
 /// Is what the shell has to do.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
@@ -110,12 +118,13 @@ pub(crate) enum Tally {
 }
 
 impl End {
-    /// Zoom's newer connection closes the older one, probably with 1000 and no frame before it.
-    pub(super) fn looks_like_eviction(&self) -> bool {
+    /// Tells whether a newer connection of the same subscription may be behind it. Zoom then closes the older one,
+    /// probably with 1000 and no frame before it.
+    pub(super) fn eviction(&self) -> Eviction {
         match self {
-            Self::Closed { code, .. } => code.is_none_or(|code| code == 1000),
-            Self::Cut { .. } => true,
-            Self::Broken { .. } => false,
+            Self::Closed { code, .. } if code.is_none_or(|code| code == 1000) => Eviction::Likely,
+            Self::Cut { .. } => Eviction::Possible,
+            Self::Closed { .. } | Self::Broken { .. } => Eviction::Unlikely,
         }
     }
 

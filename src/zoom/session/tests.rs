@@ -285,19 +285,55 @@ fn delay_begins_anew_only_after_a_link_that_lasted() {
 
 #[test]
 fn three_evictions_in_a_row_are_called_contended() {
-    let cut = || End::Cut { reason: "connection reset".into() };
-    let bye = || End::Closed { code: Some(1000), words: "Bye".into() };
     let mut scene = Scene::new();
-    for (end, link) in [(bye(), Link::Waiting), (cut(), Link::Waiting), (bye(), Link::Contended)] {
+    for link in [Link::Waiting, Link::Waiting, Link::Contended] {
         scene.connect();
         scene.live_for(20);
-        scene.input(Input::Ended(end));
+        scene.close(1000);
         let actions = scene.actions();
         let (shown, reason) = scene.shown(&actions);
         assert_eq!(shown, link);
         assert_eq!(reason.contains("something else is connected to subscription `main`"), link == Link::Contended);
         scene.step();
     }
+}
+
+#[test]
+fn resets_are_told_as_contended_late_and_never_put_off_the_next_try_for_minutes() {
+    let mut scene = Scene::new();
+    let mut delays = Vec::new();
+    for nth in 1..=10 {
+        scene.connect();
+        scene.live_for(20);
+        scene.cut();
+        let actions = scene.actions();
+        let (shown, reason) = scene.shown(&actions);
+        assert_eq!(shown, if nth < 6 { Link::Waiting } else { Link::Contended }, "{nth}");
+        assert_eq!(reason.contains("a device on the way cuts them"), nth >= 6, "{reason}");
+        delays.push(scene.step().as_secs());
+    }
+    assert_eq!(delays, [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
+    scene.connect();
+    scene.live_for(60);
+    scene.cut();
+    assert_eq!(scene.link(), Link::Waiting);
+    assert_eq!(scene.step(), SOON);
+}
+
+#[test]
+fn resets_between_evictions_do_not_hide_them() {
+    let mut scene = Scene::new();
+    for _ in 0..2 {
+        scene.connect();
+        scene.close(1000);
+        scene.step();
+        scene.connect();
+        scene.cut();
+        scene.step();
+    }
+    scene.connect();
+    scene.close(1000);
+    assert_eq!(scene.link(), Link::Contended);
 }
 
 #[test]
@@ -596,6 +632,10 @@ impl Scene {
 
     fn refuse(&mut self, words: &str) {
         self.input(Input::Refused { words: words.into() });
+    }
+
+    fn cut(&mut self) {
+        self.input(Input::Ended(End::Cut { reason: "connection reset".into() }));
     }
 
     fn close(&mut self, code: u16) {

@@ -1,6 +1,8 @@
 //! The socket against a Zoom in memory, on a paused clock; `loopback.rs` has those over TCP.
 
+mod frames;
 mod hostile;
+mod ledger;
 mod loopback;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -78,20 +80,6 @@ async fn silence_after_an_hour_of_life_is_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sign_of_life_is_stored_while_something_is_heard() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.accept().await;
-    assert_eq!(scene.stored().await, Stored::GapClosed);
-    for second in 0..12 {
-        tokio::time::sleep_until(scene.started + Duration::from_millis(second * 1000 + 500)).await;
-        zoom.send(ALIVE).await;
-    }
-    tokio::time::sleep_until(scene.started + Duration::from_secs(50)).await;
-    let alive: Vec<_> = std::iter::from_fn(|| scene.stored_already()).collect();
-    assert_eq!(alive, [0, 5, 10].map(|at_s| Stored::Alive { at_s }));
-}
-
-#[tokio::test(start_paused = true)]
 async fn close_1000_in_a_loop_is_called_contended_and_tried_on() {
     let mut scene = Scene::start();
     for link in [Link::Waiting, Link::Waiting, Link::Contended, Link::Contended] {
@@ -104,116 +92,6 @@ async fn close_1000_in_a_loop_is_called_contended_and_tried_on() {
     assert!(reason.contains("something else is connected to subscription `main`"), "{reason}");
     let _zoom = scene.accept().await;
     scene.link(Link::Live).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn lost_socket_opens_a_gap_that_the_next_one_closes() {
-    let mut scene = Scene::start();
-    let zoom = scene.accept().await;
-    scene.link(Link::Live).await;
-    drop(zoom);
-    let _zoom = scene.accept().await;
-    assert_eq!(scene.stored().await, Stored::GapClosed);
-    let gap = Stored::GapOpened { at_s: 0, reason: "connection lost without a close".into() };
-    assert_eq!(scene.stored_but_alive().await, gap);
-    assert_eq!(scene.stored_but_alive().await, Stored::GapClosed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn failed_try_opens_a_gap_too() {
-    let mut scene = Scene::start();
-    drop(scene.dialed().await);
-    let reason = "connection lost without a close before it accepted the socket".into();
-    assert_eq!(scene.stored().await, Stored::GapOpened { at_s: 0, reason });
-}
-
-#[tokio::test(start_paused = true)]
-async fn fragments_are_joined() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.accept().await;
-    let text = message(STARTED);
-    let (first, rest) = text.as_bytes().split_at(10);
-    let (second, third) = rest.split_at(20);
-    let part = |bytes: &[u8], data, last| Frame::Frame(RawFrame::message(bytes.to_vec(), OpCode::Data(data), last));
-    zoom.frame(part(first, Data::Text, false)).await;
-    zoom.frame(part(second, Data::Continue, false)).await;
-    zoom.frame(Frame::Ping(Bytes::new())).await;
-    zoom.frame(part(third, Data::Continue, true)).await;
-    assert_eq!(scene.stored().await, Stored::GapClosed);
-    assert_eq!(scene.stored().await, event(STARTED));
-}
-
-#[tokio::test(start_paused = true)]
-async fn bodies_of_four_mebibytes_are_taken_though_their_frames_are_larger() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.accept().await;
-    assert_eq!(scene.stored().await, Stored::GapClosed);
-    let quotes = format!(r#"{{"event":"big","payload":[{}""]}}"#, r#""","#.repeat((4 << 20) / 3 - 20));
-    for body in [quotes, format!(r#"{{"event":"big","payload":"{}"}}"#, "x".repeat(3 << 20))] {
-        let (stored, ()) = tokio::join!(scene.stored_but_alive(), zoom.event(&body));
-        assert!(stored == event(&body), "the body of {} bytes came out different", body.len());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn message_beyond_the_limit_costs_the_socket_and_is_counted() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.accept().await;
-    scene.link(Link::Live).await;
-    // The peer writes until the socket is gone.
-    zoom.0.send(Frame::text("x".repeat(9 << 20))).await.expect_err("a socket that takes it");
-    let status = scene.link(Link::Waiting).await;
-    assert!(status.reason.starts_with("message too long: 9437184 bytes"), "{}", status.reason);
-    assert_eq!((status.malformed, scene.malformed()), (1, 1));
-    let _zoom = scene.accept().await;
-    scene.link(Link::Live).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn binary_frames_are_read_as_text() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.dialed().await;
-    zoom.frame(Frame::binary(ACCEPTED)).await;
-    zoom.frame(Frame::binary(message(STARTED))).await;
-    assert_eq!(scene.stored().await, Stored::GapClosed);
-    assert_eq!(scene.stored().await, event(STARTED));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_not_understood_is_kept_counted_and_harmless() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.accept().await;
-    assert_eq!(scene.stored().await, Stored::GapClosed);
-    zoom.send("garbage").await;
-    zoom.frame(Frame::binary(vec![0xff, 0x00])).await;
-    zoom.send(r#"{"module":"notice","content":"soon"}"#).await;
-    zoom.event("no json").await;
-    zoom.event(STARTED).await;
-    let parked = |body: &[u8], why| Stored::Event { kind: String::new(), body: body.to_vec(), parked: Some(why) };
-    assert_eq!(scene.stored().await, parked(b"garbage", "frame is not a json object"));
-    assert_eq!(scene.stored().await, parked(b"\xff\x00", "frame is not text"));
-    assert_eq!(scene.stored().await, parked(b"no json", "content is not json"));
-    assert_eq!(scene.stored().await, event(STARTED));
-    let status = scene.status(|status| status.malformed == 3).await;
-    assert_eq!((status.link, status.events, scene.malformed()), (Link::Live, 1, 3));
-}
-
-#[tokio::test(start_paused = true)]
-async fn garbage_is_no_acceptance() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.dialed().await;
-    zoom.send("garbage").await;
-    let status = scene.link(Link::Waiting).await;
-    assert_eq!(&*status.reason, "zoom did not accept the socket within 15 s");
-}
-
-#[tokio::test(start_paused = true)]
-async fn pings_are_answered() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.accept().await;
-    zoom.heartbeat().await;
-    zoom.frame(Frame::Ping(Bytes::from_static(b"there?"))).await;
-    assert_eq!(zoom.next().await, Frame::Pong(Bytes::from_static(b"there?")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,71 +148,6 @@ async fn stalled_spool_stops_the_reading_but_not_the_heartbeats() {
     let _sink = sending.await.expect("no panic");
     let status = scene.status(|status| !status.stalled && status.events == 10).await;
     assert_eq!((status.link, status.connects), (Link::Live, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn gap_of_a_socket_that_was_lost_unread_begins_with_the_stall() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.accept().await;
-    scene.stall(&mut zoom).await;
-    // What lies unread says nothing of the time in which it lay there.
-    zoom.event(STARTED).await;
-    zoom.close(CloseCode::Again).await;
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    let reason = "closed by zoom: 1013 Bye".to_owned();
-    assert_eq!(scene.stored_after_the_stall().await, Stored::GapOpened { at_s: 0, reason });
-}
-
-#[tokio::test(start_paused = true)]
-async fn gap_of_a_socket_that_outlived_a_stall_begins_when_it_was_last_heard() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.accept().await;
-    scene.stall(&mut zoom).await;
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    scene.drain();
-    while scene.seconds() < 720 {
-        zoom.heartbeat().await;
-        zoom.send(ALIVE).await;
-    }
-    let heard_at = scene.seconds();
-    zoom.close(CloseCode::Again).await;
-    let reason = "closed by zoom: 1013 Bye".to_owned();
-    assert_eq!(scene.stored_after_the_stall().await, Stored::GapOpened { at_s: heard_at, reason });
-}
-
-#[tokio::test(start_paused = true)]
-async fn gap_of_a_socket_that_was_lost_while_the_process_was_stopped_begins_when_it_was_last_heard() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.accept().await;
-    zoom.heartbeat().await;
-    scene.link(Link::Live).await;
-    scene.drain();
-    zoom.event(STARTED).await;
-    zoom.close(CloseCode::Again).await;
-    // Nothing runs between the frames and this.
-    tokio::time::advance(Duration::from_secs(60)).await;
-    let reason = "closed by zoom: 1013 Bye".to_owned();
-    assert_eq!(scene.stored_but_alive().await, event(STARTED));
-    assert_eq!(scene.stored_but_alive().await, Stored::GapOpened { at_s: 0, reason });
-}
-
-#[tokio::test(start_paused = true)]
-async fn clock_that_is_set_back_hides_neither_a_gap_nor_a_crash() {
-    let mut scene = Scene::start();
-    let mut zoom = scene.accept().await;
-    zoom.heartbeat().await;
-    zoom.send(ALIVE).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    scene.drain();
-    scene.clock.set_back(10_000);
-    zoom.heartbeat().await;
-    zoom.send(ALIVE).await;
-    let Stored::Alive { at_s: heard_at } = scene.stored().await else { panic!("no sign of life is stored") };
-    assert!((15..=20).contains(&heard_at), "{heard_at}");
-    scene.clock.set_back(10_000);
-    let stored = scene.stored_but_alive().await;
-    let Stored::GapOpened { at_s, .. } = stored else { panic!("no gap: {stored:?}") };
-    assert_eq!(at_s, heard_at - 10, "as the clock shows it that will tell when the gap ends");
 }
 
 #[tokio::test(start_paused = true)]

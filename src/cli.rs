@@ -22,6 +22,7 @@ mod man;
 mod memory;
 mod moment;
 mod number;
+mod operator;
 pub mod options;
 mod orphans;
 mod output;

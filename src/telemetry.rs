@@ -25,6 +25,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 pub use self::levels::LogLevels;
+pub(crate) use self::levels::WITNESS;
 #[cfg(not(feature = "otel"))]
 pub(crate) use self::no_traces::Exporter;
 #[cfg(feature = "otel")]

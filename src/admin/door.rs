@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,16 @@ pub(super) enum Peer {
     Tcp(SocketAddr),
     /// A user of this machine.
     Unix { uid: Option<u32> },
+}
+
+impl Peer {
+    /// Returns where it is; `None` on this machine's socket.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip().to_canonical()),
+            Self::Unix { .. } => None,
+        }
+    }
 }
 
 /// Says it as it follows a role: `operator at 10.0.0.7`.

@@ -61,7 +61,7 @@ pub(super) async fn serve(
                     }
                     // What lost its seat is closed before more is opened.
                     while connections.len() >= SEATS && connections.join_next().await.is_some() {}
-                    let seat = seats.take(Instant::now());
+                    let seat = seats.take(peer.address(), Instant::now());
                     let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
                     let (router, metrics, stop) = (router.clone(), Arc::clone(&metrics), stop.clone());
                     connections.spawn(async move {

@@ -2,11 +2,12 @@
 //!
 //! There are few seats: the port must not use up what deliveries need. So that nobody keeps others waiting, a
 //! connection whose peer is on turn (to send its request whole, or to take its answer) loses its seat when that
-//! takes too long, or sooner when a newcomer needs it. Requests under way and streams keep theirs; `limits` sees to
+//! takes too long, or sooner when a newcomer needs it: at once if it is one of many from the same address. Requests under way and streams keep theirs; `limits` sees to
 //! it that these alone never fill the table, so that a newcomer, a health check above all, always finds a seat.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ struct Table {
 }
 
 struct Entry {
+    /// Where the peer is; `None` on this machine's socket.
+    address: Option<IpAddr>,
     turn: Turn,
     since: Instant,
     lost: CancellationToken,
@@ -65,13 +68,13 @@ impl Entry {
 }
 
 impl Seats {
-    /// Gives a seat to a connection that was accepted; the peer is on turn.
-    pub(super) fn take(&self, now: Instant) -> Seat {
+    /// Gives a seat to a connection that was accepted from this address; the peer is on turn.
+    pub(super) fn take(&self, address: Option<IpAddr>, now: Instant) -> Seat {
         let lost = CancellationToken::new();
         let mut table = self.lock();
         table.last += 1;
         let number = table.last;
-        table.taken.insert(number, Entry { turn: Turn::Peer, since: now, lost: lost.clone() });
+        table.taken.insert(number, Entry { address, turn: Turn::Peer, since: now, lost: lost.clone() });
         Seat(Arc::new(Held { seats: self.clone(), number, lost }))
     }
 
@@ -115,11 +118,24 @@ impl Seats {
 }
 
 impl Table {
-    /// Returns the seat of the peer that is on turn for the longest time, and longer than its grace.
+    /// Returns the seat of the peer that is on turn for the longest time, and longer than its grace. An address that
+    /// has more than half of the seats on turn has no grace: nobody floods the port to keep others waiting.
     fn longest(&self, now: Instant) -> Option<u64> {
-        let waiting = self.taken.iter().filter_map(|(number, entry)| Some((entry.peer_since(now)?, *number)));
-        let longest = waiting.filter(|(age, _)| *age >= GRACE).max_by_key(|(age, number)| (*age, Reverse(*number)));
-        longest.map(|(_, number)| number)
+        let crowd = self.crowd();
+        let waiting = self.taken.iter().filter_map(|(number, entry)| {
+            let (age, crowds) = (entry.peer_since(now)?, Some(entry.address) == crowd);
+            (crowds || age >= GRACE).then_some((age, Reverse(*number)))
+        });
+        waiting.max().map(|(_, Reverse(number))| number)
+    }
+
+    /// Returns the address that has more than half of the seats on turn.
+    fn crowd(&self) -> Option<Option<IpAddr>> {
+        let mut counts = BTreeMap::<Option<IpAddr>, usize>::new();
+        for entry in self.taken.values().filter(|entry| entry.turn == Turn::Peer) {
+            *counts.entry(entry.address).or_default() += 1;
+        }
+        counts.into_iter().find_map(|(address, count)| (count > SEATS / 2).then_some(address))
     }
 
     fn remove(&mut self, number: u64) {
@@ -206,9 +222,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn newcomer_gets_the_seat_of_the_peer_that_waits_longest() {
         let seats = Seats::default();
-        let first = seats.take(Instant::now());
+        let first = seats.take(address(0), Instant::now());
         advance(GRACE).await;
-        let others: Vec<Seat> = (1..SEATS).map(|_| seats.take(Instant::now())).collect();
+        let others: Vec<Seat> = (1..SEATS).map(|nth| seats.take(address(nth), Instant::now())).collect();
         assert!(seats.has_room(Instant::now()));
         assert!(seats.make_room(Instant::now()));
         assert!(is_lost(&first));
@@ -219,7 +235,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn peer_has_its_grace_whoever_waits() {
         let seats = Seats::default();
-        let taken: Vec<Seat> = (0..SEATS).map(|_| seats.take(Instant::now())).collect();
+        let taken: Vec<Seat> = (0..SEATS).map(|nth| seats.take(address(nth), Instant::now())).collect();
         assert!(!seats.has_room(Instant::now()));
         assert!(!seats.make_room(Instant::now()));
         advance(GRACE).await;
@@ -231,7 +247,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_under_way_and_streams_keep_their_seats() {
         let seats = Seats::default();
-        let taken: Vec<Seat> = (0..SEATS).map(|_| seats.take(Instant::now())).collect();
+        let taken: Vec<Seat> = (0..SEATS).map(|nth| seats.take(address(nth), Instant::now())).collect();
         let (answered, streamed) = taken.split_at(SEATS / 2);
         let mut answering: Vec<Answering> = answered.iter().map(Seat::answering).collect();
         let mut streaming: Vec<Streaming> = streamed.iter().map(Seat::streaming).collect();
@@ -241,20 +257,40 @@ mod tests {
         drop(answering.pop());
         drop(streaming.pop());
         advance(GRACE).await;
-        let displaced = [(); 3].map(|()| seats.make_room(Instant::now()).then(|| seats.take(Instant::now())));
+        let displaced =
+            [(); 3].map(|()| seats.make_room(Instant::now()).then(|| seats.take(address(0), Instant::now())));
         assert_eq!(displaced.map(|seat| seat.is_some()), [true, true, false], "those whose answer nobody takes");
     }
 
     #[tokio::test(start_paused = true)]
     async fn peers_and_streams_that_stand_still_are_given_up() {
         let seats = Seats::default();
-        let [idle, stream, alive, ours] = [(); 4].map(|()| seats.take(Instant::now()));
+        let [idle, stream, alive, ours] = [(); 4].map(|()| seats.take(address(0), Instant::now()));
         let (_stands, goes_on, _works) = (stream.streaming(), alive.streaming(), ours.answering());
         advance(PATIENCE).await;
         goes_on.goes_on();
         advance(Duration::from_millis(1)).await;
         assert_eq!(seats.sweep(Instant::now()), 2);
         assert_eq!([&idle, &stream, &alive, &ours].map(is_lost), [true, true, false, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn flood_from_one_address_takes_the_seats_of_its_own_alone() {
+        let seats = Seats::default();
+        let other = seats.take(address(1), Instant::now());
+        let flood: Vec<Seat> = (1..SEATS).map(|_| seats.take(address(0), Instant::now())).collect();
+        let mut newcomers = Vec::new();
+        for newcomer in [address(2), address(3), address(0), address(0)] {
+            assert!(seats.has_room(Instant::now()));
+            assert!(seats.make_room(Instant::now()));
+            newcomers.push(seats.take(newcomer, Instant::now()));
+        }
+        assert_eq!(flood.iter().map(is_lost).collect::<Vec<_>>(), [vec![true; 4], vec![false; SEATS - 5]].concat());
+        assert!(!is_lost(&other) && !newcomers.iter().any(is_lost));
+    }
+
+    fn address(nth: usize) -> Option<IpAddr> {
+        Some(IpAddr::from([10, 0, 0, u8::try_from(nth).expect("few")]))
     }
 
     fn is_lost(seat: &Seat) -> bool {

@@ -77,6 +77,8 @@ struct Verified {
     intact: bool,
     /// Rows that fit.
     rows: u64,
+    /// The number of the last row that was taken from the front; 0 when none was.
+    front: i64,
     /// The last that fits.
     head: Link,
     /// The number of the first row that does not fit.
@@ -145,24 +147,42 @@ fn render(page: &Audit, now: Timestamp, width: Option<usize>) -> String {
 }
 
 fn verify(args: &VerifyArgs) -> Result<(), Failure> {
-    let verified = verified(&mut *view(&args.source)?, args.kept.as_ref()).context("cannot read the audit table")?;
+    let config = args.source.load()?.config;
+    let expected = Expected { kept: args.kept, retention: config.spool.audit_retention.is_some() };
+    let mut view = open_view(&config.spool.path).map_err(anyhow::Error::from)?;
+    let verified = verified(&mut *view, expected).context("cannot read the audit table")?;
     if args.json {
         print_json(&verified)?;
     }
-    let Verified { rows, head, .. } = &verified;
+    let Verified { rows, head, front, .. } = &verified;
     match &verified.reason {
         Some(reason) => Err(Failure::Runtime(anyhow!("the audit table is not what was written: {reason}"))),
         None if args.json => Ok(()),
-        None => Ok(print(&format!("every row fits: {}; the last is {head}\n", counted(*rows, "row")))?),
+        None => {
+            let taken = if *front > 0 { format!("; retention has taken those up to {front}") } else { String::new() };
+            Ok(print(&format!("every row fits: {}{taken}; the last is {head}\n", counted(*rows, "row")))?)
+        }
     }
 }
 
+/// Is what the chain is held against.
+#[derive(Clone, Copy)]
+struct Expected {
+    /// A place in it whose hash was kept elsewhere.
+    kept: Option<Link>,
+    /// Whether rows go from its front in time.
+    retention: bool,
+}
+
 /// Goes through the chain up to the first row that does not fit.
-fn verified(view: &mut dyn View, kept: Option<&Link>) -> Result<Verified, crate::spool::SpoolError> {
+fn verified(view: &mut dyn View, expected: Expected) -> Result<Verified, crate::spool::SpoolError> {
+    let Expected { kept, retention } = expected;
     let mut rows = 0;
     let mut misfit = None;
+    let mut front = None;
     let is_forged = |link: &Link| kept.is_some_and(|kept| kept.id == link.id && kept.hash != link.hash);
     let head = view.audit_chain(&mut |previous, row| {
+        front.get_or_insert(previous.id);
         // The one before it may be what is left of rows that retention took.
         let fits =
             if is_forged(previous) { Err(Misfit::Rewritten { id: previous.id }) } else { audit::check(previous, &row) };
@@ -170,13 +190,16 @@ fn verified(view: &mut dyn View, kept: Option<&Link>) -> Result<Verified, crate:
         rows += u64::from(misfit.is_none());
         if misfit.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let at_end = || match kept {
+    let front = front.unwrap_or(head.id);
+    let outside = || match kept {
         Some(kept) if kept.id > head.id => Some(Misfit::Shortened { id: kept.id, last: head.id }),
-        Some(_) | None => is_forged(&head).then_some(Misfit::Rewritten { id: head.id }),
+        Some(kept) if kept.id < front => Some(Misfit::Outlived { id: kept.id, front }),
+        Some(_) if is_forged(&head) => Some(Misfit::Rewritten { id: head.id }),
+        Some(_) | None => (front > 0 && !retention).then_some(Misfit::Taken { front }),
     };
-    let misfit = misfit.or_else(at_end);
+    let misfit = misfit.or_else(outside);
     let reason = misfit.map(|misfit| misfit.to_string());
-    Ok(Verified { intact: misfit.is_none(), rows, head, misfit: misfit.map(|misfit| misfit.row()), reason })
+    Ok(Verified { intact: misfit.is_none(), rows, front, head, misfit: misfit.map(|misfit| misfit.row()), reason })
 }
 
 fn export(view: &mut dyn View, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -247,6 +270,35 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_went_from_the_front_are_told() {
+        let (_directory, path) = spool(3);
+        let mut links = Vec::new();
+        open_view(&path)
+            .expect("a spool")
+            .audit_chain(&mut |_, row| {
+                links.push(Link { id: row.id, hash: row.hash });
+                ControlFlow::Continue(())
+            })
+            .expect("readable");
+        let cut =
+            format!("UPDATE audit_anchor SET id = 2, hash = x'{}'; DELETE FROM audit WHERE id <= 2", links[1].hash);
+        forge(&path, &cut);
+        let told = |kept, retention| {
+            let mut view = open_view(&path).expect("a spool");
+            let verified = verified(&mut *view, Expected { kept, retention }).expect("readable");
+            (verified.intact, verified.front, verified.misfit)
+        };
+        assert_eq!(told(None, false), (false, 2, Some(2)), "nothing takes rows here");
+        assert_eq!(told(None, true), (true, 2, None));
+        assert_eq!(told(Some(links[0]), true), (false, 2, Some(1)), "one whose hash was kept is gone");
+        assert_eq!(told(Some(links[1]), true), (true, 2, None), "the last that went is known by its hash");
+
+        forge(&path, "UPDATE audit_anchor SET id = 1000, hash = randomblob(32); DELETE FROM audit");
+        assert_eq!(told(None, false), (false, 1000, Some(1000)), "all of it");
+        assert_eq!(told(Some(links[2]), true), (false, 1000, Some(3)));
+    }
+
+    #[test]
     fn table_refuses_to_be_changed_where_nobody_takes_its_guards_away() {
         let (_directory, path) = spool(2);
         let connection = rusqlite::Connection::open(&path).expect("opens");
@@ -291,7 +343,7 @@ mod tests {
     }
 
     fn look(path: &Path, kept: Option<Link>) -> Verified {
-        verified(&mut *open_view(path).expect("a spool"), kept.as_ref()).expect("readable")
+        verified(&mut *open_view(path).expect("a spool"), Expected { kept, retention: false }).expect("readable")
     }
 
     /// Makes a spool with so many rows in its audit table.
@@ -311,7 +363,7 @@ mod tests {
     /// Changes the table as somebody would who may write the file.
     fn forge(path: &Path, change: &str) {
         let connection = rusqlite::Connection::open(path).expect("opens");
-        let guards = "DROP TRIGGER audit_is_never_changed; DROP TRIGGER audit_goes_from_its_front;";
+        let guards = "DROP TRIGGER IF EXISTS audit_is_never_changed; DROP TRIGGER IF EXISTS audit_goes_from_its_front;";
         connection.execute_batch(&format!("{guards}{change}")).expect("forged");
     }
 }

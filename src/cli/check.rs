@@ -60,7 +60,7 @@ pub async fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
 }
 
 /// Tries the certificates, which the rules have seen from outside only.
-fn tried(loaded: Loaded) -> Result<Loaded, Problems> {
+pub(super) fn tried(loaded: Loaded) -> Result<Loaded, Problems> {
     let problems = inventory::problems(&loaded.config);
     if problems.is_empty() {
         return Ok(loaded);

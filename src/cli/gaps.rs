@@ -11,6 +11,7 @@ use super::bridge::{Answer, Bridge};
 use super::documents::{Documents, FormArgs, Question};
 use super::events::{LIMIT, limit};
 use super::number::number;
+use super::operator;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{BAD, print, print_json};
 use super::table::{Cell, Table};
@@ -98,7 +99,7 @@ async fn acknowledge(args: &AckArgs) -> Result<(), Failure> {
 }
 
 fn at_rest(path: &Path, gap: i64, note: &str) -> anyhow::Result<AcknowledgedGap> {
-    match acknowledge_at_rest(path, gap, note, "the command line", Clock::system().now())? {
+    match acknowledge_at_rest(path, gap, note, &operator::who(), Clock::system().now())? {
         Acknowledgement::Noted => Ok(AcknowledgedGap { gap }),
         Acknowledgement::StillOpen => bail!("gap {gap} lasts still; note it when a socket is live again"),
         Acknowledgement::NoSuchGap => bail!("the spool has no gap {gap}"),

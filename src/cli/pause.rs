@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::bridge::{Answer, Bridge};
+use super::operator;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json};
 use crate::admin::document::{self, Paused};
@@ -56,7 +57,7 @@ pub(super) async fn run(args: &PauseArgs, pause: Pause) -> Result<(), Failure> {
 
 fn at_rest(args: &PauseArgs, pause: Pause, path: &std::path::Path) -> anyhow::Result<Paused> {
     document::check_destination(&mut *open_view(path)?, Some(&args.name))?;
-    if !pause_at_rest(path, &args.name, pause, "the command line", Clock::system().now())? {
+    if !pause_at_rest(path, &args.name, pause, &operator::who(), Clock::system().now())? {
         bail!("the spool has no destination `{}`", args.name);
     }
     Ok(Paused { destination: args.name.clone(), paused: pause == Pause::On })

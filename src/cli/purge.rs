@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::bridge::{Answer, Bridge};
+use super::operator;
 use super::options::SourceArgs;
 use super::output::{print, print_json, progress};
 use crate::admin::document::purge::{Purged, check, count};
@@ -90,7 +91,7 @@ fn count_at_rest(path: &Path, what: &Erasure) -> anyhow::Result<Purged> {
 
 fn at_rest(path: &Path, what: Erasure, tell: impl FnMut(Erased)) -> anyhow::Result<Purged> {
     check(&mut *open_view(path)?, &what)?;
-    let erased = erase_at_rest(path, what, "the command line", Clock::system().now(), tell)?;
+    let erased = erase_at_rest(path, what, &operator::who(), Clock::system().now(), tell)?;
     Ok(Purged { erased, complete: true, dry_run: false })
 }
 

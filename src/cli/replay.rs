@@ -14,6 +14,7 @@ use super::Failure;
 use super::bridge::{Answer, Bridge};
 use super::moment::moment;
 use super::number::{number, within};
+use super::operator;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json, progress};
 use crate::admin::document::replay::{Of, ReplayRequest, Replayed, UNCONFIRMED_MOST, survey};
@@ -25,9 +26,6 @@ use crate::wording::{count as count_of, counted, list, span};
 
 /// How often a bridge is asked how far it has come.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
-/// Stands in the audit table for replays in a spool that no bridge works on.
-const WHO: &str = "the command line";
-
 /// Is the command line of `dead replay`.
 #[derive(Args, Debug)]
 #[command(after_help = after(&["zoomhook dead replay 15", "zoomhook dead replay --destination crm --dry-run"], EXITS))]
@@ -202,7 +200,7 @@ impl Place {
             let would = understood(&text)?;
             return Ok((Self::Bridge(bridge), would));
         }
-        let asked = dry.read(of, WHO, Clock::system().now()).map_err(anyhow::Error::msg)?;
+        let asked = dry.read(of, &operator::who(), Clock::system().now()).map_err(anyhow::Error::msg)?;
         let counts = survey(&mut *open_view(&spool)?, &asked.selection, u64::MAX)?;
         Ok((Self::Spool(spool), Replayed::survey(counts)))
     }
@@ -212,7 +210,7 @@ impl Place {
             Self::Bridge(bridge) => ask(bridge, of, request, bar).await,
             Self::Spool(path) => {
                 let now = Clock::system().now();
-                let asked = request.read(of, WHO, now).map_err(anyhow::Error::msg)?;
+                let asked = request.read(of, &operator::who(), now).map_err(anyhow::Error::msg)?;
                 let tell = |progress: &crate::spool::replay::Progress| bar.set_position(progress.counts.replayed);
                 Ok(Replayed::so_far(&replay_at_rest(path, asked, now, tell)?))
             }

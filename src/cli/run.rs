@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Failure;
+use super::check::tried;
 use super::options::{BridgeArgs, after};
 use crate::admin::ReloadRequest;
 use crate::app::{App, Reread, Stop};
@@ -34,6 +35,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    let loaded = tried(loaded)?;
     let app = App::bind(loaded.config, Some(levels)).await?;
     let stop = Stop::default();
     let signals = Signals::listen()?;

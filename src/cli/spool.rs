@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 use super::bridge::{Answer, Bridge};
+use super::operator;
 use super::options::{SourceArgs, after};
 use super::output::{print, print_json};
 use crate::admin::rekey::RekeyRequest;
@@ -77,5 +78,5 @@ async fn ask(bridge: &Bridge) -> anyhow::Result<Option<Rekeyed>> {
 }
 
 fn at_rest(settings: &Spool) -> anyhow::Result<Rekeyed> {
-    Ok(rekey_at_rest(settings, "the command line", Clock::system().now())?)
+    Ok(rekey_at_rest(settings, &operator::who(), Clock::system().now())?)
 }

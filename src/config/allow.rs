@@ -20,7 +20,7 @@ const SPECIAL: [IpNet; 7] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(168, 63, 129, 16), 32)),
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 0, 192), 32)),
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)),
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32)),
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128)),
 ];
 
@@ -137,7 +137,7 @@ mod tests {
         text.parse().expect(text)
     }
 
-    const SPECIAL_ADDRESSES: [&str; 12] = [
+    const SPECIAL_ADDRESSES: [&str; 13] = [
         "169.254.169.254",
         "169.254.0.1",
         "100.100.100.200",
@@ -145,6 +145,7 @@ mod tests {
         "fe80::1",
         "febf::1",
         "fd00:ec2::254",
+        "fd00:ec2::23",
         "::ffff:169.254.169.254",
         "::169.254.169.254",
         "64:ff9b::a9fe:a9fe",
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn special_addresses_are_allowed_where_they_are_listed_by_themselves() {
         let networks =
-            ["169.254.0.0/16", "100.100.100.200", "168.63.129.16", "fe80::/10", "fd00:ec2::254", "64:ff9b::/96"];
+            ["169.254.0.0/16", "100.100.100.200", "168.63.129.16", "fe80::/10", "fd00:ec2::/32", "64:ff9b::/96"];
         let allow = list(&[&networks[..5], &["::/0"]].concat());
         for text in SPECIAL_ADDRESSES {
             assert_eq!(allow.judge("crm.internal", address(text)), Ok(()), "{text}");

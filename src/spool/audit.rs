@@ -117,6 +117,20 @@ pub enum Misfit {
         /// The last row that there is.
         last: i64,
     },
+    /// The chain begins behind a kept link.
+    #[error("row {id}, whose hash was kept, is gone: the rows up to {front} were taken from the front")]
+    Outlived {
+        /// The number of the kept link.
+        id: i64,
+        /// The last row that was taken.
+        front: i64,
+    },
+    /// Rows are gone that nothing takes.
+    #[error("the rows up to {front} are gone from the front, and spool.audit_retention is not set")]
+    Taken {
+        /// The last row that was taken.
+        front: i64,
+    },
 }
 
 impl Misfit {
@@ -126,7 +140,9 @@ impl Misfit {
             Self::Missing { expected: id, .. }
             | Self::Changed { id }
             | Self::Rewritten { id }
-            | Self::Shortened { id, .. } => id,
+            | Self::Shortened { id, .. }
+            | Self::Outlived { id, .. }
+            | Self::Taken { front: id } => id,
         }
     }
 }

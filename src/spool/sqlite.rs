@@ -36,6 +36,7 @@ use super::seal::{Keys, Sealer};
 use super::store::{Batch, Contents, Filled, Identity, LOG_BYTES, Pages, Registered, Size, Store};
 use super::writer::Destined;
 use crate::event::EventId;
+use crate::telemetry::WITNESS;
 
 /// Pages of the WAL after which it is copied back: 40 MB, so that a burst does not pay for it.
 const CHECKPOINT_PAGES: u32 = 10_000;
@@ -78,10 +79,14 @@ impl Sqlite {
         let inode = inode(path).map_err(failed)?;
         // A file that is opened through a link has its log beside it, not beside the link.
         let log = beside(&path.canonicalize().map_err(failed)?, "-wal");
+        let told = audit::told(&connection)?;
         let head = audit::head(&connection)?;
-        tracing::info!(audit.id = head.id, audit.hash = %head.hash, "the audit table ends with this row");
         let sealer = keys.sealer()?;
-        Ok(Self { connection, path: path.to_owned(), log, inode, keys, sealer, told: head.id, _lock: lock })
+        let mut opened = Self { connection, path: path.to_owned(), log, inode, keys, sealer, told, _lock: lock };
+        // What was changed while no bridge ran had no log.
+        opened.tell_audit();
+        tracing::info!(target: WITNESS, { audit.id = head.id, audit.hash = %head.hash }, "the audit table ends with this row");
+        Ok(opened)
     }
 
     /// Says which keys are missing that bodies are sealed with: their events come to nothing until one is back.
@@ -120,9 +125,14 @@ impl Sqlite {
                 return;
             }
         };
-        for (Link { id, hash }, action) in added {
-            tracing::info!(audit.id = id, audit.hash = %hash, "audited: {action}");
-            self.told = id;
+        let Some((Link { id: last, .. }, _)) = added.last() else { return };
+        let last = *last;
+        for (Link { id, hash }, action) in &added {
+            tracing::info!(target: WITNESS, { audit.id = id, audit.hash = %hash }, "audited: {action}");
+        }
+        self.told = last;
+        if let Err(error) = audit::remember_told(&self.connection, last) {
+            tracing::warn!(%error, "the next start tells of rows of the audit table that the log has already");
         }
     }
 
@@ -288,11 +298,7 @@ impl Store for Sqlite {
 
     fn rekey(&mut self, rekey: Rekey, now: Timestamp) -> Result<Rekey, SpoolError> {
         self.check_in_place()?;
-        // As little as can be stays behind of what is plain now.
-        self.connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
-        let stepped = self.rekey_step(rekey, now);
-        self.connection.pragma_update_and_check(None, "secure_delete", "OFF", |_| Ok(()))?;
-        let rekey = stepped?;
+        let rekey = self.rekey_step(rekey, now)?;
         self.tell_audit();
         if rekey.done.complete {
             // Nor in the log. Where a reader is in the way, nobody waits for it: it goes with a later checkpoint.
@@ -397,6 +403,8 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES.cast_signed(), |_| Ok(()))?;
+    // What is deleted is overwritten: payloads are personal data.
+    connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 

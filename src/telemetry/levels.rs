@@ -11,6 +11,8 @@ use crate::config::levels::Levels;
 
 /// The targets that are written: those of this crate.
 const OWN_TARGETS: &str = "zoomhook";
+/// Where the log bears witness of the audit table: no level takes that away.
+pub(crate) const WITNESS: &str = "zoomhook::audit";
 
 /// Sets how much is logged; clones share it.
 #[derive(Clone, Debug)]
@@ -53,5 +55,5 @@ impl LogLevels {
 /// Lets through what this program says at these levels, and nothing of its libraries.
 fn targets(levels: &Levels) -> Targets {
     let own = Targets::new().with_default(LevelFilter::OFF).with_target(OWN_TARGETS, levels.general());
-    own.with_targets(levels.targets())
+    own.with_targets(levels.targets()).with_target(WITNESS, LevelFilter::INFO)
 }

@@ -160,6 +160,22 @@ pub(super) fn page(connection: &Connection, before: Option<i64>, most: i64) -> R
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Returns the last row that a log tells of; where none is known, the last one that there is.
+pub(super) fn told(connection: &Connection) -> rusqlite::Result<i64> {
+    let told = connection
+        .prepare_cached("SELECT value FROM meta WHERE key = 'audit_told'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    told.map_or_else(|| Ok(head(connection)?.id), Ok)
+}
+
+/// Keeps which row the log told of last.
+pub(super) fn remember_told(connection: &Connection, id: i64) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached("INSERT INTO meta VALUES ('audit_told', ?1) ON CONFLICT (key) DO UPDATE SET value = ?1")?
+        .execute([id])
+}
+
 /// Returns the rows that came after one, oldest first.
 pub(super) fn links_after(connection: &Connection, id: i64) -> rusqlite::Result<Vec<(Link, Box<str>)>> {
     let mut statement = connection.prepare_cached("SELECT id, hash, action FROM audit WHERE id > ?1 ORDER BY id")?;

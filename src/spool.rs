@@ -35,6 +35,7 @@ mod seal;
 pub mod settlement;
 mod sqlite;
 pub mod store;
+mod turns;
 mod writer;
 
 use std::io;
@@ -59,6 +60,7 @@ use self::record::{Acknowledgement, DestinationId, Opened, Pause};
 use self::seal::Keys;
 use self::settlement::Settlement;
 use self::store::{Change, Pages, Store};
+use self::turns::Turns;
 pub(crate) use self::writer::Command;
 use crate::clock::Clock;
 use crate::config;
@@ -240,6 +242,7 @@ fn keys(settings: &config::Spool) -> Keys {
 pub struct Spool {
     appender: Appender,
     health: watch::Receiver<Health>,
+    turns: Turns,
     readers: Readers,
     reads: Arc<Semaphore>,
     searches: Arc<Semaphore>,
@@ -268,9 +271,10 @@ impl Spool {
     ) -> Result<(Self, Writer), SpoolError> {
         let (appender, commands) = Appender::channel();
         let (report, health) = watch::channel(Health::Writable);
-        let writer = Writer::new(store, commands, settings, report, readers.clone(), clock, metrics)?;
+        let turns = Turns::new(clock.clone());
+        let writer = Writer::new(store, commands, settings, (report, turns.clone()), readers.clone(), clock, metrics)?;
         let places = |count| Arc::new(Semaphore::new(count));
-        Ok((Self { appender, health, readers, reads: places(READS), searches: places(SEARCHES) }, writer))
+        Ok((Self { appender, health, turns, readers, reads: places(READS), searches: places(SEARCHES) }, writer))
     }
 
     /// Returns the road for sources.
@@ -278,8 +282,14 @@ impl Spool {
         self.appender.clone()
     }
 
-    /// Returns the health of the spool, and every change of it.
-    pub fn health(&self) -> watch::Receiver<Health> {
+    /// Returns the health of the spool as it is now: whether what it is given becomes durable.
+    pub fn health(&self) -> Health {
+        self.turns.judge(self.health.borrow().clone())
+    }
+
+    /// Returns what the writer says of its health, and every change of it. A write that hangs is no news.
+    #[cfg(test)]
+    pub(crate) fn news_of_health(&self) -> watch::Receiver<Health> {
         self.health.clone()
     }
 

@@ -25,7 +25,7 @@ pub(super) async fn livez(State(handles): State<Arc<Handles>>) -> (StatusCode, S
 
 /// Answers 200 while events can arrive and be stored; else it says, line by line, what is missing.
 pub(super) async fn readyz(State(handles): State<Arc<Handles>>) -> (StatusCode, String) {
-    let health = handles.spool.health().borrow().clone();
+    let health = handles.spool.health();
     let board = handles.board.load();
     let subscriptions = board.started.then(|| board.subscriptions());
     let missing = missing(&health, subscriptions.as_deref(), handles.clock.now());

@@ -40,7 +40,7 @@ pub(super) async fn show(State(handles): State<Arc<Handles>>) -> Result<Response
         Ok(bytes) => _ = metrics.spool_disk_free_bytes.set(whole(bytes)),
         Err(error) => warn!(%error, "metrics go out without the free space of the spool's disk"),
     }
-    metrics.spool_writable.set(match *handles.spool.health().borrow() {
+    metrics.spool_writable.set(match handles.spool.health() {
         Health::Writable => 1,
         Health::Failing { .. } => 0,
     });

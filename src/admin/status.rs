@@ -141,7 +141,7 @@ pub(super) async fn current(handles: &Handles) -> Report {
     let board = handles.board.load();
     let facts = Facts {
         started_at: handles.started_at,
-        health: handles.spool.health().borrow().clone(),
+        health: handles.spool.health(),
         started: board.started,
         subscriptions: board.subscriptions(),
         destinations: board.destinations(),

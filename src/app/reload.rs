@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Reread;
@@ -25,7 +25,7 @@ use crate::tls::inventory::{self, Used};
 use crate::webhook::client::{Client, client};
 use crate::wording::counted;
 use crate::zoom;
-use crate::zoom::socket::Socket;
+use crate::zoom::socket::{Socket, Unsent};
 use crate::zoom::token::TokenCache;
 
 /// Holds what runs, and what it takes to start more of it.
@@ -46,6 +46,8 @@ struct RunningSocket {
     status: watch::Receiver<zoom::status::Status>,
     stop: CancellationToken,
     ended: CancellationToken,
+    /// What the spool did not take until it ended.
+    unsent: oneshot::Receiver<Unsent>,
 }
 
 struct RunningLane {
@@ -139,8 +141,10 @@ impl Parts {
             running.stop.cancel();
         }
         // Its last word to the ledger must not come after the first of its successor.
-        for running in gone {
+        let mut unsent = HashMap::new();
+        for mut running in gone {
             running.ended.cancelled().await;
+            unsent.extend(running.unsent.try_recv().ok().map(|left| (running.subscription.name, left)));
         }
         self.leaving.retain(|_, ended| !ended.is_cancelled());
         for (name, running) in self.lanes.extract_if(|name, _| !destinations.iter().any(|new| new.name == *name)) {
@@ -148,18 +152,26 @@ impl Parts {
             self.leaving.insert(name, running.ended);
         }
         self.route(&subscriptions, &destinations, clients, tasks).await?;
-        for (subscription, socket, status) in sockets {
+        for (subscription, mut socket, status) in sockets {
+            if let Some(left) = unsent.remove(&subscription.name) {
+                socket.inherit(left);
+            }
             let stop = CancellationToken::new();
             let name = format!("{}{}", Self::SOCKET, subscription.name);
             let cut = tasks.cut();
             let running = socket.run(stop.clone());
+            let (leave, unsent) = oneshot::channel();
             let ended = tasks.spawn(name, stop.clone(), async move {
                 tokio::select! {
-                    () = running => {}
+                    left = running => {
+                        // Nobody is there any more to whom it could be left when the process ends.
+                        let _ = left.map(|left| leave.send(left));
+                    }
                     () = cut.cancelled() => {}
                 }
             });
-            self.sockets.insert(Arc::clone(&subscription.name), RunningSocket { subscription, status, stop, ended });
+            let running = RunningSocket { subscription, status, stop, ended, unsent };
+            self.sockets.insert(Arc::clone(&running.subscription.name), running);
         }
         self.certificates.send_replace(certificates);
         board.store(Arc::new(self.board(&subscriptions, &destinations)));

@@ -7,12 +7,12 @@
 //! ```
 //!
 //! Any failure counts, refusals too: after a secret was rotated a handler answers 401 to everything, and the
-//! backlog must not become dead letters for it. One odd 404 among successes never opens the breaker, and
-//! a destination that sees little traffic never does: there the schedule of retries is gentle enough.
+//! backlog must not become dead letters for it. One odd 404 among successes never opens the breaker. At a destination
+//! that sees little traffic it opens when the last twenty first attempts have all failed, however long ago they were.
 //! Nor does a backlog that fails again and again at a handler that takes what is new: retries alone say nothing
 //! as long as first attempts fare well.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -28,7 +28,7 @@ const WINDOW: usize = 100;
 const SAMPLE: usize = 20;
 /// So many failures of ten open the breaker.
 const FAILURES_OF_TEN: usize = 9;
-/// Results older than this say nothing of now: a sample of a destination that gets two events a minute.
+/// Results older than this say nothing of now, unless all first attempts since say the same.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
 /// The first delay before a probe; each failure doubles it.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -57,6 +57,8 @@ pub struct Breaker {
     all: Window,
     /// Those of first attempts.
     first: Window,
+    /// The last first attempts, however old.
+    latest: VecDeque<(Timestamp, Sign)>,
     opened: Option<Opened>,
     probing: bool,
 }
@@ -77,7 +79,8 @@ pub enum Change {
 impl Breaker {
     /// Begins closed, or where the process before this one left it.
     pub fn new(opened: Option<Opened>) -> Self {
-        Self { all: Window::default(), first: Window::default(), opened, probing: false }
+        let (all, first, latest) = (Window::default(), Window::default(), VecDeque::new());
+        Self { all, first, latest, opened, probing: false }
     }
 
     /// Returns since when it is open, and when the next probe may be sent.
@@ -131,20 +134,34 @@ impl Breaker {
     fn note(&mut self, sign: Sign, kind: Kind, now: Timestamp, jitter: f64) -> Change {
         self.all.push(sign, now);
         match kind {
-            Kind::First => self.first.push(sign, now),
+            Kind::First => {
+                self.first.push(sign, now);
+                self.latest.truncate(SAMPLE - 1);
+                self.latest.push_front((now, sign));
+            }
             Kind::Retry => self.first.forget_old(now),
         }
-        if self.all.0.len() < SAMPLE || !self.all.mostly_fails() || !self.first.mostly_fails() {
+        let storm = self.all.0.len() >= SAMPLE && self.all.mostly_fails() && self.first.mostly_fails();
+        if !storm && !self.has_long_failed(now) {
             return Change::None;
         }
-        let refused = self.all.0.drain(..).filter_map(|(_, sign)| match sign {
-            Sign::Refused(event) => Some(event),
-            Sign::Well | Sign::Failed => None,
-        });
-        let refused = refused.collect();
+        let both = self.all.0.drain(..).chain(self.latest.drain(..));
+        let refused: BTreeSet<EventId> = both
+            .filter_map(|(_, sign)| match sign {
+                Sign::Refused(event) => Some(event),
+                Sign::Well | Sign::Failed => None,
+            })
+            .collect();
+        let refused = refused.into_iter().collect();
         self.first = Window::default();
         self.opened = Some(Opened { since: now, probe_at: later(now, delay(0, jitter)), probes: 0 });
         Change::Opened(refused)
+    }
+
+    /// Tells whether a destination with too little traffic for a storm takes nothing at all.
+    fn has_long_failed(&self, now: Timestamp) -> bool {
+        let is_rare = self.latest.back().is_some_and(|(at, _)| now.duration_since(*at) > FRESH);
+        is_rare && self.latest.len() >= SAMPLE && self.latest.iter().all(|(_, sign)| *sign != Sign::Well)
     }
 }
 
@@ -254,10 +271,31 @@ mod tests {
     }
 
     #[test]
-    fn failures_that_are_far_apart_never_open_it() {
+    fn failures_that_are_far_apart_open_it_when_there_is_nothing_else() {
+        let mut breaker = Breaker::new(None);
+        let ids: Vec<EventId> = (1..=SAMPLE as u64).map(EventId).collect();
+        for (nth, id) in ids.iter().enumerate() {
+            let change = breaker.result(Sign::Refused(*id), Kind::First, false, at(nth as i64 * 3600), 0.5);
+            let expected = if nth + 1 < SAMPLE { Change::None } else { Change::Opened(ids.clone()) };
+            assert_eq!(change, expected, "a secret that was rotated on one side burns nothing by night either");
+        }
+    }
+
+    #[test]
+    fn event_that_fails_again_and_again_at_a_quiet_destination_holds_back_no_other() {
         let mut breaker = Breaker::new(None);
         for n in 0..1000 {
-            assert_eq!(breaker.result(Sign::Failed, Kind::First, false, at(n * 32), 0.5), Change::None);
+            let (sign, kind) = if n % 30 == 0 { (Sign::Well, Kind::First) } else { (Sign::Failed, Kind::Retry) };
+            assert_eq!(breaker.result(sign, kind, false, at(n * 3600), 0.5), Change::None);
+        }
+    }
+
+    #[test]
+    fn failures_among_successes_that_are_far_apart_never_open_it() {
+        let mut breaker = Breaker::new(None);
+        for n in 0..1000 {
+            let sign = if n % 5 == 0 { Sign::Well } else { Sign::Failed };
+            assert_eq!(breaker.result(sign, Kind::First, false, at(n * 3600), 0.5), Change::None);
         }
     }
 

@@ -343,7 +343,8 @@ where
         let attempt = item.due.attempts.saturating_add(1);
         let verdict = verdict(&result, settings.rules, attempt, now);
         let sign = match verdict {
-            Verdict::Delivered { .. } => {
+            // Tried again as Zoom would, though the handler takes it.
+            Verdict::Delivered { .. } | Verdict::Retry(Cause::Status(200..=299)) => {
                 self.took(instead, &settings);
                 Sign::Well
             }

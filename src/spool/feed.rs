@@ -262,6 +262,8 @@ impl Feed {
         async move {
             readers
                 .run(move |view| {
+                    // A replay plans as far ahead as its rate asks for.
+                    let latest = view.planned_until(destination)?.map_or(latest, |planned| latest.max(planned));
                     let mut page = view.due(destination, latest, Timestamp::MAX, limit, PAGE_BYTES, &except)?;
                     let misplaced = !page.is_empty();
                     if !misplaced {

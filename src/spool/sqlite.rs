@@ -281,9 +281,15 @@ impl Store for Sqlite {
         Ok(transaction.commit()?)
     }
 
-    fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError> {
+    fn purge(
+        &mut self,
+        after: EventId,
+        cutoff: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Option<EventId>, SpoolError> {
         let transaction = self.connection.transaction()?;
-        let stopped = purge::step(&transaction, after, cutoff, limit)?;
+        let stopped = purge::step(&transaction, after, cutoff, now, limit)?;
         transaction.commit()?;
         Ok(stopped)
     }

@@ -95,6 +95,8 @@ pub(crate) struct Identity {
     pub(crate) digest: Digest,
     pub(crate) subscription: Box<str>,
     pub(crate) received_at: Timestamp,
+    /// It is kept as it came, and was never delivered.
+    pub(crate) parked: bool,
 }
 
 /// The write-ahead log may take this much beside the pages; it is cut back to it once it has been copied.
@@ -164,8 +166,15 @@ pub(crate) trait Store: Send {
     /// Makes those of these events due at `now` that are dead letters of a destination, as if nothing had been.
     fn revive(&mut self, destination: DestinationId, events: &[EventId], now: Timestamp) -> Result<(), SpoolError>;
     /// Deletes settled events that were received before `cutoff`, looking at no more than `limit` of those
-    /// that come after `after`; returns where it stopped, or `None` when it has seen all.
-    fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError>;
+    /// that come after `after`; returns where it stopped, or `None` when it has seen all. What was received after `now`,
+    /// by a clock that was set back since, says nothing of what comes after it.
+    fn purge(
+        &mut self,
+        after: EventId,
+        cutoff: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Option<EventId>, SpoolError>;
     /// Takes one step of an erasure, of some milliseconds; returns how far it has come.
     fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError>;
     /// Takes one step of a rekeying, of some milliseconds; returns how far it has come.
@@ -266,6 +275,8 @@ pub(crate) trait Pages: View {
         after: (Timestamp, EventId),
         limit: usize,
     ) -> Result<Vec<Waiting>, SpoolError>;
+    /// Tells until when replays have planned ahead, if what is due last was planned by one.
+    fn planned_until(&mut self, destination: DestinationId) -> Result<Option<Timestamp>, SpoolError>;
     /// Tells when the first retry is due, leaving out those in `except`.
     fn next_due(&mut self, destination: DestinationId, except: &[EventId]) -> Result<Option<Timestamp>, SpoolError>;
 }

@@ -26,6 +26,7 @@ mod audit;
 mod encryption;
 mod erasure;
 mod model;
+mod rare;
 mod room;
 
 pub(super) use self::model::Pace;
@@ -444,7 +445,7 @@ async fn full_disk_is_a_state_and_costs_no_event() {
     let store =
         FullDisk { disk: sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens"), full: Arc::clone(&full) };
     let running = bench.start_on(Box::new(store));
-    let mut health = running.spool.health();
+    let mut health = running.spool.news_of_health();
     let mut feed = running.route(&[("crm", "*")]).await;
     for body in ["1", "2", "3"] {
         running.append("e", body).await;
@@ -582,8 +583,14 @@ impl store::Store for FullDisk {
         self.disk.revive(destination, events, now)
     }
 
-    fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError> {
-        self.disk.purge(after, cutoff, limit)
+    fn purge(
+        &mut self,
+        after: EventId,
+        cutoff: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Option<EventId>, SpoolError> {
+        self.disk.purge(after, cutoff, now, limit)
     }
 
     fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {

@@ -27,6 +27,7 @@ use super::repeats::Repeats;
 use super::replay::Request;
 use super::settlement::Settlement;
 use super::store::{Batch, Change, Identity, LedgerEntry, NewEvent, Repeat, Store};
+use super::turns::Turns;
 use super::{Health, Readers, SpoolError};
 use crate::clock::Clock;
 use crate::config::filter::EventFilter;
@@ -130,6 +131,7 @@ pub struct Writer {
     store: Box<dyn Store>,
     commands: mpsc::Receiver<Command>,
     report: watch::Sender<Health>,
+    turns: Turns,
     readers: Readers,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -189,7 +191,7 @@ impl Writer {
         mut store: Box<dyn Store>,
         commands: mpsc::Receiver<Command>,
         settings: &config::Spool,
-        report: watch::Sender<Health>,
+        (report, turns): (watch::Sender<Health>, Turns),
         readers: Readers,
         clock: Clock,
         metrics: Arc<Metrics>,
@@ -209,6 +211,7 @@ impl Writer {
             store,
             commands,
             report,
+            turns,
             readers,
             clock,
             metrics,
@@ -236,7 +239,9 @@ impl Writer {
     /// Takes what has arrived, or waits for it, and does what is due beside; breaks when it has ended.
     pub(super) async fn turn(&mut self, commands: &mut Vec<Command>) -> ControlFlow<()> {
         let deadline = self.wake_at();
-        match self.receive(commands, deadline).await {
+        let received = self.receive(commands, deadline).await;
+        self.turns.begin();
+        match received {
             Some(0) => {
                 self.finish();
                 return ControlFlow::Break(());
@@ -249,6 +254,7 @@ impl Writer {
         }
         self.step_backlog();
         self.look_after_room();
+        self.turns.end();
         ControlFlow::Continue(())
     }
 
@@ -355,7 +361,9 @@ impl Writer {
         let Received { subscription, kind, event_ts, received_at, body, parked } = received;
         let digest = self.readers.keys.digest(&body);
         let group = self.groups.get(&subscription).unwrap_or(&subscription).clone();
-        if let Some(of) = self.repeat_of(&group, digest, received_at, batch) {
+        let known = self.repeat_of(&group, digest, received_at, batch);
+        // A frame that was not understood was delivered to nobody: an event with the same body is no repeat of it.
+        if let Some(of) = known.filter(|of| parked.is_some() || !of.parked).map(|of| of.id) {
             self.metrics.events_repeated.inc();
             batch.repeats.push(Repeat { of, subscription, at: received_at });
             return;
@@ -371,15 +379,16 @@ impl Writer {
     }
 
     /// Returns the event that had this body first, once it is proven.
-    fn repeat_of(&mut self, group: &str, digest: Digest, now: Timestamp, batch: &Batch) -> Option<EventId> {
+    fn repeat_of(&mut self, group: &str, digest: Digest, now: Timestamp, batch: &Batch) -> Option<Identity> {
         let candidate = self.repeats.candidate(group, digest)?;
         let in_batch = batch.events.binary_search_by_key(&candidate, |new| new.event.id);
         let identity = match in_batch.map(|position| &batch.events[position]) {
-            Ok(NewEvent { event, digest, .. }) => Identity {
+            Ok(NewEvent { event, digest, parked, .. }) => Identity {
                 id: candidate,
                 digest: *digest,
                 subscription: (*event.subscription).into(),
                 received_at: event.received_at,
+                parked: parked.is_some(),
             },
             // What cannot be read cannot be proven: the event is delivered, perhaps once too often.
             Err(_) => self.store.identity(candidate).ok().flatten()?,
@@ -387,7 +396,7 @@ impl Writer {
         let same_group =
             self.groups.get(&*identity.subscription).map_or(&*identity.subscription, |group| group) == group;
         let proven = identity.digest == digest && same_group && self.repeats.covers(identity.received_at, now);
-        proven.then_some(candidate)
+        proven.then_some(identity)
     }
 
     fn wanted(&mut self, kind: &str) -> Wanted {
@@ -455,7 +464,7 @@ impl Writer {
         let now = self.clock.now();
         match self.store.newest(REMEMBERED) {
             Ok(newest) => {
-                for Identity { id, digest, subscription, received_at } in newest.into_iter().rev() {
+                for Identity { id, digest, subscription, received_at, .. } in newest.into_iter().rev() {
                     if self.repeats.covers(received_at, now) {
                         let group = self.groups.get(&*subscription).map_or(&*subscription, |group| group);
                         self.repeats.remember(group, digest, id, received_at);

@@ -30,6 +30,30 @@ pub(super) struct Outbox {
     future: ReusableBoxFuture<'static, Result<(), Closed>>,
 }
 
+/// Is what the spool has not taken when its socket ended, for the one that comes after it; without one it is lost.
+pub struct Unsent(Option<Outbox>);
+
+impl Unsent {
+    pub(super) fn new(outbox: Outbox) -> Self {
+        Self(Some(outbox))
+    }
+
+    pub(super) fn take(mut self) -> Outbox {
+        self.0.take().expect("it is taken once, and the taker consumes it")
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if let Some(Outbox { subscription, .. }) = &self.0 {
+            tracing::error!(
+                subscription.name = &**subscription,
+                "the spool did not take what subscription `{subscription}` read last; it is lost"
+            );
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Sending {
     Nothing,

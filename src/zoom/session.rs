@@ -71,6 +71,8 @@ pub(crate) struct Session {
     actions: VecDeque<Action>,
     /// Which token the next try uses.
     freshness: Freshness,
+    /// A token was refused, and none was accepted since: a cached one is one that came in its place.
+    renewed: bool,
     /// Why the last try or the last link failed; empty before the first failure.
     reason: Box<str>,
     gap: Gap,
@@ -129,6 +131,7 @@ impl Session {
             state: State::Fetching { until: now },
             actions: VecDeque::new(),
             freshness: Freshness::Cached,
+            renewed: false,
             reason: Box::default(),
             gap: Gap::None,
             spool: Spool::Takes,
@@ -211,6 +214,11 @@ impl Session {
         self.actions.pop_front()
     }
 
+    /// Tells whether a socket waits to be accepted.
+    pub(crate) fn is_connecting(&self) -> bool {
+        matches!(self.state, State::Connecting { .. })
+    }
+
     /// Tells whether this is the end, as it was asked for.
     pub(crate) fn is_stopped(&self) -> bool {
         matches!(self.state, State::Stopped)
@@ -224,6 +232,8 @@ impl Session {
 
     fn token(&mut self, now: Instant) {
         if let State::Fetching { .. } = self.state {
+            // It is used until it is refused too: a new one may put others out of force.
+            self.freshness = Freshness::Cached;
             self.state = State::Connecting { until: now + CONNECT_DEADLINE };
             self.actions.push_back(Action::Connect);
         }
@@ -235,7 +245,7 @@ impl Session {
             State::Connecting { .. } => {
                 // The first heartbeat is due at once.
                 self.state = State::Live(Live { since: now, heard: now, next_heartbeat: now, unanswered: None });
-                self.freshness = Freshness::Cached;
+                self.renewed = false;
                 self.refusals = 0;
                 self.parked.reset();
                 self.gap = Gap::None;
@@ -277,10 +287,13 @@ impl Session {
                 );
                 self.park(&format!("credentials refused: {reason}"), &advice, now, jitter);
             }
-            Fault::Unauthorized { status } if self.freshness == Freshness::Cached => {
+            Fault::Unauthorized { status } if !self.renewed => {
                 self.renew(&format!("token refused with status {status}"), now);
             }
             Fault::Unauthorized { status } | Fault::Rejected { status } => {
+                if matches!(fault, Fault::Unauthorized { .. }) {
+                    self.refuse_token();
+                }
                 self.actions.push_back(Action::Count(Tally::Refused));
                 let advice = format!(
                     "zoom answers {status} instead of opening the socket; check the id or url of subscription `{}`",
@@ -293,19 +306,20 @@ impl Session {
 
     fn refused(&mut self, words: &str, now: Instant, jitter: f64) {
         let short = if words.is_empty() { "token refused".to_owned() } else { format!("token refused: {words}") };
-        match (&self.state, self.freshness) {
+        match (&self.state, self.renewed) {
             (State::Live(live), _) => {
                 let since = live.since;
-                self.freshness = Freshness::Renewed;
+                self.refuse_token();
                 self.forget_evictions();
                 self.actions.push_back(Action::Abort);
                 self.lost(&short, since, now, jitter);
             }
-            (State::Connecting { .. }, Freshness::Cached) => {
+            (State::Connecting { .. }, false) => {
                 self.actions.push_back(Action::Abort);
                 self.renew(&short, now);
             }
-            (State::Connecting { .. }, Freshness::Renewed) => {
+            (State::Connecting { .. }, true) => {
+                self.refuse_token();
                 self.actions.push_back(Action::Abort);
                 self.actions.push_back(Action::Count(Tally::Refused));
                 self.refusals += 1;
@@ -370,10 +384,15 @@ impl Session {
     /// Tries once more at once, with a token that is not the one that was refused.
     fn renew(&mut self, reason: &str, now: Instant) {
         self.actions.push_back(Action::Count(Tally::Refused));
-        self.freshness = Freshness::Renewed;
+        self.refuse_token();
         self.reason = reason.into();
         self.open_gap(reason);
         self.start(now);
+    }
+
+    fn refuse_token(&mut self) {
+        self.freshness = Freshness::Renewed;
+        self.renewed = true;
     }
 
     /// Ends a try that came to nothing.

@@ -15,10 +15,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, trace};
+use tracing::{debug, trace};
 
 use super::dial::{Target, dial};
 use super::message::{self, Message};
+pub use super::outbox::Unsent;
 use super::outbox::{Entry, Outbox};
 use super::report::Report;
 use super::session::{Action, End, Fault, Freshness, Input, Session};
@@ -84,14 +85,20 @@ impl Socket {
         Ok((Self { name, target, tokens, outbox, report, clock }, status))
     }
 
-    /// Keeps the socket open until it is told to stop, or until the spool is closed.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Takes over what the socket before it could not hand to the spool: it goes first.
+    pub fn inherit(&mut self, unsent: Unsent) {
+        self.outbox = unsent.take();
+    }
+
+    /// Keeps the socket open until it is told to stop, or until the spool is closed; returns what the spool did not take
+    /// in the end.
+    pub async fn run(self, stop: CancellationToken) -> Option<Unsent> {
         let target = Arc::clone(&self.target);
-        self.run_over(stop, move |token| dial(Arc::clone(&target), token)).await;
+        self.run_over(stop, move |token| dial(Arc::clone(&target), token)).await
     }
 
     /// Does so over the sockets that `dial` opens.
-    async fn run_over<S, D, F>(self, stop: CancellationToken, dial: D)
+    async fn run_over<S, D, F>(self, stop: CancellationToken, dial: D) -> Option<Unsent>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         D: Fn(Secret) -> F,
@@ -112,8 +119,13 @@ impl Socket {
             alive_at: None,
             socket: self,
         };
-        if shell.run(stop).await.is_err() {
-            shell.spool_closed();
+        match shell.run(stop).await {
+            Ok(Drained::All) => None,
+            Ok(Drained::Not) => Some(Unsent::new(shell.socket.outbox)),
+            Err(Closed) => {
+                shell.spool_closed();
+                None
+            }
         }
     }
 }
@@ -146,6 +158,12 @@ enum Spool {
     Stalls { since: Instant },
 }
 
+/// Tells whether the spool took everything in the end.
+enum Drained {
+    All,
+    Not,
+}
+
 /// Is a time in which the socket was not read: the spool stalled, or the process did not run. Had Zoom dropped it
 /// meanwhile, that would show only after everything that lay unread, and look as if it had just happened.
 #[derive(Clone, Copy)]
@@ -161,7 +179,7 @@ where
     D: Fn(Secret) -> F,
     F: Future<Output = Result<WebSocketStream<S>, Fault>> + Send + 'static,
 {
-    async fn run(&mut self, stop: CancellationToken) -> Result<(), Closed> {
+    async fn run(&mut self, stop: CancellationToken) -> Result<Drained, Closed> {
         let mut stopping = false;
         self.carry_out();
         while !self.session.is_stopped() {
@@ -197,6 +215,8 @@ where
             }
             let reading = match (self.spool, self.socket.outbox.holds_event()) {
                 (Spool::Takes, false) => Reading::On,
+                // What the first frame says decides about the socket: it is read even so.
+                (Spool::Stalls { .. }, true) if self.session.is_connecting() => Reading::On,
                 (Spool::Stalls { .. }, true) => Reading::Off,
                 (Spool::Takes, true) => {
                     self.spool = Spool::Stalls { since: self.socket.clock.instant() };
@@ -397,16 +417,12 @@ where
     }
 
     /// Waits until the spool has what was read last.
-    async fn drain(&mut self) -> Result<(), Closed> {
+    async fn drain(&mut self) -> Result<Drained, Closed> {
         self.socket.report.tick(self.socket.clock.instant());
-        let drained = timeout(DRAIN_DEADLINE, poll_fn(|cx| self.socket.outbox.poll(cx))).await;
-        drained.unwrap_or_else(|_| {
-            error!(
-                subscription.name = &*self.socket.name,
-                "the spool did not take what subscription `{}` read last; it is lost", self.socket.name
-            );
-            Ok(())
-        })
+        match timeout(DRAIN_DEADLINE, poll_fn(|cx| self.socket.outbox.poll(cx))).await {
+            Ok(drained) => drained.map(|()| Drained::All),
+            Err(_) => Ok(Drained::Not),
+        }
     }
 
     fn spool_closed(&mut self) {

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tracing::info;
 
 use self::endpoint::{Answer, Ask, Credentials, Endpoint, Fetched};
-use super::SetupError;
+use super::{LONGEST_THROTTLE, SetupError};
 use crate::clock::Clock;
 use crate::config::Subscription;
 use crate::config::secret::Secret;
@@ -138,7 +138,12 @@ impl TokenSource {
             Some(Ok(token)) if now < token.good_until && Some(&token.value) != refused => {
                 return Ok(token.value.clone());
             }
-            Some(Err(error @ TokenError::Throttled { until, .. })) if now < *until => return Err(error.clone()),
+            // One that lies further ahead than any is granted was told before the clock was set back.
+            Some(Err(error @ TokenError::Throttled { until, .. }))
+                if now < *until && until.duration_since(now) <= LONGEST_THROTTLE =>
+            {
+                return Err(error.clone());
+            }
             Some(Err(error)) if waited_for_another => return Err(error.clone()),
             Some(Ok(_) | Err(_)) | None => {}
         }

@@ -1,5 +1,6 @@
 //! What is under way towards Zoom: a token, an opening socket, or an open one. One at a time.
 
+use std::mem;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -39,6 +40,8 @@ enum Outgoing {
     Heartbeat,
     Close,
     Flush,
+    /// Nothing can be written any more. What Zoom sent before may still lie unread.
+    Broken(End),
 }
 
 /// Is what came of it.
@@ -63,6 +66,12 @@ pub(super) enum Reading {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Begins with a socket that is open.
+    #[cfg(test)]
+    pub(super) fn open(socket: WebSocketStream<S>) -> Self {
+        Self::Open(Box::new(Line { socket, outgoing: Outgoing::Nothing }))
+    }
+
     /// Has a heartbeat sent. One that could not be written yet stands for this one too.
     pub(super) fn send_heartbeat(&mut self) {
         self.send(Outgoing::Heartbeat);
@@ -74,7 +83,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     fn send(&mut self, outgoing: Outgoing) {
-        if let Self::Open(line) = self {
+        if let Self::Open(line) = self
+            && !matches!(line.outgoing, Outgoing::Broken(_))
+        {
             line.outgoing = outgoing;
         }
     }
@@ -106,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     fn poll(&mut self, cx: &mut Context<'_>, reading: Reading) -> Poll<Result<News, End>> {
         if let Poll::Ready(Err(error)) = self.poll_write(cx) {
-            return Poll::Ready(Err(end(&error)));
+            self.outgoing = Outgoing::Broken(end(&error));
         }
         if reading == Reading::Off {
             return Poll::Pending;
@@ -121,14 +132,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
                 let _ = self.socket.poll_flush_unpin(cx);
                 Err(closed(frame))
             }
-            Some(Err(error)) => Err(end(&error)),
-            None => Err(End::Cut { reason: "connection closed".into() }),
+            Some(Err(error)) => Err(self.broken().unwrap_or_else(|| end(&error))),
+            None => Err(self.broken().unwrap_or_else(|| End::Cut { reason: "connection closed".into() })),
         })
+    }
+
+    /// Returns why nothing could be written: what is read after that is a consequence.
+    fn broken(&mut self) -> Option<End> {
+        match mem::replace(&mut self.outgoing, Outgoing::Nothing) {
+            Outgoing::Broken(end) => Some(end),
+            Outgoing::Nothing | Outgoing::Heartbeat | Outgoing::Close | Outgoing::Flush => None,
+        }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
         let message = match self.outgoing {
-            Outgoing::Nothing => return Poll::Ready(Ok(())),
+            Outgoing::Nothing | Outgoing::Broken(_) => return Poll::Ready(Ok(())),
             Outgoing::Flush => None,
             Outgoing::Heartbeat => Some(Message::Text(Utf8Bytes::from_static(HEARTBEAT))),
             Outgoing::Close => Some(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))),

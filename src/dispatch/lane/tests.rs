@@ -300,6 +300,19 @@ async fn storm_of_refusals_burns_no_event_and_ends_when_the_handler_is_mended() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn handler_that_takes_everything_with_202_is_not_held_back_under_the_rules_of_zoom() {
+    let bench = Bench::start(Retry::Zoom, 4, |_| async { status(202) }).await;
+    for n in 0..100 {
+        bench.append(&n.to_string()).await;
+    }
+    bench.all_settled(100).await;
+    assert!(bench.states().await.iter().all(|state| *state == DeliveryState::Delivered));
+    assert_eq!(bench.seen().len(), 200, "each once more after five minutes, as Zoom does it");
+    assert!(bench.status.borrow().breaker.is_none());
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_odd_refusal_is_a_dead_letter_and_stops_nobody() {
     let bench = Bench::start(Retry::Steady, 4, |post: Post| async move {
         if post.body == "13" { status(404) } else { status(200) }

@@ -45,6 +45,9 @@ pub(super) const WAITING: &str = concat!(
        AND d.outcome IS NOT NULL
      ORDER BY d.due, d.event LIMIT ?4"
 );
+/// The row that is due last, and whether it was attempted since it was planned: one that was not is a replay's.
+pub(super) const LAST_DUE: &str = "SELECT due, outcome IS NULL FROM deliveries
+     WHERE destination = ?1 AND state < 2 AND state = 1 ORDER BY due DESC, event DESC LIMIT 1";
 pub(super) const NEXT_DUE: &str = "SELECT event, due FROM deliveries
      WHERE destination = ?1 AND state < 2 AND state = 1 ORDER BY due, event LIMIT ?2";
 
@@ -132,15 +135,28 @@ pub(super) fn next_due(
 
 pub(super) fn newest(connection: &Connection, limit: usize) -> Result<Vec<Identity>, SpoolError> {
     let identities = connection
-        .prepare_cached("SELECT id, digest, subscription, received_at FROM events ORDER BY id DESC LIMIT ?1")?
+        .prepare_cached(
+            "SELECT id, digest, subscription, received_at, parked IS NOT NULL FROM events ORDER BY id DESC LIMIT ?1",
+        )?
         .query_map([limit], identity_of)?
         .collect::<Result<_, _>>()?;
     Ok(identities)
 }
 
+pub(super) fn planned_until(
+    connection: &Connection,
+    destination: DestinationId,
+) -> Result<Option<Timestamp>, SpoolError> {
+    let last: Option<(i64, bool)> = connection
+        .prepare_cached(LAST_DUE)?
+        .query_row([destination.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(last.and_then(|(due, planned)| planned.then(|| timestamp(due))))
+}
+
 pub(super) fn identity(connection: &Connection, id: EventId) -> Result<Option<Identity>, SpoolError> {
     let identity = connection
-        .prepare_cached("SELECT id, digest, subscription, received_at FROM events WHERE id = ?1")?
+        .prepare_cached("SELECT id, digest, subscription, received_at, parked IS NOT NULL FROM events WHERE id = ?1")?
         .query_row([id.0], identity_of)
         .optional()?;
     Ok(identity)
@@ -152,6 +168,7 @@ fn identity_of(row: &Row<'_>) -> rusqlite::Result<Identity> {
         digest: Digest(row.get(1)?),
         subscription: row.get(2)?,
         received_at: timestamp(row.get(3)?),
+        parked: row.get(4)?,
     })
 }
 

@@ -12,6 +12,7 @@ pub(super) fn step(
     connection: &Connection,
     after: EventId,
     cutoff: Timestamp,
+    now: Timestamp,
     limit: usize,
 ) -> Result<Option<EventId>, SpoolError> {
     let destinations = destinations(connection)?;
@@ -19,7 +20,7 @@ pub(super) fn step(
         .prepare_cached("SELECT id, received_at, parked IS NULL FROM events WHERE id > ?1 ORDER BY id LIMIT ?2")?
         .query_map((after.0, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
-    let cutoff = cutoff.as_millisecond();
+    let (cutoff, now) = (cutoff.as_millisecond(), now.as_millisecond());
     let mut purged = 0;
     for (id, _, _) in seen.iter().filter(|(_, received_at, deliverable)| *received_at < cutoff && *deliverable) {
         if is_settled(connection, *id, &destinations)? {
@@ -28,8 +29,9 @@ pub(super) fn step(
         }
     }
     uncount(connection, purged, 0)?;
-    let old = seen.last().filter(|(_, received_at, _)| *received_at < cutoff && seen.len() == limit);
-    Ok(old.map(|(id, _, _)| EventId(id.unsigned_abs())))
+    let goes_on = |received_at: i64| received_at < cutoff || received_at > now;
+    let last = seen.last().filter(|(_, received_at, _)| goes_on(*received_at) && seen.len() == limit);
+    Ok(last.map(|(id, _, _)| EventId(id.unsigned_abs())))
 }
 
 /// Returns every destination that the spool has.

@@ -202,6 +202,10 @@ impl Pages for SqliteView {
         page::waiting(&self.connection, &self.keys, destination, after, limit)
     }
 
+    fn planned_until(&mut self, destination: DestinationId) -> Result<Option<Timestamp>, SpoolError> {
+        page::planned_until(&self.connection, destination)
+    }
+
     fn next_due(&mut self, destination: DestinationId, except: &[EventId]) -> Result<Option<Timestamp>, SpoolError> {
         page::next_due(&self.connection, destination, except)
     }

@@ -220,12 +220,17 @@ fn close_gap(connection: &Connection, subscription: &str, at: Timestamp) -> rusq
     Ok(())
 }
 
-/// Opens a gap; one that is open already stays as it is.
+/// Opens a gap; one that is open already stays as it is. Events of the same batch may have come after it: the last one
+/// before it is among the newest then.
 fn open_gap(connection: &Connection, subscription: &str, at: Timestamp, reason: &str) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO gaps (subscription, opened_at, reason, last_event_at)
-             VALUES (?1, ?2, ?3, (SELECT last_event_at FROM subscriptions WHERE name = ?1))
+             SELECT ?1, ?2, ?3, iif(last_event_at <= ?2, last_event_at, (
+               SELECT received_at FROM events
+               WHERE id > (SELECT value - 10000 FROM meta WHERE key = 'last_event')
+                 AND subscription = ?1 AND received_at <= ?2 ORDER BY id DESC LIMIT 1))
+             FROM subscriptions WHERE name = ?1
              ON CONFLICT DO NOTHING",
         )?
         .execute(params![subscription, at.as_millisecond(), reason])?;

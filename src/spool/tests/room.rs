@@ -21,7 +21,7 @@ async fn full_spool_refuses_and_takes_all_that_waited_in_its_order_once_there_is
     // Reports are durable while nothing else is taken, and it is they that make room.
     let handed: Vec<EventId> = take(&mut feeds[0], kept).await;
     running.spool.reports_durable().await.expect("open");
-    let Health::Failing { reason, .. } = running.spool.health().borrow().clone() else { panic!("not full") };
+    let Health::Failing { reason, .. } = running.spool.news_of_health().borrow().clone() else { panic!("not full") };
     assert!(reason.contains(&format!("{kept} wait for a destination")), "{reason}");
     running.settle(&feeds[0], handed[0], Outcome::Delivered { status: 200 }).await;
     assert_eq!(bench.event_state(handed[0]), Some(DeliveryState::Delivered));
@@ -60,7 +60,7 @@ async fn delivered_events_are_kept_for_retention_where_the_policy_is_to_refuse()
         running.settle(&feeds[0], id, Outcome::Delivered { status: 200 }).await;
     }
     assert_eq!(bench.all_ids(), kept);
-    assert!(matches!(*running.spool.health().borrow(), Health::Failing { .. }));
+    assert!(matches!(*running.spool.news_of_health().borrow(), Health::Failing { .. }));
     running.stop().await;
 }
 
@@ -85,7 +85,7 @@ async fn oldest_dead_letters_and_parked_frames_go_for_room_and_waiting_events_ne
         }
     }
     let _ = fill(&running).await;
-    let mut health = running.spool.health();
+    let mut health = running.spool.news_of_health();
     // It may have been full for a moment before the dead letters were gone.
     bench.until(|| bench.dead() == 0).await;
     let _ = fill(&running).await;
@@ -128,7 +128,7 @@ async fn what_was_read_is_stored_at_the_end_even_if_there_is_no_room() {
     let running = bench.start();
     running
         .spool
-        .health()
+        .news_of_health()
         .wait_for(|health| matches!(health, Health::Failing { .. }))
         .await
         .expect("full from the start");
@@ -161,7 +161,7 @@ async fn full_disk_holds_up_no_report_and_no_command() {
     for body in ["2", "3", "4"] {
         running.append("e", body).await;
     }
-    let mut health = running.spool.health();
+    let mut health = running.spool.news_of_health();
     health.wait_for(|health| matches!(health, Health::Failing { .. })).await.expect("open");
     running.settle(&feeds[0], first, Outcome::Delivered { status: 200 }).await;
     assert_eq!(bench.event_state(first), Some(DeliveryState::Delivered));
@@ -214,7 +214,7 @@ async fn purged_pages_are_room_at_once() {
     let filled = store::Store::size(&mut engine).expect("measured").pages;
     assert!(filled > empty + 100 * BODY as u64, "{filled}");
     let now = Timestamp::now() + SignedDuration::from_hours(1);
-    assert_eq!(store::Store::purge(&mut engine, EventId(0), now, 1000).expect("purged"), None);
+    assert_eq!(store::Store::purge(&mut engine, EventId(0), now, now, 1000).expect("purged"), None);
     let size = store::Store::size(&mut engine).expect("measured");
     assert!(size.pages < empty + 64 * 1024 && size.log > 0, "{size:?}");
     assert_eq!(store::Store::contents(&mut engine).expect("counted").events, 0);
@@ -232,7 +232,7 @@ fn full_bench(when_full: WhenFull) -> Bench {
 
 /// Appends events until the spool says that it is full; returns how many were appended.
 async fn fill(running: &Running) -> usize {
-    let health = running.spool.health();
+    let health = running.spool.news_of_health();
     for n in 1.. {
         running.append("e", &body(100_000 + n)).await;
         // Whatever came before has been looked at when a command is answered.

@@ -89,9 +89,9 @@ impl Purge {
         }
         let cutoff = match pressure {
             Pressure::Nothing => now.checked_sub(self.retention).unwrap_or(Timestamp::MIN),
-            Pressure::Delivered | Pressure::Undelivered => now,
+            Pressure::Delivered | Pressure::Undelivered => Timestamp::MAX,
         };
-        let pause = match store.purge(self.cursor, cutoff, STEP) {
+        let pause = match store.purge(self.cursor, cutoff, now, STEP) {
             Ok(Some(cursor)) => {
                 self.cursor = cursor;
                 PAUSE

@@ -197,11 +197,12 @@ const START: &str = "2026-07-29T12:00:00Z";
 /// Plays everything around a socket: the one who dials, the spool, and those who watch.
 struct Scene {
     dialed: mpsc::UnboundedReceiver<DuplexStream>,
+    appender: Appender,
     commands: mpsc::Receiver<Command>,
     status: watch::Receiver<Status>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Option<Unsent>>,
     clock: Clock,
     started: Instant,
 }
@@ -210,10 +211,19 @@ impl Scene {
     fn start() -> Self {
         let clock = Clock::anchored(START.parse().expect("an instant"));
         let (appender, commands) = Appender::channel();
+        Self::after(None, clock, appender, commands)
+    }
+
+    /// Starts a socket that inherits from another one.
+    fn after(unsent: Option<Unsent>, clock: Clock, appender: Appender, commands: mpsc::Receiver<Command>) -> Self {
         let metrics = Arc::new(Metrics::new());
         let cache = TokenCache::new(clock.clone(), Arc::clone(&metrics));
         let subscription = subscription("http://127.0.0.1:9/", "ws://127.0.0.1:9/ws?subscriptionId=sub");
-        let (socket, status) = Socket::new(&subscription, &cache, appender, clock.clone(), &metrics).expect("a socket");
+        let (mut socket, status) =
+            Socket::new(&subscription, &cache, appender.clone(), clock.clone(), &metrics).expect("a socket");
+        if let Some(unsent) = unsent {
+            socket.inherit(unsent);
+        }
         let (dial, dialed) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
         let task = tokio::spawn({
@@ -225,10 +235,10 @@ impl Scene {
                     dial.send(far).expect("the scene goes on");
                     async move { Ok(WebSocketStream::from_raw_socket(near, Role::Client, Some(limits())).await) }
                 };
-                socket.run_over(stop, dial).await;
+                socket.run_over(stop, dial).await
             }
         });
-        Self { dialed, commands, status, metrics, stop, task, clock, started: Instant::now() }
+        Self { dialed, appender, commands, status, metrics, stop, task, clock, started: Instant::now() }
     }
 
     /// Waits for the next socket.

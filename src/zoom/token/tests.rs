@@ -146,6 +146,15 @@ async fn retry_after_holds_for_all_who_share_the_credentials() {
 }
 
 #[tokio::test]
+async fn retry_after_of_a_clock_that_was_set_back_since_holds_nobody_up() {
+    let endpoint = Scripted::start([(429, "2026-07-29T12:30:00Z"), GOOD]).await;
+    let source = endpoint.source(Grant::ClientCredentials, None);
+    source.token(None).await.expect_err("throttled");
+    source.clock.set_back(86_400_000);
+    source.token(None).await.expect("a token");
+}
+
+#[tokio::test]
 async fn concurrent_requests_are_one() {
     let endpoint = Scripted::start([GOOD]).await;
     let gate = endpoint.close_gate();

@@ -58,16 +58,33 @@ async fn disk_that_refuses_to_write_costs_nothing() {
 }
 
 #[tokio::test]
+async fn disk_that_hangs_is_told_and_costs_nothing_once_it_comes_back() {
+    let lab = Lab::new(&["crm", "audit"]).await;
+    let folder = lab.directory.path();
+    let Some(library) = slow_sync(folder) else { return };
+    let hangs = folder.join("hangs");
+    let variables = [("LD_PRELOAD", library.as_os_str()), ("SLOW_SYNC_HANGS", hangs.as_os_str())];
+    let bridge = live_bridge_under(&lab, &[], &variables).await;
+    let mut books = Books::default();
+    books.send(&lab.zoom, 50).await;
+    fs::write(&hangs, "").expect("written");
+    books.send(&lab.zoom, 50).await;
+    bridge.until("/readyz", |code, text| code == 503 && text.contains("does not come back")).await;
+    assert_losing(&lab, &bridge).await;
+    bridge.until("/metrics", |_, text| text.contains("zoomhook_spool_writable 0")).await;
+    fs::remove_file(&hangs).expect("removed");
+    bridge.until("/readyz", |code, _| code == 200).await;
+    let account = books.close(&lab, &bridge).await;
+    assert_eq!(account.in_gaps, 0, "what arrived meanwhile waited: {account:?}");
+    bridge.stop().await;
+}
+
+#[tokio::test]
 async fn slow_disk_costs_nothing() {
     let lab = Lab::new(&["crm", "audit"]).await;
     let folder = lab.directory.path();
-    let (library, count) = (folder.join("slow_sync.so"), folder.join("syncs"));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/proof/slow_sync.c");
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", source, "-ldl", "-o"]).arg(&library).status();
-    match compiled {
-        Ok(status) => assert!(status.success(), "{source} does not compile"),
-        Err(error) => return missing(&format!("there is no C compiler (cc): {error}")),
-    }
+    let Some(library) = slow_sync(folder) else { return };
+    let count = folder.join("syncs");
     let variables = [("LD_PRELOAD", library.as_os_str()), ("SLOW_SYNC_COUNT", count.as_os_str())];
     let mut bridge = live_bridge_under(&lab, &[], &variables).await;
     let mut books = Books::default();
@@ -89,6 +106,20 @@ async fn slow_disk_costs_nothing() {
     }
     books.close(&lab, &bridge).await;
     bridge.stop().await;
+}
+
+/// Compiles what makes syncs slow.
+fn slow_sync(folder: &Path) -> Option<PathBuf> {
+    let library = folder.join("slow_sync.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/proof/slow_sync.c");
+    match Command::new("cc").args(["-shared", "-fPIC", source, "-ldl", "-o"]).arg(&library).status() {
+        Ok(status) => assert!(status.success(), "{source} does not compile"),
+        Err(error) => {
+            missing(&format!("there is no C compiler (cc): {error}"));
+            return None;
+        }
+    }
+    Some(library)
 }
 
 /// Checks that status says what is so: the spool takes nothing.

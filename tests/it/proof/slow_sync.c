@@ -1,4 +1,5 @@
-/* Makes a disk slow: each sync takes 5 to 50 ms more, and is counted by a byte in the file that SLOW_SYNC_COUNT names. */
+/* Makes a disk slow: each sync takes 5 to 50 ms more, and is counted by a byte in the file that SLOW_SYNC_COUNT names.
+   While there is a file that SLOW_SYNC_HANGS names, none comes back. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -14,6 +15,9 @@ static int slow(const char *name, int fd) {
             abort();
         close(file);
     }
+    const char *hangs = getenv("SLOW_SYNC_HANGS");
+    while (hangs && access(hangs, F_OK) == 0)
+        usleep(20000);
     usleep(5000 + rand_r(&state) % 45001);
     int (*sync)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
     return sync(fd);

@@ -195,7 +195,7 @@ impl Run {
     }
 
     fn check_health(&self) {
-        let health = self.bridge.spool.health().borrow().clone();
+        let health = self.bridge.spool.news_of_health().borrow().clone();
         if health != Health::Writable {
             self.world.lock().hold(Err(format!("nothing fails, and the spool says {health:?}")));
         }

@@ -242,9 +242,15 @@ impl Store for Disk {
         self.write(&Write::Revive(destination.0, events), |sqlite| sqlite.revive(destination, events, now))
     }
 
-    fn purge(&mut self, after: EventId, cutoff: Timestamp, limit: usize) -> Result<Option<EventId>, SpoolError> {
+    fn purge(
+        &mut self,
+        after: EventId,
+        cutoff: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Option<EventId>, SpoolError> {
         let write = Write::Purge { cutoff_ms: self.world.lock().retained_from_ms() };
-        self.write(&write, |sqlite| sqlite.purge(after, cutoff, limit))
+        self.write(&write, |sqlite| sqlite.purge(after, cutoff, now, limit))
     }
 
     fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {

@@ -122,3 +122,22 @@ fn throttled_try_waits_at_least_as_long_as_it_was_told() {
         assert_eq!(scene.step(), Duration::from_secs(expected));
     }
 }
+
+#[test]
+fn token_that_came_in_place_of_a_refused_one_is_used_until_it_is_refused_too() {
+    let mut scene = Scene::new();
+    scene.actions();
+    scene.input(Input::Token);
+    scene.refuse("Token is invalid");
+    assert!(scene.actions().contains(&Action::FetchToken(Freshness::Renewed)));
+    scene.input(Input::Token);
+    scene.fail("no route");
+    scene.actions();
+    scene.step();
+    assert!(scene.actions().contains(&Action::FetchToken(Freshness::Cached)), "nobody has refused it");
+    scene.input(Input::Token);
+    scene.refuse("Token is invalid");
+    scene.actions();
+    scene.step();
+    assert!(scene.actions().contains(&Action::FetchToken(Freshness::Renewed)));
+}

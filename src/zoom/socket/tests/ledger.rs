@@ -101,3 +101,24 @@ async fn clock_that_is_set_back_hides_neither_a_gap_nor_a_crash() {
     let Stored::GapOpened { at_s, .. } = stored else { panic!("no gap: {stored:?}") };
     assert_eq!(at_s, heard_at - 10, "as the clock shows it that will tell when the gap ends");
 }
+
+#[tokio::test(start_paused = true)]
+async fn socket_that_is_replaced_while_the_spool_stalls_leaves_its_event_and_its_gap_to_the_next() {
+    let mut scene = Scene::start();
+    let mut zoom = scene.accept().await;
+    scene.stall(&mut zoom).await;
+    scene.stop.cancel();
+    let unsent = (&mut scene.task).await.expect("no panic");
+    let Scene { clock, appender, commands, .. } = scene;
+    let mut scene = Scene::after(Some(unsent.expect("the spool takes nothing")), clock, appender, commands);
+    let _zoom = scene.accept().await;
+    scene.link(Link::Live).await;
+    let mut stored = Vec::new();
+    while stored.iter().filter(|it| **it == Stored::GapClosed).count() < 2 {
+        stored.push(scene.stored_but_alive().await);
+    }
+    let events = stored.iter().filter(|it| matches!(it, Stored::Event { .. })).count();
+    assert_eq!(events, 6, "the one that waited is among them");
+    let reason = "zoomhook stopped".to_owned();
+    assert_eq!(stored[stored.len() - 2..], [Stored::GapOpened { at_s: 0, reason }, Stored::GapClosed]);
+}

@@ -3,11 +3,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Mutex;
 
 use axum::Router;
 use axum::routing::post;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::accept_hdr_async;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -66,6 +67,31 @@ async fn reset_connection_is_replaced() {
     let (_, mut socket) = zoom.upgraded().await;
     socket.send(Frame::text(ACCEPTED)).await.expect("an open socket");
     zoom.link(Link::Live).await;
+}
+
+#[tokio::test]
+async fn what_arrived_before_zoom_went_away_is_read_though_nothing_can_be_written() {
+    let (stream, peer) = tokio::io::duplex(64 << 10);
+    let peer = WebSocketStream::from_raw_socket(peer, Role::Server, None).await;
+    let socket = WebSocketStream::from_raw_socket(Unwritable(stream), Role::Client, Some(limits())).await;
+    let mut wire = Wire::open(socket);
+    let mut peer = peer;
+    for n in 0..3 {
+        peer.send(Frame::text(format!("frame {n}"))).await.expect("room");
+    }
+    wire.send_heartbeat();
+    let mut seen = Vec::new();
+    let off = poll_fn(|cx| Poll::Ready(wire.poll(cx, Reading::Off).is_pending())).await;
+    assert!(off, "nothing is read while the spool stalls, and that the line is broken is told after what lies unread");
+    peer.close(None).await.expect("room");
+    loop {
+        match poll_fn(|cx| wire.poll(cx, Reading::On)).await {
+            News::Frame(frame) => seen.push(String::from_utf8_lossy(&frame).into_owned()),
+            News::Ended(_) => break,
+            News::Token(_) | News::Failed(_) | News::Control => {}
+        }
+    }
+    assert_eq!(seen, ["frame 0", "frame 1", "frame 2"]);
 }
 
 #[tokio::test]
@@ -204,4 +230,27 @@ async fn listen() -> (TcpListener, SocketAddr) {
 
 fn refusal(words: &str) -> String {
     json!({"module": "build_connection", "success": false, "content": words, "header": {}}).to_string()
+}
+
+/// Is a stream whose peer takes nothing any more.
+struct Unwritable(DuplexStream);
+
+impl AsyncRead for Unwritable {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Unwritable {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }

@@ -5,7 +5,7 @@
 //!                                          tower stack around reqwest: concurrency limit, timeout, one POST
 //! ```
 //!
-//! Everything but `client` and `probe` is pure. An attempt carries the stored body byte for byte, or the form of it
+//! Everything but `client`, `probe` and `stale` is pure. An attempt carries the stored body byte for byte, or the form of it
 //! that [`canonical`] gives, the same on every attempt; the event's own request id; and a timestamp and
 //! signature of its own. Nothing is remembered from one attempt to the next, so when to try again is not
 //! decided here; which secret token signs is told by [`keyring`], what a destination wants beside Zoom's headers by
@@ -21,6 +21,7 @@ mod mac;
 pub mod probe;
 pub mod request;
 pub mod signature;
+pub mod stale;
 mod standard;
 pub mod validation;
 pub mod verdict;

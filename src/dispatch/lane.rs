@@ -111,6 +111,9 @@ pub struct Lane<S> {
     /// `None` where no rate limits the attempts.
     bucket: Option<Bucket>,
     breaker: Breaker,
+    /// The URL validation closed the breaker, and no event was accepted since: should it open again, that question says
+    /// nothing of events, and an event is the probe.
+    unproven: bool,
     pause: Pause,
     retries: Retries,
     attempts: JoinSet<Ended<S>>,
@@ -145,6 +148,7 @@ where
             bucket: current.rate.map(|rate| Bucket::new(rate, clock.instant().into_std())),
             retries: Retries::new(clock.now()),
             breaker,
+            unproven: false,
             pause,
             name,
             feed,
@@ -328,6 +332,7 @@ where
             self.voice.proxy_failed(error.fault);
         }
         let change = self.breaker.result(sign, Kind::First, true, now, jitter);
+        self.unproven |= change == Change::Closed;
         self.voice.probe(outcome.map(drop).map_err(|error| error.cause()), now);
         self.breaker_changed(change).await
     }
@@ -345,6 +350,7 @@ where
         let sign = match verdict {
             // Tried again as Zoom would, though the handler takes it.
             Verdict::Delivered { .. } | Verdict::Retry(Cause::Status(200..=299)) => {
+                self.unproven = false;
                 self.took(instead, &settings);
                 Sign::Well
             }
@@ -442,6 +448,7 @@ where
     fn change_settings(&mut self) {
         self.current = Arc::clone(&self.settings.borrow_and_update());
         self.accepted = None;
+        self.unproven = false;
         self.slots.resize(self.current.concurrency);
         let now = self.clock.instant().into_std();
         self.bucket = self.current.rate.map(|rate| match self.bucket {

@@ -15,7 +15,8 @@ use crate::wording::{counted, list};
 /// Says what is to be deleted.
 #[derive(Clone, Debug)]
 pub enum Erasure {
-    /// Dead letters; an event that nobody else has to get stays as long as `retention` says.
+    /// Dead letters, each with its event unless that is wanted elsewhere; one that others have stays as long as
+    /// `retention` says.
     Dead(DeadQuery),
     /// Frames that are kept but cannot be delivered, received before this time.
     Parked {

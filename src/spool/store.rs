@@ -63,10 +63,25 @@ pub(crate) struct Repeat {
 
 /// Is what is told of sockets and breakers.
 pub(crate) enum LedgerEntry {
-    Alive { subscription: Arc<str>, at: Timestamp },
-    GapOpened { subscription: Arc<str>, at: Timestamp, reason: Box<str> },
-    GapClosed { subscription: Arc<str>, at: Timestamp },
-    Breaker { destination: DestinationId, opened: Option<Opened> },
+    Alive {
+        subscription: Arc<str>,
+        at: Timestamp,
+    },
+    GapOpened {
+        subscription: Arc<str>,
+        at: Timestamp,
+        reason: Box<str>,
+    },
+    /// `since` is the latest that the gap can have begun, as the clock shows it that tells its end.
+    GapClosed {
+        subscription: Arc<str>,
+        at: Timestamp,
+        since: Timestamp,
+    },
+    Breaker {
+        destination: DestinationId,
+        opened: Option<Opened>,
+    },
 }
 
 /// Is what is stored of a destination that a lane begins with.

@@ -15,7 +15,6 @@ use tokio::runtime::Handle;
 
 use super::feed::{DuePage, Item, Room};
 use super::record::{DeadQuery, DeliveryState, EventQuery, GapRow};
-use super::replay::Replay;
 use super::settlement::{FailedAttempt, Outcome};
 use super::*;
 use crate::config::Start;
@@ -23,12 +22,17 @@ use crate::config::filter::EventFilter;
 use crate::event::{EventId, Received};
 
 mod audit;
+mod disk;
 mod encryption;
 mod erasure;
+mod fake;
+mod gaps;
 mod model;
 mod rare;
+mod repeats;
 mod room;
 
+use self::disk::FullDisk;
 pub(super) use self::model::Pace;
 
 #[tokio::test]
@@ -250,47 +254,6 @@ async fn dead_letters_stay_and_are_revived_without_a_trace() {
 }
 
 #[tokio::test]
-async fn repeats_are_recorded_and_not_delivered_again() {
-    let bench = Bench::new();
-    let running = bench.start();
-    let mut feeds = running.route(&[("crm", "*")]).await;
-    for body in ["a", "a", "b"] {
-        running.append("e", body).await;
-    }
-    let bodies = [fresh(&mut feeds[0]).await, fresh(&mut feeds[0]).await].map(|event| event.body.clone());
-    assert_eq!(bodies, ["a", "b"]);
-    running.append("e", "a").await;
-    running.spool.flush().await.expect("open");
-    let row = bench.event(1);
-    assert_eq!(row.repeats, 2);
-    running.stop().await;
-
-    let running = bench.start();
-    running.route(&[("crm", "*")]).await;
-    running.append("e", "b").await;
-    running.stop().await;
-    assert_eq!(bench.event(2).repeats, 1, "recognised across a restart");
-}
-
-#[tokio::test]
-async fn twins_of_one_group_are_repeats_and_strangers_are_not() {
-    let bench = Bench::new();
-    let running = bench.start();
-    let groups = [("a", "twins"), ("b", "twins"), ("c", "c")];
-    let routes = Routes {
-        subscriptions: groups.map(|(name, group)| (name.into(), group.into())).into(),
-        destinations: vec![Destined { name: "crm".into(), filter: EventFilter::all(), start: Start::Now }],
-    };
-    let mut feeds = running.spool.route(routes).await.expect("open");
-    for (subscription, _) in groups {
-        running.spool.appender().append(received(subscription, "e", "same")).await.expect("open");
-    }
-    let came_by = [fresh(&mut feeds[0].1).await, fresh(&mut feeds[0].1).await].map(|event| event.subscription.clone());
-    assert_eq!(came_by.map(|name| name.to_string()), ["a", "c"]);
-    running.stop().await;
-}
-
-#[tokio::test]
 async fn parked_frames_are_kept_and_delivered_to_nobody() {
     let bench = Bench::new();
     let running = bench.start();
@@ -361,35 +324,6 @@ fn payloads_are_private_to_the_owner() {
 }
 
 #[tokio::test]
-async fn gap_is_open_from_the_last_sign_of_life_until_a_socket_is_live() {
-    let bench = Bench::new();
-    let running = bench.start();
-    running.route(&[]).await;
-    let (appender, name) = (running.spool.appender(), Arc::<str>::from("main"));
-    let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).expect("within range");
-    appender.gap_closed(Arc::clone(&name), Timestamp::now()).await.expect("open");
-    appender.gap_opened(Arc::clone(&name), at(10), "closed by zoom: 1000 Bye".into()).await.expect("open");
-    appender.gap_opened(Arc::clone(&name), at(11), "still down".into()).await.expect("open");
-    appender.gap_closed(Arc::clone(&name), at(12)).await.expect("open");
-    appender.alive(Arc::clone(&name), at(17)).await.expect("open");
-    running.stop().await;
-    // The process ends here without a word, and starts again.
-    let running = bench.start();
-    running.route(&[]).await;
-    running.stop().await;
-
-    let gaps = open_view(bench.path()).expect("a spool").gaps(10).expect("readable");
-    let seen: Vec<_> = gaps.iter().rev().map(|gap| (&*gap.reason, gap.closed_at.is_some())).collect();
-    assert_eq!(seen, [("first start", true), ("closed by zoom: 1000 Bye", true), ("zoomhook was not running", false)]);
-    assert_eq!((gaps[1].opened_at, gaps[1].closed_at), (at(10), Some(at(12))));
-
-    let row = &open_view(bench.path()).expect("a spool").subscriptions().expect("readable")[0];
-    assert_eq!((row.gaps, row.gap_opened_at), (2, Some(gaps[0].opened_at)));
-    let lasted = |gap: &GapRow| gap.closed_at.map(|at| at.duration_since(gap.opened_at).as_millis());
-    assert_eq!(Some(i128::from(row.gap_ms)), lasted(&gaps[1]).zip(lasted(&gaps[2])).map(|(a, b)| a + b));
-}
-
-#[tokio::test]
 async fn purge_takes_what_is_delivered_and_old_and_nothing_else() {
     let bench = Bench { retention: Duration::ZERO, ..Bench::new() };
     let running = bench.start();
@@ -436,182 +370,6 @@ async fn rerouting_keeps_the_feeds_that_stay() {
     running.stop().await;
     let waiting = open_view(bench.path()).expect("a spool").destinations().expect("readable");
     assert_eq!((&*waiting[1].name, waiting[1].pending), ("goes", 1), "what waited for it is kept");
-}
-
-#[tokio::test]
-async fn full_disk_is_a_state_and_costs_no_event() {
-    let bench = Bench::new();
-    let full = Arc::new(AtomicBool::new(true));
-    let store =
-        FullDisk { disk: sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens"), full: Arc::clone(&full) };
-    let running = bench.start_on(Box::new(store));
-    let mut health = running.spool.news_of_health();
-    let mut feed = running.route(&[("crm", "*")]).await;
-    for body in ["1", "2", "3"] {
-        running.append("e", body).await;
-    }
-    health
-        .wait_for(|health| matches!(health, Health::Failing { reason, .. } if reason.contains("full")))
-        .await
-        .expect("open");
-    full.store(false, Ordering::Relaxed);
-    health.wait_for(|health| *health == Health::Writable).await.expect("open");
-    for id in 1..=3 {
-        assert_eq!(fresh(&mut feed[0]).await.id, EventId(id));
-    }
-    running.stop().await;
-    assert_eq!(bench.ids(), [3, 2, 1]);
-}
-
-#[tokio::test]
-async fn full_disk_makes_sources_wait_with_bounded_memory() {
-    let bench = Bench::new();
-    let full = Arc::new(AtomicBool::new(true));
-    let store =
-        FullDisk { disk: sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens"), full: Arc::clone(&full) };
-    let running = bench.start_on(Box::new(store));
-    running.route(&[]).await;
-    let appender = running.spool.appender();
-    let body = "x".repeat(4 << 20);
-    let mut taken = 0;
-    while let Some(appended) = appender.append(received("main", "e", &format!("{taken}{body}"))).now_or_never() {
-        appended.expect("open");
-        taken += 1;
-        assert!(taken < 100, "the queue has no end");
-    }
-    full.store(false, Ordering::Relaxed);
-    running.spool.flush().await.expect("open");
-    assert_eq!(bench.ids().len(), taken);
-    running.stop().await;
-}
-
-/// Is a disk that can be full: commits of events and replays fail then as SQLite says it.
-struct FullDisk {
-    disk: sqlite::Sqlite,
-    full: Arc<AtomicBool>,
-}
-
-impl FullDisk {
-    fn check(&self) -> Result<(), SpoolError> {
-        if self.full.load(Ordering::Relaxed) {
-            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
-            return Err(rusqlite::Error::SqliteFailure(full, Some("database or disk is full".to_owned())).into());
-        }
-        Ok(())
-    }
-}
-
-impl store::Store for FullDisk {
-    fn commit(&mut self, batch: &store::Batch) -> Result<(), SpoolError> {
-        if !batch.events.is_empty() {
-            self.check()?;
-        }
-        self.disk.commit(batch)
-    }
-
-    fn last_event(&mut self) -> Result<EventId, SpoolError> {
-        self.disk.last_event()
-    }
-
-    fn newest(&mut self, limit: usize) -> Result<Vec<store::Identity>, SpoolError> {
-        self.disk.newest(limit)
-    }
-
-    fn identity(&mut self, id: EventId) -> Result<Option<store::Identity>, SpoolError> {
-        self.disk.identity(id)
-    }
-
-    fn pause(
-        &mut self,
-        name: &str,
-        pause: Pause,
-        who: &str,
-        now: Timestamp,
-    ) -> Result<Option<DestinationId>, SpoolError> {
-        self.disk.pause(name, pause, who, now)
-    }
-
-    fn acknowledge(
-        &mut self,
-        gap: i64,
-        note: &str,
-        who: &str,
-        now: Timestamp,
-    ) -> Result<record::Acknowledgement, SpoolError> {
-        self.disk.acknowledge(gap, note, who, now)
-    }
-
-    fn audit(&mut self, who: &str, action: &str, detail: &str, now: Timestamp) -> Result<(), SpoolError> {
-        self.disk.audit(who, action, detail, now)
-    }
-
-    fn end_task(&mut self, begun: i64, broken_off: Option<&str>, now: Timestamp) -> Result<(), SpoolError> {
-        self.disk.end_task(begun, broken_off, now)
-    }
-
-    fn end_tasks(&mut self, now: Timestamp) -> Result<(), SpoolError> {
-        self.disk.end_tasks(now)
-    }
-
-    fn trim_audit(&mut self, cutoff: Timestamp, limit: usize) -> Result<usize, SpoolError> {
-        self.disk.trim_audit(cutoff, limit)
-    }
-
-    fn register(&mut self, destinations: &[Destined]) -> Result<Vec<store::Registered>, SpoolError> {
-        self.disk.register(destinations)
-    }
-
-    fn begin(&mut self, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
-        self.disk.begin(subscriptions, now)
-    }
-
-    fn replay(
-        &mut self,
-        replay: &mut Replay,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
-        self.check()?;
-        self.disk.replay(replay, limit, now)
-    }
-
-    fn fill(&mut self, destination: DestinationId, limit: usize, now: Timestamp) -> Result<store::Filled, SpoolError> {
-        self.disk.fill(destination, limit, now)
-    }
-
-    fn revive(&mut self, destination: DestinationId, events: &[EventId], now: Timestamp) -> Result<(), SpoolError> {
-        self.disk.revive(destination, events, now)
-    }
-
-    fn purge(
-        &mut self,
-        after: EventId,
-        cutoff: Timestamp,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Option<EventId>, SpoolError> {
-        self.disk.purge(after, cutoff, now, limit)
-    }
-
-    fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {
-        self.disk.erase(progress, now)
-    }
-
-    fn rekey(&mut self, rekey: rekey::Rekey, now: Timestamp) -> Result<rekey::Rekey, SpoolError> {
-        self.disk.rekey(rekey, now)
-    }
-
-    fn configured(&mut self, names: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
-        self.disk.configured(names, now)
-    }
-
-    fn size(&mut self) -> Result<store::Size, SpoolError> {
-        self.disk.size()
-    }
-
-    fn contents(&mut self) -> Result<store::Contents, SpoolError> {
-        self.disk.contents()
-    }
 }
 
 struct Bench {

@@ -1,6 +1,8 @@
 //! The writer: one thread that owns the write connection.
 
 mod commit;
+mod down;
+mod operator;
 mod purge;
 mod replay;
 mod room;
@@ -16,9 +18,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::commit::Aside;
+use self::down::Down;
 use self::purge::Purge;
 use self::replay::{Backlog, Reply};
-use self::room::Room;
+use self::room::{Room, weight};
 use super::erasure::Progress;
 use super::feed::{Feed, Outlet};
 use super::queue::Permit;
@@ -139,6 +142,7 @@ pub struct Writer {
     last: EventId,
     routes: Vec<Route>,
     groups: HashMap<Arc<str>, Arc<str>>,
+    down: Down,
     /// Who wants events of a type: positions in `routes`, and their numbers.
     by_kind: HashMap<Box<str>, Wanted>,
     repeats: Repeats,
@@ -218,6 +222,7 @@ impl Writer {
             last,
             routes: Vec::new(),
             groups: HashMap::new(),
+            down: Down::default(),
             by_kind: HashMap::new(),
             repeats: Repeats::new(span(settings.repeat_window), now),
             purge: Purge::new(span(settings.retention), settings.audit_retention.map(span), instant),
@@ -312,19 +317,25 @@ impl Writer {
         ControlFlow::Continue(())
     }
 
-    /// Moves commands into the batch, up to the first that needs the batch behind it.
+    /// Moves commands into the batch, up to the first that needs the batch behind it, or the event with which the spool
+    /// may be full.
     fn take(
         &mut self,
         rest: &mut impl Iterator<Item = Command>,
         batch: &mut Batch,
         promises: &mut Promises,
     ) -> Option<Barrier> {
+        let mut room = self.room.left();
         for command in rest {
             let Some(command) = self.admit(command) else { continue };
             match command {
                 Command::Append(received, permit) => {
                     promises.permits.push(permit);
+                    room = room.saturating_sub(weight(&received.body));
                     self.append(received, batch, promises);
+                    if room == 0 {
+                        return None;
+                    }
                 }
                 Command::Settle(settlement, reply) => {
                     batch.settlements.push(settlement);
@@ -333,11 +344,13 @@ impl Writer {
                 Command::Alive { subscription, at } => batch.ledger.push(LedgerEntry::Alive { subscription, at }),
                 Command::GapOpened { subscription, at, reason, permit } => {
                     promises.permits.push(permit);
+                    self.down.opened(&subscription, self.clock.moment());
                     batch.ledger.push(LedgerEntry::GapOpened { subscription, at, reason });
                 }
                 Command::GapClosed { subscription, at, permit } => {
                     promises.permits.push(permit);
-                    batch.ledger.push(LedgerEntry::GapClosed { subscription, at });
+                    let since = self.down.closed(&subscription, at, self.clock.moment());
+                    batch.ledger.push(LedgerEntry::GapClosed { subscription, at, since });
                 }
                 Command::Breaker { destination, opened } => {
                     batch.ledger.push(LedgerEntry::Breaker { destination, opened });
@@ -432,6 +445,7 @@ impl Writer {
             .map(|(name, _)| Arc::clone(name))
             .collect();
         self.persist(|store| store.begin(&new, now));
+        new.iter().for_each(|name| self.down.opened(name, self.clock.moment()));
         let registered = self.persist(|store| store.register(&routes.destinations));
         let names: Vec<Arc<str>> = routes.destinations.iter().map(|destined| Arc::clone(&destined.name)).collect();
         self.persist(|store| store.configured(&names, now));
@@ -473,29 +487,5 @@ impl Writer {
             }
             Err(error) => tracing::warn!(error = %error, "repeats of earlier events will not be recognised"),
         }
-    }
-
-    fn erase(&mut self, progress: Progress) -> Result<Progress, SpoolError> {
-        let begun = progress.audit;
-        let progress = match self.store.erase(progress, self.clock.now()) {
-            Ok(progress) => progress,
-            Err(error) => {
-                self.break_off(begun, &error.to_string());
-                return Err(error);
-            }
-        };
-        if progress.complete {
-            self.purge.begin_anew(self.clock.instant());
-            self.measure();
-        }
-        Ok(progress)
-    }
-
-    fn pause(&mut self, name: &str, pause: Pause, who: &str) -> Result<bool, SpoolError> {
-        let Some(id) = self.store.pause(name, pause, who, self.clock.now())? else { return Ok(false) };
-        if let Some(route) = self.routes.iter().find(|route| route.id == id) {
-            route.outlet.pause(pause);
-        }
-        Ok(true)
     }
 }

@@ -7,6 +7,7 @@ use super::extras::Extras;
 use super::keyring::{Keyring, Which};
 use super::request::Outgoing;
 use super::signature::Signer;
+use super::stale::{MaybeStale, anew_if_stale};
 use super::validation::{Failure, judge, plain_token, question};
 use super::verdict::{Answer, SendError};
 use crate::clock::Clock;
@@ -23,6 +24,15 @@ pub enum ProbeError {
     /// It gave a wrong one.
     #[error(transparent)]
     Wrong(#[from] Failure),
+}
+
+impl MaybeStale for ProbeError {
+    fn is_stale(&self) -> bool {
+        match self {
+            Self::Unanswered(error) => error.is_stale(),
+            Self::Wrong(_) => false,
+        }
+    }
 }
 
 impl ProbeError {
@@ -62,10 +72,7 @@ pub async fn ask<S>(
 where
     S: Service<Outgoing, Response = Answer, Error = SendError> + Clone,
 {
-    let mut first = ask_with(client.clone(), keyring.signer(secret), extras, clock).await;
-    if let Err(ProbeError::Unanswered(SendError::Stale(_))) = first {
-        first = ask_with(client.clone(), keyring.signer(secret), extras, clock).await;
-    }
+    let first = anew_if_stale(|| ask_with(client.clone(), keyring.signer(secret), extras, clock)).await;
     let other = match first {
         Err(ProbeError::Wrong(Failure::Status(401 | 403) | Failure::EncryptedToken)) => keyring.alternative(secret),
         Ok(()) | Err(ProbeError::Wrong(_) | ProbeError::Unanswered(_)) => None,

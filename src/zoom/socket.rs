@@ -365,7 +365,9 @@ where
         // The last sign of life is stored, not the present: what comes after it is not known to be heard.
         let heard_at = self.socket.report.live_at();
         // One that lies ahead was stored before the clock was set back: a crash would hide behind it.
-        let due = |heard_at: Timestamp, alive_at: Timestamp| heard_at.duration_since(alive_at).abs() >= ALIVE_INTERVAL;
+        let due = |heard_at: Timestamp, alive_at: Timestamp| {
+            heard_at < alive_at || heard_at.duration_since(alive_at) >= ALIVE_INTERVAL
+        };
         if let Some(at) = heard_at
             && self.unread.is_none()
             && self.socket.outbox.is_empty()

@@ -19,6 +19,7 @@ use crate::telemetry::spans::{Begun, Spans};
 use crate::webhook::keyring::Which;
 use crate::webhook::probe::{ProbeError, ask};
 use crate::webhook::request::Outgoing;
+use crate::webhook::stale::anew_if_stale;
 use crate::webhook::verdict::{Answer, Cause, SendError, Verdict};
 
 /// Says why an attempt is made.
@@ -94,10 +95,7 @@ where
         let body;
         (body, rewritten) = body::posted(&due.event.body, settings.body);
         let post = |secret| post(&settings, due, body.clone(), secret, &clock, &spans);
-        let mut result = post(secret).await;
-        if let Err(SendError::Stale(_)) = result {
-            result = post(secret).await;
-        }
+        let result = anew_if_stale(|| post(secret)).await;
         instead = settings.keyring.other(secret, &result);
         match instead {
             Some(other) => post(other).await,

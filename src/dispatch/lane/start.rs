@@ -120,7 +120,7 @@ where
 
     /// Tells whether the question of the URL validation is what closes the breaker.
     fn asks(&self) -> bool {
-        self.breaker.opened().is_some() && self.current.probe == Probe::Validation
+        self.breaker.opened().is_some() && self.current.probe == Probe::Validation && !self.unproven
     }
 
     fn wait_for_token(&self) -> Duration {

@@ -1,6 +1,8 @@
 //! The lane with a real spool, a paused clock and a handler that follows a script.
 
+mod breaker;
 mod limits;
+mod order;
 mod secrets;
 
 use std::path::Path;
@@ -278,71 +280,6 @@ async fn status_tells_of_a_run_of_failures_and_of_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn storm_of_refusals_burns_no_event_and_ends_when_the_handler_is_mended() {
-    let code = Arc::new(AtomicUsize::new(401));
-    let answer = Arc::clone(&code);
-    let bench = Bench::start(Retry::Steady, 4, move |_| {
-        let code = answer.load(Relaxed);
-        async move { status(u16::try_from(code).expect("a status")) }
-    })
-    .await;
-    for n in 0..100 {
-        bench.append(&n.to_string()).await;
-    }
-    let mut watched = bench.status.clone();
-    watched.wait_for(|status| status.breaker.is_some_and(|opened| opened.probes >= 3)).await.expect("running");
-    bench.until(|rows| rows.iter().all(|row| row.deliveries[0].state != DeliveryState::Dead)).await;
-    assert!(bench.seen().len() < 40, "{} requests for 100 events", bench.seen().len());
-    code.store(200, Relaxed);
-    bench.all_settled(100).await;
-    assert!(bench.states().await.iter().all(|state| *state == DeliveryState::Delivered));
-    bench.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn handler_that_takes_everything_with_202_is_not_held_back_under_the_rules_of_zoom() {
-    let bench = Bench::start(Retry::Zoom, 4, |_| async { status(202) }).await;
-    for n in 0..100 {
-        bench.append(&n.to_string()).await;
-    }
-    bench.all_settled(100).await;
-    assert!(bench.states().await.iter().all(|state| *state == DeliveryState::Delivered));
-    assert_eq!(bench.seen().len(), 200, "each once more after five minutes, as Zoom does it");
-    assert!(bench.status.borrow().breaker.is_none());
-    bench.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_odd_refusal_is_a_dead_letter_and_stops_nobody() {
-    let bench = Bench::start(Retry::Steady, 4, |post: Post| async move {
-        if post.body == "13" { status(404) } else { status(200) }
-    })
-    .await;
-    for n in 0..50 {
-        bench.append(&n.to_string()).await;
-    }
-    bench.all_settled(50).await;
-    let dead = bench.states().await.into_iter().filter(|state| *state == DeliveryState::Dead).count();
-    assert_eq!((dead, bench.seen().len()), (1, 50));
-    assert!(bench.status.borrow().breaker.is_none());
-    bench.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn open_breaker_outlives_its_lane() {
-    let bench = Bench::start(Retry::Steady, 4, |_| async { Err(SendError::Refused) }).await;
-    for n in 0..30 {
-        bench.append(&n.to_string()).await;
-    }
-    let mut watched = bench.status.clone();
-    let opened = watched.wait_for(|status| status.breaker.is_some()).await.expect("running").breaker;
-    bench.spool.flush().await.expect("open");
-    let row = bench.spool.read(|view| view.destinations()).await.expect("readable").remove(0);
-    assert_eq!(row.breaker.map(|stored| stored.since), opened.map(|opened| opened.since));
-    bench.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn paused_destination_keeps_its_events_until_it_is_resumed() {
     let bench = Bench::start(Retry::Steady, 4, |_| async { status(200) }).await;
     let mut watched = bench.status.clone();
@@ -355,53 +292,6 @@ async fn paused_destination_keeps_its_events_until_it_is_resumed() {
     assert!(bench.spool.pause("crm", Pause::Off, "test").await.expect("open"));
     bench.all_settled(1).await;
     assert!(!bench.spool.pause("nobody", Pause::On, "test").await.expect("open"));
-    bench.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn events_about_one_thing_are_in_flight_one_at_a_time_and_others_flow() {
-    let bench = Bench::start(Retry::Steady, 8, |_| async {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        status(200)
-    })
-    .await;
-    for n in 0..40 {
-        bench.append(&about(n % 4, n)).await;
-    }
-    bench.all_settled(40).await;
-    let seen = bench.seen();
-    for thing in 0..4 {
-        let of_thing: Vec<&Post> = seen.iter().filter(|post| post.body.starts_with(prefix(thing).as_bytes())).collect();
-        assert_eq!(of_thing.len(), 10);
-        for pair in of_thing.windows(2) {
-            assert!(pair[1].at >= pair[0].at + Duration::from_millis(10), "two at once about thing {thing}");
-            assert!(pair[1].body > pair[0].body, "out of order");
-        }
-    }
-    bench.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn strict_order_is_never_inverted_whatever_fails() {
-    let bench = Bench::with(
-        |destination| destination.ordering = Ordering::Strict,
-        // Every third request fails, whatever it carries.
-        |post: Post| async move { if post.nth.is_multiple_of(3) { status(503) } else { status(200) } },
-    )
-    .await;
-    for n in 0..30 {
-        bench.append(&about(n % 3, n)).await;
-    }
-    bench.all_settled(30).await;
-    let mut delivered: [Vec<Bytes>; 3] = Default::default();
-    for post in bench.seen().into_iter().filter(|post| !post.nth.is_multiple_of(3)) {
-        let thing = (0..3).find(|thing| post.body.starts_with(prefix(*thing).as_bytes())).expect("a thing");
-        delivered[thing].push(post.body);
-    }
-    for bodies in delivered {
-        assert_eq!(bodies.len(), 10);
-        assert!(bodies.is_sorted(), "{bodies:?}");
-    }
     bench.stop().await;
 }
 

@@ -84,6 +84,17 @@ fn dead(
         .take(query.limit)
         .collect::<Result<_, _>>()?;
     delete_dead(connection, &fitting)?;
+    let destinations = destinations(connection)?;
+    let mut events: Vec<i64> = fitting.iter().map(|(_, event)| *event).collect();
+    events.dedup();
+    let mut gone = 0;
+    for event in events {
+        if is_nobodys(connection, event, &destinations)? {
+            delete_event(connection, event, &destinations)?;
+            gone += 1;
+        }
+    }
+    uncount(connection, gone, 0)?;
     let erased = Erased { dead: fitting.len() as u64, ..Erased::default() };
     let last = (seen.len() == STEP).then(|| (DestinationId(last.0), EventId(last.1.unsigned_abs())));
     Ok((erased, last))
@@ -201,6 +212,17 @@ fn delete_dead(connection: &Connection, letters: &[Place]) -> Result<(), SpoolEr
             .execute((destination, count))?;
     }
     Ok(())
+}
+
+/// Tells whether no delivery of an event is left: nobody waits for it, and nobody has it.
+fn is_nobodys(connection: &Connection, event: i64, destinations: &[i64]) -> Result<bool, SpoolError> {
+    let mut delivery = connection.prepare_cached("SELECT 1 FROM deliveries WHERE destination = ?1 AND event = ?2")?;
+    for destination in destinations {
+        if delivery.exists((destination, event))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn delete_delivery(connection: &Connection, place: Place) -> Result<(), SpoolError> {

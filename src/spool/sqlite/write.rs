@@ -176,7 +176,7 @@ fn ledger(connection: &Connection, entry: &LedgerEntry) -> Result<(), SpoolError
     match entry {
         LedgerEntry::Alive { subscription, at } => alive(connection, subscription, *at)?,
         LedgerEntry::GapOpened { subscription, at, reason } => open_gap(connection, subscription, *at, reason)?,
-        LedgerEntry::GapClosed { subscription, at } => close_gap(connection, subscription, *at)?,
+        LedgerEntry::GapClosed { subscription, at, since } => close_gap(connection, subscription, *at, *since)?,
         LedgerEntry::Breaker { destination, opened } => {
             connection
                 .prepare_cached(
@@ -203,13 +203,14 @@ fn alive(connection: &Connection, subscription: &str, at: Timestamp) -> rusqlite
     Ok(())
 }
 
-fn close_gap(connection: &Connection, subscription: &str, at: Timestamp) -> rusqlite::Result<()> {
+fn close_gap(connection: &Connection, subscription: &str, at: Timestamp, since: Timestamp) -> rusqlite::Result<()> {
+    // Where the clock was set back since it opened, it would end before it began.
     let lasted_ms: Option<i64> = connection
         .prepare_cached(
-            "UPDATE gaps SET closed_at = max(opened_at, ?2) WHERE subscription = ?1 AND closed_at IS NULL
+            "UPDATE gaps SET opened_at = min(opened_at, ?3), closed_at = ?2 WHERE subscription = ?1 AND closed_at IS NULL
              RETURNING closed_at - opened_at",
         )?
-        .query_row(params![subscription, at.as_millisecond()], |row| row.get(0))
+        .query_row(params![subscription, at.as_millisecond(), since.as_millisecond()], |row| row.get(0))
         .optional()?;
     alive(connection, subscription, at)?;
     if let Some(lasted_ms) = lasted_ms {

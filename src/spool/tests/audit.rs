@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::*;
 use crate::spool::audit::{Link, check};
 use crate::spool::erasure::Erased;
-use crate::spool::replay::{Request, Scope, Selection};
+use crate::spool::replay::{Replay, Request, Scope, Selection};
 
 #[tokio::test]
 async fn replay_that_a_killed_process_left_is_told_by_the_next_as_far_as_it_came() {

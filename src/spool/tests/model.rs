@@ -8,9 +8,12 @@
 
 mod action;
 mod book;
+mod breakers;
 mod bridge;
 mod disk;
 mod handler;
+mod ledger;
+mod whole;
 mod world;
 
 use std::collections::BTreeMap;
@@ -30,7 +33,7 @@ use crate::spool::sqlite::Sqlite;
 const RUNS: (u64, u64) = (1_600, 1_000_000);
 /// Where a run must be repeated, this names its seed.
 const SEED: &str = "ZOOMHOOK_SEED";
-/// Asks for a long test, if it is set.
+/// Asks for a long test, if it is set; a number is its first seed.
 const LONG: &str = "ZOOMHOOK_LONG";
 
 /// Says how long a read or a turn of the writer takes.
@@ -69,16 +72,19 @@ fn whatever_happens_nothing_is_lost_repeated_without_bound_or_put_out_of_order()
         bench.explain(seed);
         return;
     }
-    let (runs, threads) = match std::env::var_os(LONG) {
-        None => (RUNS.0, 1),
-        Some(_) => (RUNS.1, std::thread::available_parallelism().map_or(1, usize::from) as u64),
+    let (begin, runs, threads) = match std::env::var(LONG) {
+        Err(_) => (0, RUNS.0, 1),
+        Ok(first) => {
+            let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+            (first.parse().unwrap_or(0), RUNS.1, threads)
+        }
     };
     let tally = std::thread::scope(|scope| {
         let worker = |first| {
             let bench = &bench;
             move || {
                 let mut tally = BTreeMap::new();
-                for seed in (first..runs).step_by(threads as usize) {
+                for seed in (begin + first..begin + runs).step_by(threads as usize) {
                     let outcome = bench.run(seed, &script(seed));
                     if outcome.violation.is_some() {
                         bench.explain(seed);
@@ -107,6 +113,12 @@ fn whatever_happens_nothing_is_lost_repeated_without_bound_or_put_out_of_order()
         "purges",
         "probes",
         "failed writes",
+        "drops",
+        "returns",
+        "pauses",
+        "breakers",
+        "revivals",
+        "rekeyings",
         "power cuts",
         "kills",
         "checkpoints",

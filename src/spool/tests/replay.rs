@@ -169,9 +169,7 @@ async fn replay_that_breaks_off_says_so_and_can_be_given_again() {
     graveyard(&running, &mut feed).await;
     running.stop().await;
     let full = Arc::new(AtomicBool::new(true));
-    let store =
-        FullDisk { disk: sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens"), full: Arc::clone(&full) };
-    let running = bench.start_on(Box::new(store));
+    let running = bench.start_on(FullDisk::under(&bench, &full));
     let dead = Selection::all(Scope::Dead { destination: None, cause: None });
     let failed = running.replay(dead.clone()).await;
     assert!(matches!(&failed.stage, Stage::Failed(reason) if reason.contains("full")), "{failed:?}");

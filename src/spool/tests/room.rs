@@ -34,6 +34,55 @@ async fn full_spool_refuses_and_takes_all_that_waited_in_its_order_once_there_is
 }
 
 #[tokio::test]
+async fn commit_that_fills_the_spool_goes_beyond_its_size_by_one_event_at_most() {
+    let bench = full_bench(WhenFull::Refuse);
+    let (spool, writer) = bench.open().expect("opens");
+    // All of them wait before the writer looks.
+    for n in 0..500 {
+        spool.appender().append(received("main", "e", &body(n))).await.expect("open");
+    }
+    let running = Bench::run(spool, writer);
+    running.spool.news_of_health().wait_for(|health| matches!(health, Health::Failing { .. })).await.expect("open");
+    let look = rusqlite::Connection::open(bench.path()).expect("opens");
+    let pages: u64 = look.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("a count");
+    let kept = bench.all_ids().len();
+    assert!(pages * 4096 < MAX_SIZE + 2 * BODY as u64, "{pages} pages for {kept} events");
+    assert!(kept as u64 > MAX_SIZE / BODY as u64 / 2, "{kept} events leave room");
+    running.stop().await;
+    assert_eq!(bench.all_ids().len(), 500, "a stop stores all that waits");
+}
+
+#[tokio::test]
+async fn purged_dead_letters_are_room_at_once_where_the_policy_is_to_refuse() {
+    let bench = full_bench(WhenFull::Refuse);
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*"), ("audit", "*")]).await;
+    let sent = fill(&running).await;
+    running.append("e", &body(sent)).await;
+    let kept = bench.all_ids();
+    for id in take(&mut feeds[0], kept.len()).await {
+        running.settle(&feeds[0], id, Outcome::Dead { reason: "status 410".into() }).await;
+    }
+    // What the other destination has stays as long as retention says, and what it waits for stays.
+    for (id, outcome) in [(1, Outcome::Delivered { status: 200 }), (3, Outcome::Dead { reason: "status 410".into() })] {
+        running.settle(&feeds[1], EventId(id), outcome).await;
+    }
+    for id in 4..=kept.len() as u64 {
+        running.settle(&feeds[1], EventId(id), Outcome::Dead { reason: "status 410".into() }).await;
+    }
+    let all = Erasure::Dead(DeadQuery { limit: usize::MAX, ..DeadQuery::default() });
+    let (erased, complete) = running.spool.erase(all, "test", Duration::from_secs(60)).await.expect("purged");
+    assert_eq!((erased.dead, complete), (2 * kept.len() as u64 - 2, true));
+    running.spool.flush().await.expect("what waited is taken");
+    assert_eq!(*running.spool.news_of_health().borrow(), Health::Writable);
+    let mut left = bench.all_ids();
+    left.sort_unstable();
+    assert_eq!(left[..2], [1, 2]);
+    assert!(left[2] > kept.len() as u64, "{left:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn delivered_events_go_early_so_that_new_ones_are_taken() {
     let bench = full_bench(WhenFull::DropDeliveredFirst);
     let running = bench.start();
@@ -100,6 +149,40 @@ async fn oldest_dead_letters_and_parked_frames_go_for_room_and_waiting_events_ne
 }
 
 #[tokio::test]
+async fn delivered_event_that_the_purge_had_passed_over_goes_before_any_dead_letter() {
+    const MANY: u64 = 700;
+    let bench = Bench { retention: Duration::ZERO, max_size: 4 * MAX_SIZE, ..full_bench(WhenFull::DropDeliveredFirst) };
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*")]).await;
+    for n in 0..MANY {
+        running.append("e", &format!("{n:02000}")).await;
+    }
+    take(&mut feeds[0], MANY as usize).await;
+    running.stop().await;
+    // A start looks through them at once: all wait, and most of them are behind it then.
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*")]).await;
+    take(&mut feeds[0], MANY as usize).await;
+    for id in 1..=MANY {
+        let outcome = match id {
+            10..400 => Outcome::Delivered { status: 200 },
+            _ => Outcome::Dead { reason: "status 410".into() },
+        };
+        running.settle(&feeds[0], EventId(id), outcome).await;
+    }
+    assert!(bench.all_ids().contains(&10), "nothing looks at it for an hour, as long as there is room");
+    let mut sent = 0;
+    while bench.all_ids().contains(&399) {
+        running.append("e", &body(sent)).await;
+        running.spool.flush().await.expect("open");
+        sent += 1;
+        assert!(sent < 500, "none of them goes");
+    }
+    assert_eq!(bench.dead(), MANY - 390, "{:?}", bench.audited());
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn sign_of_life_does_not_hide_events_that_wait_for_room() {
     let bench = full_bench(WhenFull::Refuse);
     let running = bench.start();
@@ -110,7 +193,10 @@ async fn sign_of_life_does_not_hide_events_that_wait_for_room() {
     running.spool.appender().alive("main".into(), later).await.expect("open");
     running.settle(&feeds[0], EventId(1), Outcome::Delivered { status: 200 }).await;
     let known = open_view(bench.path()).expect("a spool").subscriptions().expect("readable");
-    assert!(known[0].alive_at.is_some_and(|at| at < later), "a crash now would lose the event without a gap");
+    assert!(
+        known[0].alive_at.is_some_and(|at| at.as_millisecond() < later.as_millisecond()),
+        "a crash now would lose the event without a gap"
+    );
     running.stop().await;
 }
 
@@ -151,9 +237,7 @@ async fn destinations_can_change_while_there_is_no_room() {
 async fn full_disk_holds_up_no_report_and_no_command() {
     let bench = Bench::new();
     let full = Arc::new(AtomicBool::new(false));
-    let store =
-        FullDisk { disk: sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens"), full: Arc::clone(&full) };
-    let running = bench.start_on(Box::new(store));
+    let running = bench.start_on(FullDisk::under(&bench, &full));
     let mut feeds = running.route(&[("crm", "*")]).await;
     running.append("e", "1").await;
     let first = fresh(&mut feeds[0]).await.id;

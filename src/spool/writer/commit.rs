@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::room::{News, Pressure};
 use super::{BATCH, Command, Promises, Writer};
+use crate::spool::settlement::Outcome;
 use crate::spool::store::{Batch, Store};
 use crate::spool::{Health, SpoolError};
 
@@ -132,8 +133,10 @@ impl Writer {
         self.hand_out(batch, &promises);
         promises.keep();
         self.metrics.spans.stored(batch.events.iter().map(|new| &*new.event), began, &self.clock);
-        if self.room.is_full() || self.pressure() > Pressure::Nothing {
-            self.purge.settled(&batch.settlements, self.clock.instant());
+        self.purge.settled(&batch.settlements);
+        let delivers = batch.settlements.iter().any(|one| matches!(one.outcome, Outcome::Delivered { .. }));
+        if delivers && (self.room.is_full() || self.pressure() > Pressure::Nothing) {
+            self.purge.hurry(self.clock.instant());
         }
         if self.room.took(batch) {
             self.measure();
@@ -165,8 +168,9 @@ impl Writer {
         }
         let mut held = std::mem::take(&mut self.aside.held);
         let (mut batch, mut promises) = (Batch::default(), Promises::default());
-        let most = held.len().min(BATCH);
-        self.take(&mut held.drain(..most), &mut batch, &mut promises);
+        // What does not fit into the batch stays.
+        let mut first = std::iter::from_fn(|| held.pop_front()).take(BATCH);
+        self.take(&mut first, &mut batch, &mut promises);
         self.aside.held = held;
         self.conclude(batch, promises);
     }
@@ -202,9 +206,9 @@ impl Writer {
         };
         self.metrics.spool_bytes.set(size.pages.cast_signed());
         self.metrics.spool_wal_bytes.set(size.log.cast_signed());
-        let before = self.pressure();
+        let (before, was_full) = (self.pressure(), self.room.is_full());
         let news = self.room.measured(size);
-        if self.pressure() > before {
+        if self.pressure() > before || self.room.is_full() && !was_full {
             self.purge.hurry(self.clock.instant());
         }
         match news {

@@ -30,6 +30,8 @@ pub(super) struct Purge {
     audit_retention: Option<SignedDuration>,
     audit_at: Instant,
     cursor: EventId,
+    /// Behind this one an event was delivered that had been passed over.
+    passed: Option<EventId>,
     next_at: Instant,
     anew_at: Instant,
     /// What goes for want of room, as long as there is too little.
@@ -39,8 +41,8 @@ pub(super) struct Purge {
 impl Purge {
     /// Begins at once, with the oldest event.
     pub(super) fn new(retention: SignedDuration, audit_retention: Option<SignedDuration>, now: Instant) -> Self {
-        let (cursor, anew_at, dropping) = (EventId(0), now + ANEW, None);
-        Self { retention, audit_retention, audit_at: now, cursor, next_at: now, anew_at, dropping }
+        let (cursor, passed, anew_at, dropping) = (EventId(0), None, now + ANEW, None);
+        Self { retention, audit_retention, audit_at: now, cursor, passed, next_at: now, anew_at, dropping }
     }
 
     /// Returns when the next step is due.
@@ -54,17 +56,20 @@ impl Purge {
         self.next_at = now;
     }
 
-    /// Looks at events again that were passed over and are delivered now, since room is needed.
-    pub(super) fn settled(&mut self, settlements: &[Settlement], now: Instant) {
+    /// Takes note of events that were passed over and are delivered now.
+    pub(super) fn settled(&mut self, settlements: &[Settlement]) {
         let delivered = settlements.iter().filter(|one| matches!(one.outcome, Outcome::Delivered { .. }));
-        if let Some(first) = delivered.map(|one| one.event).min() {
-            self.cursor = self.cursor.min(EventId(first.0.saturating_sub(1)));
-            self.hurry(now);
+        if let Some(first) = delivered.map(|one| one.event).min().filter(|first| *first <= self.cursor) {
+            let before = EventId(first.0.saturating_sub(1));
+            self.passed = Some(self.passed.map_or(before, |passed| passed.min(before)));
         }
     }
 
-    /// Takes the next step soon: more may go than before.
+    /// Takes the next step soon, since room is needed: more may go than before, what was passed over first.
     pub(super) fn hurry(&mut self, now: Instant) {
+        if let Some(passed) = self.passed.take() {
+            self.cursor = self.cursor.min(passed);
+        }
         self.next_at = self.next_at.min(now + PAUSE);
     }
 

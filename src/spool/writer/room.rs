@@ -68,10 +68,14 @@ impl Room {
         Self { max, when_full, size, unmeasured: 0, full: false, narrow_told: false, log_told: false }
     }
 
+    /// Returns how many bytes may be written before it must be measured again.
+    pub(super) fn left(&self) -> u64 {
+        self.unmeasured
+    }
+
     /// Takes note of what a commit wrote; tells whether it is time to measure.
     pub(super) fn took(&mut self, batch: &Batch) -> bool {
-        // Twice: a row that does not fill its pages takes them all the same.
-        let written: u64 = batch.events.iter().map(|new| 2 * (new.event.body.len() as u64 + ROWS_BYTES)).sum();
+        let written: u64 = batch.events.iter().map(|new| weight(&new.event.body)).sum();
         self.unmeasured = self.unmeasured.saturating_sub(written);
         self.unmeasured == 0 && written > 0
     }
@@ -176,6 +180,12 @@ impl Room {
     fn mark(&self, percent: u64) -> u64 {
         self.max / 100 * percent
     }
+}
+
+/// Returns what an event with this body takes at most: twice its size, for a row that does not fill its pages takes them
+/// all the same.
+pub(super) fn weight(body: &[u8]) -> u64 {
+    2 * (body.len() as u64 + ROWS_BYTES)
 }
 
 fn waiting(pending: u64) -> String {

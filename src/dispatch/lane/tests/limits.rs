@@ -293,6 +293,37 @@ async fn validation_closes_the_breaker_and_touches_no_event_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn handler_that_answers_the_validation_and_fails_at_events_is_probed_by_an_event_from_then_on() {
+    let well = Arc::new(AtomicUsize::new(0));
+    let events_well = Arc::clone(&well);
+    let bench = Bench::with(
+        |destination| destination.probe = Probe::Validation,
+        move |post: Post| {
+            let answer = match question(&post) {
+                Some(token) => answer_to(&token, "bridge-test-secret"),
+                None => status(if events_well.load(Relaxed) == 1 { 200 } else { 503 }),
+            };
+            async move { answer }
+        },
+    )
+    .await;
+    for n in 0..100 {
+        bench.append(&n.to_string()).await;
+    }
+    let mut watched = bench.status.clone();
+    watched.wait_for(|status| status.breaker.is_some_and(|opened| opened.probes >= 5)).await.expect("running");
+    let questions = || bench.seen().iter().filter(|post| question(post).is_some()).count();
+    let events = bench.seen().len() - questions();
+    assert_eq!(questions(), 1, "one answer that says nothing is enough");
+    assert!(events < 80, "{events} requests for 100 events: two storms and single probes");
+    well.store(1, Relaxed);
+    bench.all_settled(100).await;
+    assert!(bench.states().await.iter().all(|state| *state == DeliveryState::Delivered));
+    assert_eq!(questions(), 1);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn panic_of_a_probe_is_a_failed_probe() {
     let bench = Bench::with(
         |destination| destination.probe = Probe::Validation,

@@ -6,7 +6,7 @@ use crate::clock::mix;
 use crate::config::authorization::{NextSecretToken, Takeover};
 use crate::config::limits::Ttl;
 use crate::config::secret::Secret;
-use crate::config::{Destination, Ordering, Probe, Retry, Start};
+use crate::config::{Destination, Ordering, Probe, Retry, Spool, Start, WhenFull};
 
 /// Destinations that a run may have.
 pub(super) const DESTINATIONS: u64 = 3;
@@ -162,7 +162,14 @@ pub(super) enum Action {
     },
     /// The body that came so many events ago comes again.
     Repeat(u64),
+    /// So many large events, each about another thing.
+    Bulk(u64),
+    /// So many frames that are not JSON.
+    Parked(u64),
     Flush,
+    /// The socket is live again, or no more.
+    Up,
+    Down,
     /// So many milliseconds pass.
     Wait(u64),
     Handler(u64, Mood),
@@ -176,6 +183,8 @@ pub(super) enum Action {
     /// A destination is configured so, or is new.
     Configure(u64, Setup),
     Remove(u64),
+    /// A destination is taken out while requests are in flight, and is back after so many milliseconds.
+    Return(u64, Setup, u64),
     Pause(u64),
     Resume(u64),
     ReplayDead(Option<u64>),
@@ -183,6 +192,11 @@ pub(super) enum Action {
     ReplayTo(u64),
     PurgeDead(u64),
     PurgeOrphan(u64),
+    PurgeParked,
+    /// An orderly stop, and a start with another key, or none.
+    Key(Option<u8>),
+    /// What is kept is brought to the key in force.
+    Rekey,
     /// Another program copies the log back; the power may fail at that.
     Checkpoint {
         torn: bool,
@@ -191,6 +205,29 @@ pub(super) enum Action {
     Restart,
     /// A stop that cuts requests short, and a start.
     Cut,
+}
+
+/// Is what holds for a whole run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scene {
+    pub(super) max_size: u64,
+    pub(super) when_full: WhenFull,
+    pub(super) key: Option<u8>,
+}
+
+impl Scene {
+    /// Throws it; one run in four has little room.
+    pub(super) fn thrown(seed: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x5ce_e5ce);
+        let is_narrow = dice.once_in(4);
+        let max_size = if is_narrow { (300 + dice.below(300)) << 10 } else { Spool::MAX_SIZE };
+        let when_full = dice.pick(&[WhenFull::Refuse, WhenFull::DropDeliveredFirst]);
+        Self { max_size, when_full, key: dice.pick(&[None, None, None, Some(1)]) }
+    }
+
+    pub(super) fn is_narrow(&self) -> bool {
+        self.max_size < Spool::MAX_SIZE
+    }
 }
 
 /// Throws what happens in a run. Every run begins with destinations and ends with whatever is left to be done.
@@ -210,14 +247,18 @@ pub(super) fn script(seed: u64) -> Vec<Action> {
 fn thrown(dice: &mut Dice) -> Action {
     let destination = dice.below(DESTINATIONS);
     match dice.below(100) {
-        0..25 => {
+        0..22 => {
             let thing = (!dice.once_in(4)).then(|| dice.below(3));
             let count = if dice.once_in(12) { 20 + dice.below(20) } else { 1 + dice.below(4) };
             Action::Events { kind: dice.below(2), thing, count }
         }
-        25..30 => Action::Repeat(dice.below(6)),
-        30..36 => Action::Flush,
-        36..52 => Action::Wait(dice.pick(&[1, 20, 100, 1000, 5000, 30_000, 90_000])),
+        22..24 => Action::Bulk(1 + dice.below(40)),
+        24..26 => Action::Parked(1 + dice.below(3)),
+        26..30 => Action::Repeat(dice.below(6)),
+        30..35 => Action::Flush,
+        35..37 => Action::Down,
+        37..39 => Action::Up,
+        39..52 => Action::Wait(dice.pick(&[1, 20, 100, 1000, 5000, 30_000, 90_000])),
         52..66 => Action::Handler(destination, dice.pick(&MOODS)),
         66..69 => Action::Kill(dice.pick(&[0, 0, 1, 100, 5000])),
         69..74 => {
@@ -229,7 +270,8 @@ fn thrown(dice: &mut Dice) -> Action {
             Action::Fault(dice.pick(&faults), 1 + dice.below(5) as u32)
         }
         77..79 => Action::Clock(dice.pick(&[-7200, -1800, -60, -2, 2, 60, 1800])),
-        79..83 => Action::Configure(destination, Setup::thrown(dice)),
+        79..82 => Action::Configure(destination, Setup::thrown(dice)),
+        82 => Action::Return(destination, Setup::thrown(dice), dice.pick(&[0, 1, 30, 2000])),
         83..85 => Action::Remove(destination),
         85..87 => Action::Pause(destination),
         87..89 => Action::Resume(destination),
@@ -237,7 +279,14 @@ fn thrown(dice: &mut Dice) -> Action {
         90 => Action::ReplayHad((!dice.once_in(2)).then_some(destination)),
         91 => Action::ReplayTo(destination),
         92..94 => Action::PurgeDead(destination),
-        94..96 => Action::PurgeOrphan(destination),
+        94 => Action::PurgeOrphan(destination),
+        95 => dice.pick(&[
+            Action::PurgeParked,
+            Action::Key(None),
+            Action::Key(Some(1)),
+            Action::Key(Some(2)),
+            Action::Rekey,
+        ]),
         96 => Action::Checkpoint { torn: dice.once_in(2) },
         97..99 => Action::Restart,
         _ => Action::Cut,

@@ -10,6 +10,7 @@ use crate::spool::erasure::Erasure;
 use crate::spool::replay::Scope;
 use crate::spool::settlement::Outcome;
 use crate::spool::store::Batch;
+use crate::spool::tests::fake::Write;
 
 /// A destination and an event.
 pub(super) type Place = (i64, u64);
@@ -44,30 +45,32 @@ pub(super) struct Rows {
     pub(super) deliveries: BTreeMap<Place, Delivery>,
     pub(super) destinations: BTreeMap<i64, Counters>,
     pub(super) last_event: u64,
-    counted: u64,
+    /// Frames that cannot be delivered.
+    pub(super) parked: BTreeSet<u64>,
+    counted: (u64, u64),
+    /// The last row of the audit table, and what is under way by it.
+    audited: (i64, u64),
 }
 
-/// Is one write that the store is asked for.
-pub(super) enum Write<'a> {
-    Commit(&'a Batch),
-    Purge {
-        cutoff_ms: i64,
-    },
-    Erase(Erasure),
-    Replay(Scope),
-    Fill(i64),
-    Revive(i64, &'a [crate::event::EventId]),
-    /// Nothing that the deliveries are concerned with.
-    Other,
+/// Is what may go before its time, as far as the reference knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MayGo {
+    /// Delivered events that were received before this.
+    pub(super) delivered_before_ms: i64,
+    /// Dead letters and parked frames, for want of room.
+    pub(super) oldest: bool,
 }
 
 impl Rows {
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let mut rows = Self::default();
-        let mut statement = connection.prepare_cached("SELECT id, received_at FROM events")?;
+        let mut statement = connection.prepare_cached("SELECT id, received_at, parked IS NOT NULL FROM events")?;
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
             rows.events.insert(row.get(0)?, row.get(1)?);
+            if row.get(2)? {
+                rows.parked.insert(row.get(0)?);
+            }
         }
         let mut statement =
             connection.prepare_cached("SELECT destination, event, state, attempts, replays FROM deliveries")?;
@@ -86,7 +89,11 @@ impl Rows {
         }
         let mut meta = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
         rows.last_event = meta.query_row(["last_event"], |row| row.get(0))?;
-        rows.counted = meta.query_row(["events"], |row| row.get(0))?;
+        let mut count = |key| meta.query_row([key], |row| row.get(0));
+        rows.counted = (count("events")?, count("parked")?);
+        rows.audited = connection
+            .prepare_cached("SELECT (SELECT coalesce(max(id), 0) FROM audit), (SELECT count(*) FROM audit_tasks)")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows)
     }
 
@@ -113,15 +120,19 @@ impl Rows {
                 return Err(format!("{name} counts {pending} waiting and {dead} dead, its rows {counted:?}"));
             }
         }
-        if self.counted != self.events.len() as u64 {
-            return Err(format!("{} events counted, {} there", self.counted, self.events.len()));
+        let there = (self.events.len() as u64, self.parked.len() as u64);
+        if self.counted != there {
+            return Err(format!("{:?} events and parked frames counted, {there:?} there", self.counted));
         }
         Ok(())
     }
 
     /// Tells what a write has done that it must not do, or has not done.
-    pub(super) fn follows(&self, before: &Self, write: &Write<'_>) -> Result<(), String> {
+    pub(super) fn follows(&self, before: &Self, write: &Write<'_>, may: MayGo) -> Result<(), String> {
         self.check()?;
+        if self.audited.0 < before.audited.0 {
+            return Err("rows of the audit table are gone".to_owned());
+        }
         if self.last_event < before.last_event {
             return Err("numbers of events were given back".to_owned());
         }
@@ -131,22 +142,19 @@ impl Rows {
         if let Some(new) = self.events.keys().find(|id| !before.events.contains_key(id)) {
             return Err(format!("event {new} came from nowhere"));
         }
-        for (id, received_at) in before.events.iter().filter(|(id, _)| !self.events.contains_key(id)) {
-            let waits = before.deliveries.iter().any(|((_, event), row)| event == id && row.state != DELIVERED);
-            let is_open = before.deliveries.iter().any(|((_, event), row)| event == id && row.state < DELIVERED);
-            let may_go = match write {
-                Write::Purge { cutoff_ms } => !waits && received_at < cutoff_ms,
-                Write::Erase(Erasure::Oldest) => !is_open,
-                Write::Erase(Erasure::Dead(_) | Erasure::Parked { .. } | Erasure::Orphan { .. })
-                | Write::Commit(_)
-                | Write::Replay(_)
-                | Write::Fill(_)
-                | Write::Revive(..)
-                | Write::Other => false,
-            };
-            if !may_go {
+        let gone = before.events.iter().filter(|(id, _)| !self.events.contains_key(id));
+        for (id, received_at) in gone {
+            if !before.may_be_deleted(*id, *received_at, write, may) {
                 return Err(format!("event {id} was deleted"));
             }
+        }
+        let is_told = self.audited.0 > before.audited.0 || self.audited.1 > 0;
+        let changed = self.deliveries != before.deliveries || self.events != before.events;
+        if matches!(write, Write::Erase(_) | Write::Replay(_)) && changed && !is_told {
+            return Err("what an operator did, or what went for want of room, is told nowhere".to_owned());
+        }
+        if matches!(write, Write::Erase(Erasure::Oldest)) && changed && !may.oldest {
+            return Err("dead letters or parked frames went, and there was room".to_owned());
         }
         let places: BTreeSet<&Place> = self.deliveries.keys().chain(before.deliveries.keys()).collect();
         for place in places {
@@ -165,6 +173,27 @@ impl Rows {
         Ok(())
     }
 
+    /// Tells whether a write may delete an event that was here before it.
+    fn may_be_deleted(&self, id: u64, received_at: i64, write: &Write<'_>, may: MayGo) -> bool {
+        let states = || self.deliveries.iter().filter(|((_, event), _)| *event == id).map(|(_, row)| row.state);
+        let is_parked = self.parked.contains(&id);
+        match write {
+            Write::Purge => {
+                !is_parked && states().all(|state| state == DELIVERED) && received_at < may.delivered_before_ms
+            }
+            Write::Erase(Erasure::Oldest) => states().all(|state| state >= DELIVERED),
+            Write::Erase(Erasure::Dead(_)) => !is_parked && states().all(|state| state == DEAD) && states().count() > 0,
+            Write::Erase(Erasure::Parked { until }) => is_parked && received_at < until.as_millisecond(),
+            Write::Erase(Erasure::Orphan { .. })
+            | Write::Commit(_)
+            | Write::Replay(_)
+            | Write::Fill(_)
+            | Write::Revive(..)
+            | Write::Configured
+            | Write::Other => false,
+        }
+    }
+
     fn may_become(
         &self,
         before: &Self,
@@ -175,9 +204,7 @@ impl Rows {
     ) -> bool {
         let due = |replays| Some(Delivery { state: RETRY, attempts: 0, replays });
         match (write, was) {
-            (Write::Purge { .. }, Some(was)) => {
-                is.is_none() && was.state == DELIVERED && !self.events.contains_key(&event)
-            }
+            (Write::Purge, Some(was)) => is.is_none() && was.state == DELIVERED && !self.events.contains_key(&event),
             (Write::Erase(Erasure::Dead(_)), Some(was)) => is.is_none() && was.state == DEAD,
             (Write::Erase(Erasure::Oldest), Some(was)) => {
                 is.is_none() && (was.state == DEAD || (was.state == DELIVERED && !self.events.contains_key(&event)))
@@ -188,6 +215,7 @@ impl Rows {
             }
             (Write::Replay(Scope::Dead { .. }), Some(was)) => was.state == DEAD && is.copied() == due(was.replays + 1),
             (Write::Replay(_), Some(was)) => was.state >= DELIVERED && is.copied() == due(was.replays + 1),
+            _ if before.parked.contains(&event) => false,
             (Write::Replay(Scope::To(_)), None) => is.copied() == due(1),
             (Write::Fill(filled), None) => *filled == destination && is.copied() == due(0),
             (Write::Revive(id, events), Some(was)) => {

@@ -1,36 +1,49 @@
 //! The bridge of a run: the real writer, its lanes, and what an operator and a configuration do to them.
 
+mod asked;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Pace;
-use super::action::{Action, Mood, Setup};
+use super::action::{Action, Mood, Scene, Setup};
 use super::book::{DELIVERED, Rows};
 use super::disk::{Disk, checkpoint, kill};
 use super::handler::{Client, client};
-use super::world::{RETENTION, WINDOW, World, Wreck, bodies_are_whole};
+use super::whole;
+use super::world::{Given, RETENTION, State, WINDOW, World, Wreck};
 use crate::clock::Clock;
+use crate::config::encryption::EncryptionKey;
+use crate::config::secret::Secret;
 use crate::config::{self, Ordering};
 use crate::dispatch::lane::{Lane, Settings};
-use crate::event::Received;
+use crate::event::{EventId, Received};
 use crate::spool::erasure::Erasure;
 use crate::spool::feed::Feed;
 use crate::spool::record::{DeadQuery, DestinationId, Pause};
 use crate::spool::replay::{Request, Scope, Selection, Stage};
+use crate::spool::seal::Keys;
+use crate::spool::sqlite::open_view;
 use crate::spool::{Destined, Health, Readers, Routes, Spool, Writer};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{ByWhat, Metrics};
 
 const KINDS: [&str; 2] = ["meeting.started", "user.created"];
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// How long everything may take once nothing fails any more: the longest delay that a clock that was set back leaves.
 const PATIENCE: Duration = Duration::from_secs(3 * 3600);
+/// The same where no clock was set: the longest delays of a breaker, of a retry, and of a chain of them that gathers.
+const SOON: Duration = Duration::from_secs(600);
+/// How long what was given may wait for room before an operator looks.
+const FLUSHED: Duration = Duration::from_secs(60);
 
 /// Is one run.
 pub(super) struct Run {
@@ -39,6 +52,7 @@ pub(super) struct Run {
     metrics: Arc<Metrics>,
     setups: BTreeMap<u64, Setup>,
     operators: u32,
+    key: Option<u8>,
     bridge: Bridge,
 }
 
@@ -69,8 +83,9 @@ impl Run {
         std::fs::copy(template, &path).expect("copied");
         let metrics = Arc::new(Metrics::new());
         let rows = Rows::read(&Connection::open(&path).expect("opens")).expect("a spool");
-        let bridge = Bridge::start(path, &world, &clock, &metrics, &[rows]);
-        let mut run = Self { world, clock, metrics, setups: BTreeMap::new(), operators: 0, bridge };
+        let key = world.lock().scene.key;
+        let bridge = Bridge::start(path, key, &world, &clock, &metrics, &[rows]);
+        let mut run = Self { world, clock, metrics, setups: BTreeMap::new(), operators: 0, key, bridge };
         run.route().await;
         run
     }
@@ -82,17 +97,35 @@ impl Run {
             Action::Events { kind, thing, count } => {
                 for nth in 0..count {
                     let thing = thing.or((count > 4).then_some(nth % 7));
-                    let n = self.world.lock().give(KINDS[kind as usize], thing);
+                    let n = self.world.lock().give(KINDS[kind as usize], thing, 0);
                     self.append(n).await;
                 }
             }
+            Action::Bulk(count) => {
+                for nth in 0..count {
+                    let n = {
+                        let mut world = self.world.lock();
+                        let padding = 1000 + world.dice.below(12_000) as usize;
+                        world.give(KINDS[0], Some(100 + nth), padding)
+                    };
+                    self.append(n).await;
+                }
+            }
+            Action::Parked(count) => {
+                for _ in 0..count {
+                    let n = self.world.lock().give_parked();
+                    self.append(n).await;
+                }
+            }
+            Action::Up => self.up().await,
+            Action::Down => self.down("closed by zoom").await,
             Action::Repeat(ago) => {
                 let given = self.world.lock().given.len();
                 if let Some(n) = given.checked_sub(1 + ago as usize) {
                     self.append(n).await;
                 }
             }
-            Action::Flush => self.flush().await,
+            Action::Flush => _ = self.flush().await,
             Action::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             Action::Handler(destination, mood) => self.world.lock().moods[destination as usize] = mood,
             Action::Kill(chance) => {
@@ -106,7 +139,9 @@ impl Run {
             Action::Fault(fault, writes) => self.world.lock().fault = Some((fault, writes)),
             Action::Clock(seconds) => {
                 self.clock.set_back(-seconds * 1000);
-                self.world.lock().clock_was_set = true;
+                let mut world = self.world.lock();
+                (world.clock_was_set, world.truth.is_vague) = (true, true);
+                world.breakers.forget();
             }
             Action::Configure(destination, setup) => {
                 self.setups.insert(destination, setup);
@@ -116,6 +151,21 @@ impl Run {
                 if self.setups.remove(&destination).is_some() {
                     self.route().await;
                 }
+            }
+            Action::Return(destination, setup, millis) => {
+                self.world.lock().moods[destination as usize] = Mood::Slow;
+                for thing in 0..4 {
+                    let n = self.world.lock().give(KINDS[0], Some(thing % 2), 0);
+                    self.append(n).await;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if self.setups.remove(&destination).is_some() {
+                    self.route().await;
+                    tokio::time::sleep(Duration::from_millis(millis)).await;
+                    self.world.lock().count("returns");
+                }
+                self.setups.insert(destination, setup);
+                self.route().await;
             }
             Action::Pause(destination) => self.pause(destination, Pause::On).await,
             Action::Resume(destination) => self.pause(destination, Pause::Off).await,
@@ -135,6 +185,13 @@ impl Run {
             Action::PurgeOrphan(destination) => {
                 self.erase(Erasure::Orphan { destination: NAMES[destination as usize].into() }).await;
             }
+            Action::PurgeParked => self.erase(Erasure::Parked { until: self.clock.now() }).await,
+            Action::Key(key) => {
+                self.key = key;
+                self.world.lock().key_was_changed = true;
+                self.stop().await;
+            }
+            Action::Rekey => self.rekey().await,
             Action::Checkpoint { torn } => {
                 if self.world.lock().wreck.is_none() {
                     let wreck = checkpoint(&self.bridge.path, &self.world, torn);
@@ -148,6 +205,14 @@ impl Run {
             }
         }
         self.recover().await;
+        let now = self.clock.now();
+        let is_due = {
+            let mut world = self.world.lock();
+            world.truth.is_live() && world.truth.heard(now.as_millisecond())
+        };
+        if is_due {
+            let _ = self.bridge.spool.appender().alive("main".into(), now).await;
+        }
     }
 
     /// Lets everything go well, waits until all is delivered or dead, and looks once more.
@@ -161,23 +226,37 @@ impl Run {
         for destination in 0..NAMES.len() as u64 {
             self.pause(destination, Pause::Off).await;
         }
-        self.flush().await;
-        let began = tokio::time::Instant::now();
+        self.make_room().await;
+        let patience = {
+            let world = self.world.lock();
+            if world.clock_was_set || world.disk_failed { PATIENCE } else { SOON }
+        };
+        let began = Instant::now();
         while !self.is_settled() {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > patience {
                 let rows = self.world.lock().rows.clone();
                 self.world.lock().hold(Err(format!("what waits is not delivered: {rows:?}")));
                 break;
             }
             tokio::time::sleep(Duration::from_secs(10)).await;
         }
-        self.flush().await;
+        self.make_room().await;
         self.check_health();
+        {
+            let mut world = self.world.lock();
+            let checked = world.breakers.check_nothing_is_owed(&world.rows).and(self.drops_are_counted(&world));
+            world.hold(checked);
+        }
         self.stop().await;
         self.recover().await;
         self.bridge.abort().await;
         let mut world = self.world.lock();
-        let checked = world.requests_are_bounded().and(world.nothing_is_lost()).and(bodies_are_whole(&world));
+        let mut view = open_view(&self.bridge.path, Arc::new(keys(self.key))).expect("opens");
+        let checked = world
+            .requests_are_bounded()
+            .and(world.nothing_is_lost())
+            .and(whole::bodies(&world, view.as_mut()))
+            .and(whole::audit(view.as_mut()));
         world.hold(checked);
     }
 
@@ -201,73 +280,6 @@ impl Run {
         }
     }
 
-    async fn append(&self, n: usize) {
-        let (kind, body) = {
-            let world = self.world.lock();
-            (world.given[n].kind, world.given[n].body.clone())
-        };
-        let received = Received {
-            subscription: "main".into(),
-            kind: kind.into(),
-            event_ts: None,
-            received_at: self.clock.now(),
-            body,
-            parked: None,
-        };
-        if self.bridge.spool.appender().append(received).await.is_ok() {
-            self.world.lock().appended.push(n);
-        }
-    }
-
-    /// What was sent before is durable then: all of it is there, as itself or as a repeat.
-    async fn flush(&self) {
-        if self.bridge.spool.flush().await.is_err() {
-            return;
-        }
-        let mut world = self.world.lock();
-        let (mut appended, mut stored) = (world.appended.clone(), world.stored.clone());
-        appended.sort_unstable();
-        stored.sort_unstable();
-        if appended != stored {
-            world.hold(Err(format!("{appended:?} were acknowledged as durable, {stored:?} were stored")));
-        }
-        world.durable.extend(appended);
-    }
-
-    async fn pause(&mut self, destination: u64, pause: Pause) {
-        let who = self.operator();
-        if let Ok(true) = self.bridge.spool.pause(NAMES[destination as usize], pause, &who).await {
-            self.world.lock().audited.push(who);
-        }
-    }
-
-    async fn replay(&mut self, scope: Scope) {
-        let who = self.operator();
-        let request = Request { selection: Selection::all(scope), rate: None, who: who.clone().into() };
-        let Ok(mut progress) = self.bridge.spool.replay(request).await else { return };
-        while progress.borrow().stage == Stage::Running && progress.changed().await.is_ok() {}
-        if progress.borrow().counts.replayed > 0 {
-            self.world.lock().audited.push(who);
-            self.world.lock().count("replays");
-        }
-    }
-
-    async fn erase(&mut self, what: Erasure) {
-        let who = self.operator();
-        if let Ok((erased, _)) = self.bridge.spool.erase(what, &who, PATIENCE).await {
-            let mut world = self.world.lock();
-            world.audited.push(who);
-            if erased.total() > 0 {
-                world.count("purges");
-            }
-        }
-    }
-
-    fn operator(&mut self) -> String {
-        self.operators += 1;
-        format!("operator {}", self.operators)
-    }
-
     /// Puts the destinations in force, as a reload does.
     async fn route(&mut self) {
         let destined = |(number, setup): (&u64, &Setup)| {
@@ -283,7 +295,9 @@ impl Run {
             let Some(Running { stop, task, destination, .. }) = bridge.lanes.remove(&number) else { continue };
             stop.cancel();
             bridge.leaving.insert(number, task);
-            self.world.lock().strict.remove(&destination.0);
+            let mut world = self.world.lock();
+            world.strict.remove(&destination.0);
+            world.breakers.left(destination.0);
         }
         let routes = Routes { subscriptions: vec![("main".into(), "main".into())], destinations };
         let Ok(feeds) = bridge.spool.route(routes).await else { return };
@@ -298,7 +312,8 @@ impl Run {
                 running.settings.send_replace(settings(&self.world, *number, running.destination, setup));
             } else if let Some(feed) = feeds.remove(name) {
                 let destination = feed.destination();
-                if setup.ordering == Ordering::Strict {
+                // What its predecessor has in flight is in whatever order that kept.
+                if setup.ordering == Ordering::Strict && !bridge.leaving.contains_key(number) {
                     self.world.lock().strict.insert(destination.0);
                 }
                 let settings = watch::Sender::new(settings(&self.world, *number, destination, setup));
@@ -322,6 +337,11 @@ impl Run {
 
     /// Stops in order.
     async fn stop(&mut self) {
+        let says = self.world.lock().dice.once_in(2);
+        if says {
+            self.down("stopped").await;
+        }
+        self.world.lock().is_closing = true;
         let bridge = &mut self.bridge;
         for running in bridge.lanes.values() {
             running.stop.cancel();
@@ -353,7 +373,7 @@ impl Run {
             self.bridge.abort().await;
             let Wreck { path, may_hold } = wreck;
             self.world.lock().say(|| "starts anew".to_owned());
-            self.bridge = Bridge::start(path, &self.world, &self.clock, &self.metrics, &may_hold);
+            self.bridge = Bridge::start(path, self.key, &self.world, &self.clock, &self.metrics, &may_hold);
             self.route().await;
         }
     }
@@ -364,8 +384,16 @@ impl Run {
 }
 
 impl Bridge {
-    fn start(path: PathBuf, world: &World, clock: &Clock, metrics: &Arc<Metrics>, may_hold: &[Rows]) -> Self {
-        let disk = Disk::open(&path, world).expect("what a crash leaves can be opened");
+    fn start(
+        path: PathBuf,
+        key: Option<u8>,
+        world: &World,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+        may_hold: &[Rows],
+    ) -> Self {
+        let keys = Arc::new(keys(key));
+        let disk = Disk::open(&path, Arc::clone(&keys), world).expect("what a crash leaves can be opened");
         let look = Connection::open(&path).expect("opens");
         {
             let mut world = world.lock();
@@ -376,13 +404,16 @@ impl Bridge {
             world.stored.clear();
             world.strict.clear();
         }
+        let Scene { max_size, when_full, .. } = world.lock().scene;
         let settings = config::Spool {
+            max_size,
+            when_full,
             retention: RETENTION.unsigned_abs(),
             repeat_window: WINDOW.unsigned_abs(),
             ..config::Spool::new(&path)
         };
         let pace = Pace(world.clone());
-        let mut readers = Readers::of(&path, Arc::default());
+        let mut readers = Readers::of(&path, keys);
         readers.pace = Some(pace.clone());
         let (spool, writer) =
             Spool::on(Box::new(disk), readers, &settings, clock.clone(), Arc::clone(metrics)).expect("readable");
@@ -409,6 +440,17 @@ impl Bridge {
             let _ = (&mut self.writer).await;
         }
     }
+}
+
+/// Returns the keys that a process has: every one, and this to write with.
+fn keys(current: Option<u8>) -> Keys {
+    let key = |number: u8| {
+        let mut bytes = [number; 32];
+        bytes[0] = !number;
+        EncryptionKey::new(&Secret::new(hex::encode(bytes))).expect("a key")
+    };
+    let all: Vec<EncryptionKey> = [1, 2].map(key).into();
+    Keys::new(current.map(key).as_ref(), &all)
 }
 
 /// Does what the writer's thread does, with pauses as a slow disk makes them.

@@ -4,21 +4,15 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rusqlite::{Connection, ffi};
 
 use super::action::{Dice, Fault, Tear};
-use super::book::Write;
 use super::world::{World, Wreck};
-use crate::event::EventId;
 use crate::spool::SpoolError;
-use crate::spool::erasure::Progress;
-use crate::spool::record::{Acknowledgement, DestinationId, Pause};
-use crate::spool::rekey::Rekey;
-use crate::spool::replay::Replay;
+use crate::spool::seal::Keys;
 use crate::spool::sqlite::Sqlite;
-use crate::spool::store::{Batch, Contents, Filled, Identity, Registered, Size, Store};
-use crate::spool::writer::Destined;
+use crate::spool::store::Size;
+use crate::spool::tests::fake::{Fake, Hook, Write};
 
 const SECTOR: usize = 512;
 const PAGE: usize = 4096;
@@ -27,26 +21,22 @@ const PAGE: usize = 4096;
 pub(super) struct PowerCut;
 
 pub(super) struct Disk {
-    sqlite: Sqlite,
     path: PathBuf,
     world: World,
 }
 
-impl Disk {
-    pub(super) fn open(path: &Path, world: &World) -> Result<Self, SpoolError> {
-        Ok(Self { sqlite: Sqlite::open(path, Arc::default())?, path: path.to_owned(), world: world.clone() })
-    }
-
+impl Hook for Disk {
     fn write<T>(
         &mut self,
         write: &Write<'_>,
+        sqlite: &mut Sqlite,
         act: impl FnOnce(&mut Sqlite) -> Result<T, SpoolError>,
     ) -> Result<T, SpoolError> {
         self.fail(write)?;
         let is_armed = self.world.lock().power_cut.is_some();
         let log_before = if is_armed { read(&log_of(&self.path)) } else { Vec::new() };
         let rows_before = is_armed.then(|| self.world.lock().rows.clone());
-        let done = act(&mut self.sqlite);
+        let done = act(sqlite);
         if let Err(error) = &done
             && !matches!(error, SpoolError::Configured(_))
         {
@@ -71,7 +61,21 @@ impl Disk {
                 resume_unwind(Box::new(PowerCut));
             }
         }
+        if matches!(write, Write::Configured) && done.is_ok() {
+            world.rerouted();
+        }
         done
+    }
+
+    fn measured(&mut self, size: Size) {
+        self.world.lock().measured(size);
+    }
+}
+
+impl Disk {
+    pub(super) fn open(path: &Path, keys: Arc<Keys>, world: &World) -> Result<Fake<Self>, SpoolError> {
+        let hook = Self { path: path.to_owned(), world: world.clone() };
+        Ok(Fake { sqlite: Sqlite::open(path, keys)?, hook })
     }
 
     /// Fails as planned, before anything is written.
@@ -84,6 +88,7 @@ impl Disk {
         }
         world.fault = (left > 1).then_some((fault, left - 1));
         world.disk_failed = true;
+        world.breakers.forget();
         world.count("failed writes");
         let (code, text) = match fault {
             Fault::FullForEvents | Fault::Full => (ffi::SQLITE_FULL, "database or disk is full"),
@@ -167,114 +172,4 @@ fn log_of(path: &Path) -> PathBuf {
 
 fn wreck_path(path: &Path, starts: u32) -> PathBuf {
     path.with_file_name(format!("spool{starts}.db"))
-}
-
-impl Store for Disk {
-    fn last_event(&mut self) -> Result<EventId, SpoolError> {
-        self.sqlite.last_event()
-    }
-
-    fn newest(&mut self, limit: usize) -> Result<Vec<Identity>, SpoolError> {
-        self.sqlite.newest(limit)
-    }
-
-    fn identity(&mut self, id: EventId) -> Result<Option<Identity>, SpoolError> {
-        self.sqlite.identity(id)
-    }
-
-    fn commit(&mut self, batch: &Batch) -> Result<(), SpoolError> {
-        self.write(&Write::Commit(batch), |sqlite| sqlite.commit(batch))
-    }
-
-    fn register(&mut self, destinations: &[Destined]) -> Result<Vec<Registered>, SpoolError> {
-        self.write(&Write::Other, |sqlite| sqlite.register(destinations))
-    }
-
-    fn pause(
-        &mut self,
-        name: &str,
-        pause: Pause,
-        who: &str,
-        now: Timestamp,
-    ) -> Result<Option<DestinationId>, SpoolError> {
-        self.write(&Write::Other, |sqlite| sqlite.pause(name, pause, who, now))
-    }
-
-    fn acknowledge(&mut self, gap: i64, note: &str, who: &str, now: Timestamp) -> Result<Acknowledgement, SpoolError> {
-        self.write(&Write::Other, |sqlite| sqlite.acknowledge(gap, note, who, now))
-    }
-
-    fn audit(&mut self, who: &str, action: &str, detail: &str, now: Timestamp) -> Result<(), SpoolError> {
-        self.write(&Write::Other, |sqlite| sqlite.audit(who, action, detail, now))
-    }
-
-    fn begin(&mut self, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
-        self.write(&Write::Other, |sqlite| sqlite.begin(subscriptions, now))
-    }
-
-    fn end_task(&mut self, begun: i64, broken_off: Option<&str>, now: Timestamp) -> Result<(), SpoolError> {
-        self.write(&Write::Other, |sqlite| sqlite.end_task(begun, broken_off, now))
-    }
-
-    fn end_tasks(&mut self, now: Timestamp) -> Result<(), SpoolError> {
-        self.write(&Write::Other, |sqlite| sqlite.end_tasks(now))
-    }
-
-    fn trim_audit(&mut self, cutoff: Timestamp, limit: usize) -> Result<usize, SpoolError> {
-        self.write(&Write::Other, |sqlite| sqlite.trim_audit(cutoff, limit))
-    }
-
-    fn replay(
-        &mut self,
-        replay: &mut Replay,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
-        let write = Write::Replay(replay.request.selection.scope.clone());
-        self.write(&write, |sqlite| sqlite.replay(replay, limit, now))
-    }
-
-    fn fill(&mut self, destination: DestinationId, limit: usize, now: Timestamp) -> Result<Filled, SpoolError> {
-        self.write(&Write::Fill(destination.0), |sqlite| sqlite.fill(destination, limit, now))
-    }
-
-    fn revive(&mut self, destination: DestinationId, events: &[EventId], now: Timestamp) -> Result<(), SpoolError> {
-        self.write(&Write::Revive(destination.0, events), |sqlite| sqlite.revive(destination, events, now))
-    }
-
-    fn purge(
-        &mut self,
-        after: EventId,
-        cutoff: Timestamp,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Option<EventId>, SpoolError> {
-        let write = Write::Purge { cutoff_ms: self.world.lock().retained_from_ms() };
-        self.write(&write, |sqlite| sqlite.purge(after, cutoff, now, limit))
-    }
-
-    fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {
-        let write = Write::Erase(progress.what.clone());
-        self.write(&write, |sqlite| sqlite.erase(progress, now))
-    }
-
-    fn rekey(&mut self, rekey: Rekey, now: Timestamp) -> Result<Rekey, SpoolError> {
-        self.write(&Write::Other, |sqlite| sqlite.rekey(rekey, now))
-    }
-
-    fn configured(&mut self, names: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
-        let done = self.write(&Write::Other, |sqlite| sqlite.configured(names, now));
-        if done.is_ok() {
-            self.world.lock().rerouted();
-        }
-        done
-    }
-
-    fn size(&mut self) -> Result<Size, SpoolError> {
-        self.sqlite.size()
-    }
-
-    fn contents(&mut self) -> Result<Contents, SpoolError> {
-        self.sqlite.contents()
-    }
 }

@@ -22,11 +22,18 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Is a request on its way: about a thing, if its destination keeps an order.
 struct Flight {
     world: World,
+    destination: i64,
+    event: Option<u64>,
     about: Option<(i64, u64)>,
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
+        {
+            let mut world = self.world.lock();
+            let now = world.clock.now();
+            world.breakers.ended(self.destination, self.event, now);
+        }
         if let Some(about) = self.about {
             *self.world.lock().in_flight.entry(about).or_default() -= 1;
         }
@@ -41,12 +48,16 @@ pub(super) fn client(world: &World, number: usize, destination: i64, ordering: O
         async move {
             let arrived = world.lock().arrive(number, destination, ordering, &outgoing);
             let Arrived { place, about, takes, answer } = arrived;
-            let flight = Flight { world: world.clone(), about };
+            let flight = Flight { world: world.clone(), destination, event: place.map(|place| place.1), about };
             tokio::time::sleep(takes).await;
-            if let (Some(place), Ok(Answer { status: 200..300, .. })) = (place, &answer) {
+            let is_well = matches!(answer, Ok(Answer { status: 200..300, .. }));
+            if let (Some(place), true) = (place, is_well) {
                 world.lock().taken.insert(place);
             }
             drop(flight);
+            if is_well {
+                world.lock().breakers.took(destination);
+            }
             answer
         }
     }))
@@ -62,6 +73,8 @@ struct Arrived {
 impl State {
     fn arrive(&mut self, number: usize, destination: i64, ordering: Ordering, outgoing: &Outgoing) -> Arrived {
         let (takes, mut answer) = self.behave(number);
+        let checked = self.may_ask(destination);
+        self.hold(checked);
         let body: Value = serde_json::from_slice(&outgoing.body).expect("JSON");
         if let Some(plain) = body["payload"]["plainToken"].as_str() {
             if let Ok(answer) = &mut answer {
@@ -69,6 +82,8 @@ impl State {
                 answer.excerpt = json!({ "plainToken": plain, "encryptedToken": encrypted }).to_string();
             }
             self.say(|| format!("{destination} is asked: {answer:?} after {takes:?}"));
+            let checked = self.breakers.arrived(destination, None, self.clock.now());
+            self.hold(checked);
             self.count("probes");
             return Arrived { place: None, about: None, takes, answer };
         }
@@ -81,6 +96,8 @@ impl State {
         let (thing, is_same) = (given.thing, given.body == outgoing.body);
         self.say(|| format!("{destination}:{event} is posted: {answer:?} after {takes:?}"));
         let place = (destination, event);
+        let checked = self.breakers.arrived(destination, Some(event), self.clock.now());
+        self.hold(checked);
         if !is_same {
             self.hold(Err(format!("the body of {place:?} was changed on its way")));
         }

@@ -3,20 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
+use tokio::time::Instant;
 
-use super::action::{Dice, Fault, Mood, Tear};
-use super::book::{DELIVERED, Place, Rows, Write};
+use super::action::{Dice, Fault, Mood, Scene, Tear};
+use super::book::{DEAD, DELIVERED, MayGo, Place, Rows};
+use super::breakers::{Breakers, open_breakers};
+use super::ledger::Truth;
 use crate::clock::Clock;
+use crate::config::WhenFull;
 use crate::config::filter::EventFilter;
+use crate::spool::erasure::Erasure;
 use crate::spool::settlement::Outcome;
-use crate::spool::store::Batch;
+use crate::spool::store::{Batch, LOG_BYTES, Size};
+use crate::spool::tests::fake::Write;
 
 /// Within this time a body that came before is a repeat.
 pub(super) const WINDOW: SignedDuration = SignedDuration::from_secs(60);
+/// What the pages of a file take beside its events, that a commit may make of nothing: of tables and their indices.
+const SLACK: u64 = 64 << 10;
+/// How long an attempt that had begun may take to make its second request.
+const PAUSED: Duration = Duration::from_secs(1);
 /// No breaker opens before so many attempts.
 const BREAKER: u32 = 20;
 /// Delivered events are kept for so long.
@@ -25,6 +36,10 @@ pub(super) const RETENTION: SignedDuration = SignedDuration::from_secs(120);
 /// Is an event as it was given to the spool.
 #[derive(Clone)]
 pub(super) struct Given {
+    /// It cannot be delivered.
+    pub(super) parked: bool,
+    /// When it was given last.
+    pub(super) at_ms: i64,
     pub(super) kind: &'static str,
     pub(super) thing: Option<u64>,
     pub(super) body: Bytes,
@@ -41,6 +56,20 @@ pub(super) struct Wreck {
 pub(super) struct World(Arc<Mutex<State>>);
 
 pub(super) struct State {
+    pub(super) scene: Scene,
+    /// The size as the writer knows it, and whether it is full.
+    size: Size,
+    is_full: bool,
+    /// What waits is stored whatever it comes to: the process ends.
+    pub(super) is_closing: bool,
+    pub(super) breakers: Breakers,
+    /// Destinations that are held back, and since when.
+    pub(super) paused: BTreeMap<String, Instant>,
+    pub(super) truth: Truth,
+    /// Keys changed, by which bodies are recognised.
+    pub(super) key_was_changed: bool,
+    /// What went for want of room.
+    pub(super) dropped: u64,
     pub(super) dice: Dice,
     pub(super) clock: Clock,
     pub(super) rows: Rows,
@@ -86,7 +115,17 @@ pub(super) struct State {
 
 impl World {
     pub(super) fn new(seed: u64, clock: Clock) -> Self {
+        let truth = Truth::new(clock.now().as_millisecond());
         Self(Arc::new(Mutex::new(State {
+            scene: Scene::thrown(seed),
+            size: Size::default(),
+            is_full: false,
+            is_closing: false,
+            breakers: Breakers::default(),
+            paused: BTreeMap::new(),
+            truth,
+            key_was_changed: false,
+            dropped: 0,
             dice: Dice::new(seed ^ 0x5eed),
             clock,
             rows: Rows::default(),
@@ -148,20 +187,51 @@ impl State {
         }
     }
 
-    /// Makes an event that was not there before.
-    pub(super) fn give(&mut self, kind: &'static str, thing: Option<u64>) -> usize {
+    /// Nothing is asked of a destination that is held back.
+    pub(super) fn may_ask(&self, destination: i64) -> Result<(), String> {
+        let name = self.rows.destinations.get(&destination).map(|known| &known.name);
+        match name.and_then(|name| self.paused.get(name)) {
+            Some(since) if since.elapsed() > PAUSED => Err(format!("{destination} is paused, and was asked")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Makes a frame that is not JSON, and that was not there before.
+    pub(super) fn give_parked(&mut self) -> usize {
         let n = self.given.len();
-        let object = thing.map_or_else(String::new, |thing| format!(r#""object":{{"uuid":"thing {thing}"}}"#));
-        let body = Bytes::from(format!(r#"{{"event":"{kind}","payload":{{{object}}},"n":{n}}}"#));
+        let body = Bytes::from(format!("{{ no JSON {n} \u{fffd}"));
         self.by_body.insert(body.clone(), n);
-        self.given.push(Given { kind, thing, body });
+        self.given.push(Given { parked: true, at_ms: 0, kind: "", thing: None, body });
         n
     }
 
-    /// Returns from when on nothing that was delivered may be deleted yet: a disk that is full needs room.
-    pub(super) fn retained_from_ms(&self) -> i64 {
-        let kept = if self.disk_failed { SignedDuration::ZERO } else { RETENTION };
-        self.clock.now().saturating_sub(kept).unwrap_or(Timestamp::MIN).as_millisecond()
+    /// Makes an event that was not there before, with so many bytes that say nothing.
+    pub(super) fn give(&mut self, kind: &'static str, thing: Option<u64>, padding: usize) -> usize {
+        let n = self.given.len();
+        let padding = if padding > 0 { format!(r#","padding":"{}""#, " ".repeat(padding)) } else { String::new() };
+        let object = thing.map_or_else(String::new, |thing| format!(r#""object":{{"uuid":"thing {thing}"}}"#));
+        let body = Bytes::from(format!(r#"{{"event":"{kind}","payload":{{{object}}},"n":{n}{padding}}}"#));
+        self.by_body.insert(body.clone(), n);
+        self.given.push(Given { parked: false, at_ms: 0, kind, thing, body });
+        n
+    }
+
+    /// Takes note of what the writer measured: full it stays until it is well below.
+    pub(super) fn measured(&mut self, size: Size) {
+        let (max, taken) = (self.scene.max_size, size.pages + size.log.saturating_sub(LOG_BYTES));
+        self.is_full = taken >= max || self.is_full && taken > max / 100 * 95;
+        self.size = size;
+    }
+
+    /// Returns what may go before its time: where it was asked for, and there is too little room, or a disk was full.
+    fn may_go(&self) -> MayGo {
+        let drops = self.scene.when_full == WhenFull::DropDeliveredFirst;
+        let is_above = |percent| self.size.pages > self.scene.max_size / 100 * percent;
+        let early = drops && (is_above(90) || self.disk_failed);
+        // Those too that a clock received which was ahead.
+        let before =
+            if early { Timestamp::MAX } else { self.clock.now().saturating_sub(RETENTION).unwrap_or(Timestamp::MIN) };
+        MayGo { delivered_before_ms: before.as_millisecond(), oldest: drops && is_above(95) }
     }
 
     /// Begins to look at a file, and compares it with what it may hold.
@@ -189,6 +259,14 @@ impl State {
         let checked = self.nothing_is_lost();
         self.hold(checked);
         self.seen_version = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
+        self.breakers.restart(open_breakers(&connection)?);
+        if self.clock_was_set || self.disk_failed {
+            self.breakers.forget();
+        }
+        let lost: Vec<i64> =
+            self.appended.iter().filter(|n| !self.ever_stored.contains(n)).map(|n| self.given[*n].at_ms).collect();
+        self.truth.ended(self.clock.now().as_millisecond(), lost.into_iter());
+        (self.is_full, self.is_closing, self.size) = (false, false, Size::default());
         self.look = Some(connection);
         Ok(())
     }
@@ -203,9 +281,24 @@ impl State {
         }
         self.seen_version = version;
         let rows = Rows::read(look)?;
+        let look_pages = if self.scene.is_narrow() { pages(look)? } else { 0 };
         let before = std::mem::replace(&mut self.rows, rows);
-        let checked = self.rows.follows(&before, write);
+        let checked = self.rows.follows(&before, write, self.may_go());
         self.hold(checked);
+        let checked = self.has_room(write, look_pages);
+        self.hold(checked);
+        if let Write::Revive(destination, events) = write {
+            let events: Vec<u64> = events.iter().map(|event| event.0).collect();
+            let checked = self.breakers.revived(*destination, &events, &before);
+            self.hold(checked);
+            self.count("revivals");
+        }
+        if matches!(write, Write::Erase(Erasure::Oldest)) {
+            let gone =
+                |rows: &Rows| rows.parked.len() + rows.deliveries.values().filter(|row| row.state == DEAD).count();
+            self.dropped += (gone(&before) - gone(&self.rows)) as u64;
+            self.count("drops");
+        }
         for id in before.events.keys().filter(|id| !self.rows.events.contains_key(id)) {
             self.purged.extend(self.events.get(id));
         }
@@ -216,6 +309,23 @@ impl State {
             self.disturb(&before);
         }
         Ok(true)
+    }
+
+    /// No event is taken where there is no room, and the one that fills it goes beyond by no more than itself.
+    fn has_room(&mut self, write: &Write<'_>, pages: u64) -> Result<(), String> {
+        let Write::Commit(batch) = write else { return Ok(()) };
+        if batch.events.is_empty() || self.is_closing || self.disk_failed || !self.scene.is_narrow() {
+            return Ok(());
+        }
+        if self.is_full {
+            return Err(format!("events were taken while there was no room: {:?}", self.size));
+        }
+        let largest = batch.events.iter().map(|new| new.event.body.len() as u64).max().unwrap_or_default();
+        let most = self.scene.max_size + 2 * largest + SLACK;
+        if pages > most {
+            return Err(format!("a commit took {pages} bytes of {}", self.scene.max_size));
+        }
+        Ok(())
     }
 
     /// Says that from now on the routes are those that were asked for.
@@ -248,6 +358,11 @@ impl State {
                 })
                 .map(|(id, _)| *id)
                 .collect();
+            let is_parked = self.given[n].parked;
+            if new.parked.is_some() != is_parked || self.rows.parked.contains(&event.id.0) != is_parked {
+                return Err(format!("event {} cannot be delivered: {is_parked}, and it is not so stored", event.id));
+            }
+            let wanted = if is_parked { BTreeSet::new() } else { wanted };
             if wanted != new.destinations.iter().map(|id| id.0).collect() {
                 return Err(format!("event {} goes to {:?}, and is wanted by {wanted:?}", event.id, new.destinations));
             }
@@ -255,7 +370,7 @@ impl State {
             let recent = twin.and_then(|(id, _)| before.events.get(id)).is_some_and(|received_at| {
                 event.received_at.as_millisecond().abs_diff(*received_at) < WINDOW.as_millis() as u64
             });
-            if recent && !self.clock_was_set && !self.disk_failed {
+            if recent && !self.clock_was_set && !self.disk_failed && !self.key_was_changed {
                 return Err(format!("event {} is a repeat, and was stored as an event", event.id));
             }
             self.events.insert(event.id.0, n);
@@ -305,6 +420,8 @@ impl State {
                 Outcome::Retry { .. } => self.count("retries"),
             }
         }
+        let opened = self.breakers.committed(batch, &self.rows);
+        (0..opened).for_each(|_| self.count("breakers"));
         Ok(())
     }
 
@@ -364,17 +481,10 @@ impl State {
     }
 }
 
-/// Every body that is there is what was given, byte for byte.
-pub(super) fn bodies_are_whole(world: &State) -> Result<(), String> {
-    let Some(look) = &world.look else { return Ok(()) };
-    for id in world.rows.events.keys() {
-        let read = look.query_row("SELECT body FROM bodies WHERE event = ?1", [id], |row| row.get::<_, Vec<u8>>(0));
-        let body = read.map_err(|error| format!("event {id} has no body: {error}"))?;
-        if world.events.get(id).is_none_or(|n| world.given[*n].body != body) {
-            return Err(format!("event {id} has another body than was given"));
-        }
-    }
-    Ok(())
+/// Returns the bytes of the pages that hold something.
+fn pages(connection: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+    Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
 }
 
 pub(super) fn start_of_time() -> Timestamp {

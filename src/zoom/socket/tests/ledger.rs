@@ -122,3 +122,20 @@ async fn socket_that_is_replaced_while_the_spool_stalls_leaves_its_event_and_its
     let reason = "zoomhook stopped".to_owned();
     assert_eq!(stored[stored.len() - 2..], [Stored::GapOpened { at_s: 0, reason }, Stored::GapClosed]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn sign_of_life_is_stored_at_once_when_the_last_one_lies_ahead_of_a_clock_that_was_set_back() {
+    let mut scene = Scene::start();
+    let mut zoom = scene.accept().await;
+    for _ in 0..5 {
+        zoom.heartbeat().await;
+        zoom.send(ALIVE).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    scene.drain();
+    scene.clock.set_back(40_000);
+    zoom.heartbeat().await;
+    zoom.send(ALIVE).await;
+    let stored = scene.stored().await;
+    assert!(matches!(stored, Stored::Alive { at_s } if at_s < 120), "{stored:?}");
+}

@@ -1,0 +1,74 @@
+//! A disk that is full.
+
+use super::fake::{Fake, Hook, Write};
+use super::*;
+
+#[tokio::test]
+async fn full_disk_is_a_state_and_costs_no_event() {
+    let bench = Bench::new();
+    let full = Arc::new(AtomicBool::new(true));
+    let running = bench.start_on(FullDisk::under(&bench, &full));
+    let mut health = running.spool.news_of_health();
+    let mut feed = running.route(&[("crm", "*")]).await;
+    for body in ["1", "2", "3"] {
+        running.append("e", body).await;
+    }
+    health
+        .wait_for(|health| matches!(health, Health::Failing { reason, .. } if reason.contains("full")))
+        .await
+        .expect("open");
+    full.store(false, Ordering::Relaxed);
+    health.wait_for(|health| *health == Health::Writable).await.expect("open");
+    for id in 1..=3 {
+        assert_eq!(fresh(&mut feed[0]).await.id, EventId(id));
+    }
+    running.stop().await;
+    assert_eq!(bench.ids(), [3, 2, 1]);
+}
+
+#[tokio::test]
+async fn full_disk_makes_sources_wait_with_bounded_memory() {
+    let bench = Bench::new();
+    let full = Arc::new(AtomicBool::new(true));
+    let running = bench.start_on(FullDisk::under(&bench, &full));
+    running.route(&[]).await;
+    let appender = running.spool.appender();
+    let body = "x".repeat(4 << 20);
+    let mut taken = 0;
+    while let Some(appended) = appender.append(received("main", "e", &format!("{taken}{body}"))).now_or_never() {
+        appended.expect("open");
+        taken += 1;
+        assert!(taken < 100, "the queue has no end");
+    }
+    full.store(false, Ordering::Relaxed);
+    running.spool.flush().await.expect("open");
+    assert_eq!(bench.ids().len(), taken);
+    running.stop().await;
+}
+
+/// Is a disk that can be full: commits of events and replays fail then as SQLite says it.
+pub(super) struct FullDisk(Arc<AtomicBool>);
+
+impl FullDisk {
+    pub(super) fn under(bench: &Bench, full: &Arc<AtomicBool>) -> Box<dyn store::Store> {
+        let sqlite = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens");
+        Box::new(Fake { sqlite, hook: Self(Arc::clone(full)) })
+    }
+}
+
+impl Hook for FullDisk {
+    fn write<T>(
+        &mut self,
+        write: &Write<'_>,
+        sqlite: &mut sqlite::Sqlite,
+        act: impl FnOnce(&mut sqlite::Sqlite) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        let needs_room =
+            matches!(write, Write::Replay(_)) || matches!(write, Write::Commit(batch) if !batch.events.is_empty());
+        if needs_room && self.0.load(Ordering::Relaxed) {
+            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            return Err(rusqlite::Error::SqliteFailure(full, Some("database or disk is full".to_owned())).into());
+        }
+        act(sqlite)
+    }
+}

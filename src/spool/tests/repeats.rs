@@ -1,0 +1,44 @@
+//! A body that comes again within its window.
+
+use super::*;
+
+#[tokio::test]
+async fn repeats_are_recorded_and_not_delivered_again() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*")]).await;
+    for body in ["a", "a", "b"] {
+        running.append("e", body).await;
+    }
+    let bodies = [fresh(&mut feeds[0]).await, fresh(&mut feeds[0]).await].map(|event| event.body.clone());
+    assert_eq!(bodies, ["a", "b"]);
+    running.append("e", "a").await;
+    running.spool.flush().await.expect("open");
+    let row = bench.event(1);
+    assert_eq!(row.repeats, 2);
+    running.stop().await;
+
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    running.append("e", "b").await;
+    running.stop().await;
+    assert_eq!(bench.event(2).repeats, 1, "recognised across a restart");
+}
+
+#[tokio::test]
+async fn twins_of_one_group_are_repeats_and_strangers_are_not() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let groups = [("a", "twins"), ("b", "twins"), ("c", "c")];
+    let routes = Routes {
+        subscriptions: groups.map(|(name, group)| (name.into(), group.into())).into(),
+        destinations: vec![Destined { name: "crm".into(), filter: EventFilter::all(), start: Start::Now }],
+    };
+    let mut feeds = running.spool.route(routes).await.expect("open");
+    for (subscription, _) in groups {
+        running.spool.appender().append(received(subscription, "e", "same")).await.expect("open");
+    }
+    let came_by = [fresh(&mut feeds[0].1).await, fresh(&mut feeds[0].1).await].map(|event| event.subscription.clone());
+    assert_eq!(came_by.map(|name| name.to_string()), ["a", "c"]);
+    running.stop().await;
+}

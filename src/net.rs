@@ -3,6 +3,7 @@
 //! What goes wrong with a proxy is told apart from what goes wrong with those behind it ([`proxy::ProxyError`]): the one
 //! is mended by those who run the network, the other by those who run the other end.
 
+pub(crate) mod guard;
 pub mod proxy;
 
 use std::io;

@@ -86,7 +86,7 @@ fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option
     let spool = spool(root.section("spool"), purpose);
     let admin = admin::admin(root.section("admin"), purpose);
     let log = log(root.section("log"), log_format);
-    let traces = traces::traces(&mut root, purpose);
+    let traces = traces::traces(&mut root, purpose, allow.as_ref());
     let grace = shutdown(root.section("shutdown"));
     root.finish();
     Some(Config {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use url::Url;
 
 use super::address;
+use super::allow::AllowList;
 use super::authorization::Header;
 use crate::event::RequestId;
 
@@ -21,6 +22,8 @@ pub struct Traces {
     pub sample: Sample,
     /// Certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// Where the collector may be: the list of `[egress]`.
+    pub allow: AllowList,
 }
 
 impl Traces {
@@ -35,6 +38,7 @@ impl fmt::Debug for Traces {
             .field("headers", &self.headers)
             .field("sample", &self.sample)
             .field("ca_file", &self.ca_file)
+            .field("allow", &self.allow)
             .finish()
     }
 }

@@ -1,26 +1,36 @@
 //! A connection through a proxy, and what is wrong with the proxy when there is none.
 
 mod http;
+mod library;
 mod socks;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use url::Url;
+
+use self::library::Told;
 
 use crate::config::allow::AllowList;
 use crate::config::proxy::{Outbound, Proxy, ProxyProtocol};
+
+/// How long a proxy may take for all of its answer, in which it looks for the host behind it.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Says why a proxy gives no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyFault {
     /// It cannot be reached itself.
     Unreachable,
+    /// It takes the connection, and does not answer in time.
+    Silent,
     /// It wants credentials, or other ones.
     Credentials,
     /// Its rules do not let this connection through.
@@ -38,6 +48,7 @@ impl ProxyFault {
     pub fn label(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
+            Self::Silent => "silent",
             Self::Credentials => "credentials",
             Self::Denied => "denied",
             Self::Name => "name",
@@ -52,6 +63,7 @@ impl fmt::Display for ProxyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unreachable => "proxy cannot be reached",
+            Self::Silent => "proxy does not answer",
             Self::Credentials => "proxy refuses the credentials",
             Self::Denied => "proxy does not let it through",
             Self::Name => "name does not resolve at the proxy",
@@ -71,6 +83,9 @@ pub struct ProxyError {
     words: String,
 }
 
+/// Says that it is no proxy, or not of this kind.
+const CLOSED: &str = "closed the connection without an answer: is it a proxy of this kind?";
+
 /// Is what a handshake came to, before it is known of which proxy.
 type Refusal = (ProxyFault, String);
 
@@ -78,20 +93,29 @@ type Refusal = (ProxyFault, String);
 /// resolved on this machine is connected to at an allowed address only.
 ///
 /// # Errors
-/// When the proxy cannot be reached or gives no connection.
+/// When the proxy cannot be reached, gives no connection, or does not answer in time.
 pub(crate) async fn open(proxy: &Proxy, host: &str, port: u16, allow: &AllowList) -> Result<TcpStream, ProxyError> {
     let error = |(fault, words)| ProxyError { fault, proxy: proxy.authority(), words };
     let mut tcp = crate::net::connect(&proxy.host, proxy.port)
         .await
         .map_err(|reason| error((ProxyFault::Unreachable, format!("cannot be reached: {reason}"))))?;
-    let shaken = match proxy.protocol {
-        ProxyProtocol::Http => http::connect(&mut tcp, proxy.credentials.as_ref(), host, port).await,
-        ProxyProtocol::Socks5h => socks::connect(&mut tcp, proxy.credentials.as_ref(), host, port).await,
-        ProxyProtocol::Socks5 => match resolved(host, port, allow).await {
-            Ok(address) => socks::connect(&mut tcp, proxy.credentials.as_ref(), &address, port).await,
-            Err(refusal) => Err(refusal),
-        },
+    let target = match proxy.protocol {
+        ProxyProtocol::Http | ProxyProtocol::Socks5h => host.to_owned(),
+        ProxyProtocol::Socks5 => resolved(host, port, allow).await.map_err(error)?,
     };
+    let credentials = proxy.credentials.as_ref();
+    let handshake = async {
+        match proxy.protocol {
+            ProxyProtocol::Http => http::connect(&mut tcp, credentials, &target, port).await,
+            ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => {
+                socks::connect(&mut tcp, credentials, &target, port).await
+            }
+        }
+    };
+    let shaken = timeout(ANSWER_DEADLINE, handshake).await.unwrap_or_else(|_| {
+        let seconds = ANSWER_DEADLINE.as_secs();
+        Err((ProxyFault::Silent, format!("has not answered within {seconds} s: it is stuck, or waits for {host}")))
+    });
     shaken.map(|()| tcp).map_err(error)
 }
 
@@ -107,12 +131,27 @@ async fn resolved(host: &str, port: u16, allow: &AllowList) -> Result<String, Re
     }
 }
 
-/// Finds out whether a request that came to nothing did so at its proxy: libraries do not tell what a proxy said, so
-/// that it is asked once more. `None` where there is no proxy, or where it gives a connection.
-pub(crate) async fn fault(outbound: &Outbound, url: &Url, allow: &AllowList) -> Option<ProxyError> {
+/// Finds out whether a request that came to nothing did so at its proxy. What the HTTP client says of it is enough, where
+/// it says why; else the proxy is asked once more. `None` where there is no proxy, or where it gives a connection.
+pub(crate) async fn fault(
+    outbound: &Outbound,
+    url: &Url,
+    allow: &AllowList,
+    error: Option<&reqwest::Error>,
+) -> Option<ProxyError> {
     let proxy = outbound.proxy_for(url)?;
     let (host, port) = (host(url), url.port_or_known_default().unwrap_or(443));
-    open(proxy, host, port, allow).await.err()
+    let refused = |(fault, words)| ProxyError { fault, proxy: proxy.authority(), words };
+    let told = error.map_or(Told::Nothing, |error| library::told(error, proxy.credentials.as_ref(), host, port));
+    if let Told::Reason(refusal) = told {
+        return Some(refused(refusal));
+    }
+    match (open(proxy, host, port, allow).await, told) {
+        (Err(error), _) => Some(error),
+        // It changed its mind in between.
+        (Ok(_), Told::Fault) => Some(refused((ProxyFault::Target, format!("gave no connection to {host}:{port}")))),
+        (Ok(_), Told::Nothing | Told::Reason(_)) => None,
+    }
 }
 
 /// Returns the host of a URL without brackets.
@@ -147,10 +186,8 @@ async fn read<const N: usize>(stream: &mut (impl AsyncRead + Unpin)) -> Result<[
 }
 
 fn hung_up(error: &io::Error) -> Refusal {
-    let words = if error.kind() == io::ErrorKind::UnexpectedEof {
-        "closed the connection without an answer: is it a proxy of this kind?".to_owned()
-    } else {
-        format!("cut the connection: {error}")
-    };
-    (ProxyFault::Protocol, words)
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return (ProxyFault::Protocol, CLOSED.to_owned());
+    }
+    (ProxyFault::Protocol, format!("cut the connection: {error}"))
 }

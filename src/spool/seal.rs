@@ -16,10 +16,14 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::error::Unspecified;
-use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::{hkdf, hmac};
+#[cfg(feature = "aws-lc")]
+use aws_lc_rs as library;
+use library::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use library::error::Unspecified;
+use library::rand::{SecureRandom as _, SystemRandom};
+use library::{hkdf, hmac};
+#[cfg(not(feature = "aws-lc"))]
+use ring as library;
 
 use super::SpoolError;
 use crate::config::encryption::EncryptionKey;

@@ -5,13 +5,14 @@
 
 mod message;
 
+use std::error::Error;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use prometheus_client::metrics::counter::Counter;
 use prost::Message as _;
-use reqwest::{Client, StatusCode, redirect};
+use reqwest::{Client, Response, StatusCode, redirect};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,9 +22,13 @@ use url::Url;
 use self::message::request;
 use super::metrics::Metrics;
 use super::spans::Span;
+use crate::config::allow::Forbidden;
 use crate::config::authorization::HeaderText;
+use crate::config::proxy::Outbound;
+use crate::config::tls::TlsRules;
 use crate::config::traces::Traces;
-use crate::tls::{self, TlsError};
+use crate::net::guard::Guard;
+use crate::tls::{Roots, TlsError};
 
 /// Spans of one request: as many as the usual exporters send.
 const BATCH: usize = 512;
@@ -31,6 +36,8 @@ const BATCH: usize = 512;
 const COMPANY: Duration = Duration::from_secs(1);
 /// How long a collector may take to answer, by default of the specification.
 const ANSWER: Duration = Duration::from_secs(10);
+/// Bytes that are read of an answer, which is a number and a sentence.
+const LONGEST_ANSWER: usize = 64 << 10;
 /// Pauses before a batch is sent again that the collector could not take just then; it is given up after them.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// How long the end of the program waits for what is in the queue.
@@ -53,6 +60,9 @@ pub(crate) enum ExporterError {
     /// The certificates cannot be used.
     #[error("traces cannot be sent: {0}")]
     Tls(#[from] TlsError),
+    /// The collector is where nothing may be sent.
+    #[error("traces cannot be sent: {0}")]
+    Egress(#[from] Forbidden),
     /// No HTTP client can be made.
     #[error("traces cannot be sent: no http client can be made")]
     Client(#[from] reqwest::Error),
@@ -76,11 +86,14 @@ impl Exporter {
     /// When no HTTP client can be made.
     pub(crate) fn connect(traces: Option<&Traces>, metrics: &Metrics) -> Result<Option<Self>, ExporterError> {
         let Some(traces) = traces else { return Ok(None) };
+        // Addresses that stand in a URL are not resolved, and so never looked at again.
+        traces.allow.judge_url(&traces.endpoint, &Outbound::DIRECT)?;
         let client = Client::builder()
-            .tls_backend_preconfigured(tls::client_config(traces.ca_file.as_deref())?)
+            .tls_backend_preconfigured(Roots::load().client(traces.ca_file.as_deref(), &TlsRules::DEFAULT)?)
             // A collector is inside; a redirect would carry its key away.
             .no_proxy()
             .redirect(redirect::Policy::none())
+            .dns_resolver(Guard::new(&traces.allow, &Outbound::DIRECT))
             .timeout(ANSWER)
             .build()?;
         let dropped = metrics.spans_dropped.clone();
@@ -149,10 +162,9 @@ impl Exporter {
     async fn post(&self, batch: &[Span]) -> Result<u64, Refusal> {
         let body = request(batch).encode_to_vec();
         let asked = self.client.post(self.endpoint.clone()).headers(self.headers.clone()).body(body).send();
-        let not_now = |error: reqwest::Error| Refusal::NotNow(error.without_url().to_string());
-        let response = asked.await.map_err(not_now)?;
+        let response = asked.await.map_err(|error| Refusal::NotNow(innermost(&error)))?;
         match response.status() {
-            status if status.is_success() => Ok(message::rejected(&response.bytes().await.unwrap_or_default())),
+            status if status.is_success() => Ok(message::rejected(&read(response).await)),
             // Those that the specification has sent again.
             status @ (StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
@@ -184,6 +196,26 @@ impl Exporter {
     }
 }
 
+/// Reads the beginning of an answer, which may be endless; what cannot be read says nothing.
+async fn read(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < LONGEST_ANSWER
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body
+}
+
+/// Returns the text of the innermost error, the one that names no URL.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause = error as &dyn Error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
 fn headers(traces: &Traces) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
@@ -197,4 +229,67 @@ fn headers(traces: &Traces) -> HeaderMap {
         headers.insert(header.name.clone(), value);
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::allow::AllowList;
+    use crate::config::host::HostPattern;
+    use crate::config::traces::Sample;
+
+    #[tokio::test]
+    async fn collector_is_asked_at_an_allowed_address_only() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let named = format!("http://localhost:{port}/v1/traces");
+        let exporter = collector(&named, "10.0.0.0/8").expect("its address is not known yet");
+        let Err(Refusal::NotNow(words)) = exporter.post(&[]).await else { panic!("it was asked") };
+        assert_eq!(words, "localhost (127.0.0.1) is not in egress.allow");
+        assert!(listener.accept().now_or_never().is_none(), "somebody came");
+
+        let by_address = format!("http://127.0.0.1:{port}/v1/traces");
+        assert!(matches!(collector(&by_address, "10.0.0.0/8"), Err(ExporterError::Egress(_))));
+        for (url, allow) in [(&named, "127.0.0.0/8"), (&named, "localhost"), (&by_address, "127.0.0.1")] {
+            let exporter = collector(url, allow).expect("allowed");
+            let (asked, ()) = tokio::join!(exporter.post(&[]), answer(&listener, b"content-length: 0\r\n\r\n", 0));
+            assert_eq!(asked.expect("taken"), 0, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answer_without_end_is_read_no_further_than_it_matters() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let exporter = collector(&url, "127.0.0.1").expect("allowed");
+        let (asked, ()) = tokio::join!(exporter.post(&[]), answer(&listener, b"\r\n", u64::MAX));
+        assert_eq!(asked.expect("taken"), 0);
+    }
+
+    /// Answers one request with a head and so many bytes, as far as they are taken.
+    async fn answer(listener: &TcpListener, head: &[u8], mut left: u64) {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        assert!(stream.read(&mut [0; 4096]).await.expect("a request") > 0);
+        stream.write_all(&[b"HTTP/1.1 200 OK\r\n", head].concat()).await.expect("it reads");
+        let mut written = 0_u64;
+        while left > 0 && stream.write_all(&[b'x'; 4096]).await.is_ok() {
+            (left, written) = (left - 4096, written + 4096);
+        }
+        assert!(written < (16 << 20), "{written} bytes were taken");
+    }
+
+    fn collector(url: &str, allow: &str) -> Result<Exporter, ExporterError> {
+        let traces = Traces {
+            endpoint: url.parse().expect("a URL"),
+            headers: Vec::new(),
+            sample: Sample::ALL,
+            ca_file: None,
+            allow: AllowList { patterns: Some(vec![HostPattern::new(allow).expect("a pattern")]) },
+        };
+        Exporter::connect(Some(&traces), &Metrics::new()).map(|exporter| exporter.expect("it is wanted"))
+    }
 }

@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use super::{Roots, TlsError, certificate, certificates, server};
 use crate::config::Config;
 use crate::config::problem::Problem;
+use crate::config::tls::TlsRules;
 
 /// Is a file of certificates, and who uses it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Used {
-    /// `admin`, `zoom` or `destinations`.
+    /// `admin`, `zoom`, `destinations` or `traces`.
     pub(crate) side: &'static str,
     /// The file.
     pub(crate) file: PathBuf,
@@ -27,7 +28,9 @@ pub(crate) fn files(config: &Config) -> Vec<Used> {
         let shown = it.tls.identity.as_ref().map(|(cert, _)| cert);
         [it.ca_file.as_ref(), it.tls.side_ca_file.as_ref(), shown]
     });
+    let traces = config.traces.iter().map(|it| ("traces", it.ca_file.as_ref()));
     let all = admin.chain(zoom.map(|file| ("zoom", file))).chain(destinations.map(|file| ("destinations", file)));
+    let all = all.chain(traces);
     let mut used: Vec<Used> = Vec::new();
     for (side, file) in all {
         let Some(file) = file.cloned() else { continue };
@@ -59,6 +62,9 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     }
     for it in &config.destinations {
         tried(format!("destination {:?}", it.name), roots.client(it.ca_file.as_deref(), &it.tls).map(drop));
+    }
+    if let Some(it) = &config.traces {
+        tried("traces".to_owned(), roots.client(it.ca_file.as_deref(), &TlsRules::DEFAULT).map(drop));
     }
     if let (Some(_), Some(files)) = (&config.admin.listen, &config.admin.tls) {
         let outcome = server::identity(&files.cert, &files.key, files.client_ca_file.as_deref()).map(drop);

@@ -45,4 +45,10 @@ mod tests {
         assert_eq!(is_fips(), cfg!(feature = "fips"));
         assert_eq!(name().contains("FIPS"), cfg!(feature = "fips"));
     }
+
+    #[test]
+    #[cfg(feature = "aws-lc")]
+    fn signatures_and_seals_are_made_by_the_module_that_tls_has() {
+        assert_eq!(aws_lc_rs::try_fips_mode().is_ok(), is_fips());
+    }
 }

@@ -1,11 +1,11 @@
 //! One POST to a handler, as a tower stack.
 //!
 //! ```text
-//! Outgoing ──▶ concurrency limit ──▶ [token] ──▶ timeout ──▶ Post (reqwest) ──▶ Answer | SendError
+//! Outgoing ──▶ concurrency limit ──▶ [token] ──▶ Post (timeout, reqwest) ──▶ Answer | SendError
 //! ```
 //!
 //! Waiting for a slot or for a token is not part of the timeout; connecting, sending, and reading the answer to its
-//! end are. HTTP/1.1 with keep-alive, no redirects, no proxy but the one that is configured, no cookies, and nothing
+//! end are. Whether it was the proxy that took so long is found out after it. HTTP/1.1 with keep-alive, no redirects, no proxy but the one that is configured, no cookies, and nothing
 //! repeated but what a handler refused for its token: whether to try again is decided elsewhere. `accept: */*` is the
 //! one header that reqwest insists on and Zoom does not send.
 //!
@@ -13,7 +13,7 @@
 //! apart ([`SendError::Stale`]), so that it costs another request and no wait.
 
 mod connecting;
-mod egress;
+mod excerpt;
 mod oauth;
 
 use std::error::Error;
@@ -25,24 +25,24 @@ use std::{io, iter};
 
 use http::header::RETRY_AFTER;
 use reqwest::{Method, Request, Response, Url, redirect, retry};
-use tower::timeout::error::Elapsed;
+use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Service, ServiceBuilder, layer};
+use tower::{Service, ServiceBuilder, layer};
 
-use self::connecting::{Connector, Sent, watch};
-use self::egress::Guard;
+use self::connecting::{Connection, Connector, Sent, watch};
+use self::excerpt::Excerpt;
 use self::oauth::{Authorized, Tokens};
 use super::authorization::secrets;
 use super::request::Outgoing;
 use super::verdict::{Answer, SendError};
 use crate::clock::Clock;
 use crate::config::Destination;
-use crate::config::address::MASK;
 use crate::config::allow::{AllowList, Forbidden};
 use crate::config::authorization::Auth;
 use crate::config::proxy::Outbound;
 use crate::config::secret::Secret;
 use crate::net;
+use crate::net::guard::Guard;
 use crate::tls::{Roots, TlsError};
 
 /// How long an idle connection is kept: shorter than the 5 s of Node's servers, so that a request rarely
@@ -88,25 +88,24 @@ pub fn client(destination: &Destination, roots: &Roots, clock: &Clock) -> Result
         .http1_only()
         .redirect(redirect::Policy::none())
         .retry(retry::never())
-        .dns_resolver(Guard::new(destination))
+        .dns_resolver(Guard::new(&destination.allow, &destination.outbound))
         .proxy(net::proxy::for_reqwest(destination.outbound.clone()))
         .tcp_nodelay(true)
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(destination.concurrency)
         .build()?;
-    let Destination { url, concurrency, timeout, auth, outbound, allow, .. } = destination;
+    let Destination { url, concurrency, timeout: patience, auth, outbound, allow, .. } = destination;
     let route = Arc::new((outbound.clone(), allow.clone()));
     let secrets = secrets(destination).into();
-    let post = Post { http: http.clone(), url: url.clone(), route: Arc::clone(&route), secrets };
+    let patience = *patience;
+    let post = Post { http: http.clone(), url: url.clone(), patience, route: Arc::clone(&route), secrets };
+    let stack = ServiceBuilder::new().concurrency_limit(*concurrency);
     Ok(match auth {
         Auth::None | Auth::VerificationToken(_) | Auth::Basic { .. } | Auth::Bearer(_) | Auth::Header { .. } => {
-            let stack = ServiceBuilder::new().map_err(outermost).concurrency_limit(*concurrency).timeout(*timeout);
             BoxCloneSyncService::new(stack.service(post))
         }
         Auth::OAuth(oauth) => {
-            let post = ServiceBuilder::new().map_err(outermost).timeout(*timeout).service(post);
-            let tokens = Tokens::new(http, oauth, route, *timeout, clock.clone());
-            let stack = ServiceBuilder::new().concurrency_limit(*concurrency);
+            let tokens = Tokens::new(http, oauth, route, patience, clock.clone());
             BoxCloneSyncService::new(stack.service(Authorized::new(post, tokens)))
         }
     })
@@ -122,21 +121,15 @@ fn judge(destination: &Destination) -> Result<(), Forbidden> {
     }
 }
 
-fn outermost(error: BoxError) -> SendError {
-    match error.downcast::<SendError>() {
-        Ok(error) => *error,
-        Err(other) if other.is::<Elapsed>() => SendError::Timeout,
-        Err(other) => SendError::Own(other.to_string()),
-    }
-}
-
 /// Posts to one URL and reads the answer.
 #[derive(Clone)]
 struct Post {
     http: reqwest::Client,
     url: Url,
+    /// How long an exchange may take.
+    patience: Duration,
     route: Arc<Route>,
-    /// What requests carry and answers must not be kept with.
+    /// What requests carry and answers must not be kept with; tokens come with the request.
     secrets: Arc<[Secret]>,
 }
 
@@ -150,17 +143,22 @@ impl Service<Outgoing> for Post {
     }
 
     fn call(&mut self, outgoing: Outgoing) -> Self::Future {
+        let secrets = excerpt::secrets(&self.secrets, &outgoing.headers);
         let mut request = Request::new(Method::POST, self.url.clone());
         *request.headers_mut() = outgoing.headers;
         *request.body_mut() = Some(outgoing.body.into());
-        let (sent, secrets) = (self.http.execute(request), Arc::clone(&self.secrets));
-        let (url, route) = (self.url.clone(), Arc::clone(&self.route));
+        let sent = self.http.execute(request);
+        let (url, patience, route) = (self.url.clone(), self.patience, Arc::clone(&self.route));
         Box::pin(async move {
-            let Sent { outcome, over_kept_connection } = watch(sent).await;
+            let exchange = async { Ok(read(sent.await?, &secrets).await) };
+            let Sent { outcome, connection } = watch(timeout(patience, exchange)).await;
             match outcome {
-                Ok(response) => read(response, &secrets).await,
-                Err(error) if over_kept_connection && is_closed(&error) => Err(SendError::Stale(innermost(&error))),
-                Err(error) => Err(diagnose(&error, &route, &url).await),
+                Ok(Ok(read)) => read,
+                Ok(Err(error)) if connection == Connection::Kept && is_closed(&error) => {
+                    Err(SendError::Stale(innermost(&error)))
+                }
+                Ok(Err(error)) => Err(diagnose(&error, &route, &url).await),
+                Err(_) => Err(late(connection, &route, &url).await),
             }
         })
     }
@@ -169,10 +167,9 @@ impl Service<Outgoing> for Post {
 /// Reads an answer to its end, or to [`BODY_MAX`]; there the connection is dropped with the rest of it.
 async fn read(mut response: Response, secrets: &[Secret]) -> Result<Answer, SendError> {
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let excerpt = read_body(&mut response, BODY_MAX, EXCERPT_MAX).await?;
-    let mut excerpt = String::from_utf8_lossy(&excerpt).into_owned();
-    conceal(&mut excerpt, secrets);
-    Ok(Answer { status: response.status().as_u16(), retry_after, excerpt })
+    let excerpt = Excerpt { size: EXCERPT_MAX, secrets };
+    let body = read_body(&mut response, BODY_MAX, excerpt.needs()).await?;
+    Ok(Answer { status: response.status().as_u16(), retry_after, excerpt: excerpt.of(&body) })
 }
 
 /// Reads a body to its end, or until it has more than `size` bytes; returns the first of them.
@@ -189,15 +186,6 @@ async fn read_body(response: &mut Response, size: usize, kept: usize) -> Result<
     Ok(body)
 }
 
-/// Masks secrets in a text that a handler wrote.
-fn conceal(text: &mut String, secrets: &[Secret]) {
-    for secret in secrets {
-        if text.contains(secret.expose()) {
-            *text = text.replace(secret.expose(), MASK);
-        }
-    }
-}
-
 /// Tells whether an error is the end of a connection before the head of an answer had come; without a word of TLS, too.
 fn is_closed(error: &reqwest::Error) -> bool {
     chain(error).any(|error| {
@@ -212,7 +200,7 @@ async fn diagnose(error: &reqwest::Error, (outbound, allow): &Route, url: &Url) 
     let classified = classify(error);
     match classified {
         SendError::Dns(_) | SendError::Refused | SendError::Connect(_) => {
-            net::proxy::fault(outbound, url, allow).await.map_or(classified, SendError::Proxy)
+            net::proxy::fault(outbound, url, allow, Some(error)).await.map_or(classified, SendError::Proxy)
         }
         SendError::Tls(_)
         | SendError::Timeout
@@ -222,6 +210,16 @@ async fn diagnose(error: &reqwest::Error, (outbound, allow): &Route, url: &Url) 
         | SendError::Proxy(_)
         | SendError::Token(_)
         | SendError::Own(_) => classified,
+    }
+}
+
+/// Finds out for whom an exchange waited that was not done in time.
+async fn late(connection: Connection, (outbound, allow): &Route, url: &Url) -> SendError {
+    match connection {
+        Connection::Begun => {
+            net::proxy::fault(outbound, url, allow, None).await.map_or(SendError::Timeout, SendError::Proxy)
+        }
+        Connection::Kept | Connection::New => SendError::Timeout,
     }
 }
 

@@ -120,3 +120,6 @@ fn host(url: &Url) -> &str {
 fn hiccup(reason: String) -> Fault {
     Fault::Hiccup { reason: reason.into() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -153,6 +153,65 @@ fn backoff_is_confined_to_one_file() {
     assert_eq!(users, [source_folder().join("zoom/reconnect.rs")]);
 }
 
+#[test]
+fn cryptography_is_named_where_a_feature_of_the_build_can_exchange_it() {
+    // Beside these there are digests of what is no secret, and the certificate of the simulator.
+    for (name, users) in [
+        ("crypto::ring", &["tls/provider.rs"][..]),
+        ("aws_lc_rs", &["spool/seal.rs", "tls/provider.rs", "webhook/mac.rs"]),
+        ("use ring", &["spool/seal.rs"]),
+        ("use hmac", &["webhook/mac.rs"]),
+    ] {
+        let mut found: Vec<String> = sources()
+            .into_iter()
+            .filter(|file| code(file).contains(name))
+            .map(|file| file.strip_prefix(source_folder()).expect("below").display().to_string())
+            .filter(|file| !file.starts_with("simulator"))
+            .collect();
+        found.sort();
+        assert_eq!(found, users, "{name}");
+    }
+}
+
+#[test]
+fn ways_out_are_few_and_each_is_held_to_the_same_rules() {
+    // Names that open a connection or resolve a name, and who may use them. The operator's own port is no way out:
+    // `cli/bridge.rs` asks it, and `admin/door.rs` looks whether another bridge has its socket.
+    let clients = ["telemetry/otlp.rs", "webhook/client.rs", "zoom/token/endpoint.rs"];
+    let and_shell = ["cli/bridge.rs", clients[0], clients[1], clients[2]];
+    let ways: [(&str, &[&str]); 12] = [
+        ("TcpStream::connect", &["net.rs"]),
+        ("lookup_host", &["net.rs"]),
+        ("to_socket_addrs", &[]),
+        ("ToSocketAddrs", &[]),
+        ("TcpSocket", &[]),
+        ("UdpSocket", &[]),
+        ("UnixDatagram", &[]),
+        ("UnixStream::connect", &["admin/door.rs"]),
+        ("Client::builder", &and_shell),
+        ("Client::new", &[]),
+        ("connect_async", &[]),
+        ("socket2", &[]),
+    ];
+    for (name, users) in ways {
+        let mut found: Vec<String> = sources()
+            .into_iter()
+            .filter(|file| code(file).contains(name))
+            .map(|file| file.strip_prefix(source_folder()).expect("below").display().to_string())
+            .collect();
+        found.sort();
+        assert_eq!(found, users, "{name}");
+    }
+    // Names are resolved by `net`, nobody is redirected, and a proxy is one that the configuration names.
+    for client in clients {
+        let code = code(&source_folder().join(client));
+        for rule in ["Client::builder", ".dns_resolver(Guard::", "Policy::none()", ".tls_backend_preconfigured("] {
+            assert!(code.contains(rule), "{client}: {rule}");
+        }
+        assert!(code.contains(".proxy(net::proxy::for_reqwest(") || code.contains(".no_proxy()"), "{client}");
+    }
+}
+
 fn source_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
@@ -178,7 +237,7 @@ fn sources() -> Vec<PathBuf> {
 /// Returns what is compiled outside tests, without comments.
 fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).expect("readable");
-    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 

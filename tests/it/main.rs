@@ -20,6 +20,7 @@ mod egress;
 mod encryption;
 mod front;
 mod hostile;
+mod image;
 mod lab;
 mod log;
 mod node;

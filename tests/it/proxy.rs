@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use zoomhook::simulator::{Options, Transport};
 
 use crate::front::{Clients, Front};
@@ -135,6 +137,61 @@ async fn event_waits_while_the_proxy_is_gone_and_goes_out_when_it_is_back() {
     let _proxy = RealProxy::start_at(Kind::Tiny, Access::Open, port).await.expect("it was there before");
     lab.handler("crm").has_taken(1).await;
     bridge.stop().await;
+}
+
+#[tokio::test]
+async fn event_behind_a_hostile_proxy_costs_bounded_memory_and_goes_out_when_the_proxy_is_good() {
+    let flood = |head: &str, piece: &[u8]| Some((head.as_bytes().to_vec(), piece.repeat(256)));
+    let answers = [
+        ("proxy gives no proper answer", flood("HTTP/1.1 200 OK\r\nx-more: ", b"and more of it")),
+        ("proxy refuses the credentials", flood("HTTP/1.1 407 No\r\n\r\n", b"<html>")),
+        ("tls failed", flood("HTTP/1.1 200 OK\r\n\r\n", b"a body of gigabytes")),
+        ("proxy does not let it through", flood("HTTP/1.1 302 Found\r\nlocation: /login\r\n\r\n", b"<html>")),
+    ];
+    let (say, answer) = watch::channel(answers[0].1.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(hostile(stream, answer.borrow().clone()));
+        }
+    });
+    let mut lab = encrypted().await;
+    let front = Front::before(&lab, Clients::Anybody).await;
+    front.configure(&mut lab, &proxy_lines(&url, Access::Open));
+    let bridge = front.bridge(&lab).await;
+    bridge.until_ready().await;
+    let before = bridge.peak_bytes();
+    for (number, (cause, answer)) in answers.iter().enumerate() {
+        say.send_replace(answer.clone());
+        lab.zoom.push(&body(number)).await;
+        bridge.until("/api/v1/status", |_, text| text.contains(cause)).await;
+    }
+    let grown = bridge.peak_bytes() - before;
+    assert!(grown < (24 << 20), "{grown} bytes more");
+    assert_eq!(lab.handler("crm").requests(), 0);
+    lab.assert_nothing_forgotten();
+    say.send_replace(None);
+    lab.handler("crm").has_taken(answers.len()).await;
+    bridge.stop().await;
+}
+
+/// Answers a connection with a head and what never ends, or is a good proxy.
+async fn hostile(mut stream: TcpStream, answer: Option<(Vec<u8>, Vec<u8>)>) {
+    let mut request = [0; 1024];
+    let read = stream.read(&mut request).await.unwrap_or_default();
+    let Some((head, piece)) = answer else {
+        let text = String::from_utf8_lossy(&request[..read]).into_owned();
+        let target = text.split_whitespace().nth(1).expect("a target").to_owned();
+        let mut far = TcpStream::connect(target).await.expect("the front");
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("it reads");
+        tokio::io::copy_bidirectional(&mut stream, &mut far).await.ok();
+        return;
+    };
+    let mut next = &head;
+    while stream.write_all(next).await.is_ok() {
+        next = &piece;
+    }
 }
 
 async fn encrypted() -> Lab {

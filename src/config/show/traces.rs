@@ -21,7 +21,7 @@ pub(super) struct ShownTraces<'a> {
 
 impl<'a> ShownTraces<'a> {
     pub(super) fn of(traces: &'a Traces) -> Self {
-        let Traces { endpoint, headers, sample, ca_file } = traces;
+        let Traces { endpoint, headers, sample, ca_file, allow: _ } = traces;
         Self {
             endpoint: masked(endpoint),
             sample: sample.to_string(),

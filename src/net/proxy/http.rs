@@ -11,6 +11,8 @@ use crate::config::proxy::ProxyCredentials;
 
 /// The longest head of an answer that is read.
 const LONGEST_HEAD: usize = 8 << 10;
+/// Says that a head was longer.
+pub(super) const ENDLESS: &str = "answers without an end: is it a proxy?";
 
 /// Asks for a tunnel to `host`, and reads the answer to its end and not beyond.
 pub(super) async fn connect(
@@ -31,6 +33,14 @@ pub(super) async fn connect(
     match status(&head) {
         Some(200..=299) => Ok(()),
         Some(407) => Err((ProxyFault::Credentials, wants(credentials).to_owned())),
+        // Nothing is to come before the answer to a CONNECT, and an upgrade was not asked for.
+        Some(status @ (100..=199)) => {
+            Err((ProxyFault::Protocol, format!("answers {status}, which is no answer to CONNECT: is it a proxy?")))
+        }
+        Some(status @ (300..=399)) => {
+            let elsewhere = "points elsewhere, as to a page to log in on";
+            Err((ProxyFault::Denied, format!("does not let {target} through: it answers {status} and {elsewhere}")))
+        }
         Some(status @ (400..=499)) => {
             Err((ProxyFault::Denied, format!("does not let {target} through: it answers {status}")))
         }
@@ -42,7 +52,7 @@ pub(super) async fn connect(
     }
 }
 
-fn wants(credentials: Option<&ProxyCredentials>) -> &'static str {
+pub(super) fn wants(credentials: Option<&ProxyCredentials>) -> &'static str {
     match credentials {
         None => "wants credentials (407): set proxy_credentials",
         Some(_) => "refuses the credentials (407): check proxy_credentials",
@@ -54,7 +64,7 @@ async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Result<String, Refusal> 
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == LONGEST_HEAD {
-            return Err((ProxyFault::Protocol, "answers without an end: is it a proxy?".to_owned()));
+            return Err((ProxyFault::Protocol, ENDLESS.to_owned()));
         }
         let [byte] = read(stream).await?;
         head.push(byte);

@@ -10,7 +10,6 @@ use crate::config::proxy::ProxyCredentials;
 const VERSION: u8 = 5;
 const NO_CREDENTIALS: u8 = 0;
 const PASSWORD: u8 = 2;
-const NONE_ACCEPTABLE: u8 = 0xff;
 const CONNECT: u8 = 1;
 const IPV4: u8 = 1;
 const NAME: u8 = 3;
@@ -31,13 +30,7 @@ where
     match (read(stream).await?, credentials) {
         ([VERSION, PASSWORD], Some(credentials)) => log_in(stream, credentials).await?,
         ([VERSION, NO_CREDENTIALS], _) => {}
-        ([VERSION, NONE_ACCEPTABLE], None) => {
-            return Err((ProxyFault::Credentials, "wants credentials: set proxy_credentials".to_owned()));
-        }
-        ([VERSION, NONE_ACCEPTABLE], Some(_)) => {
-            let words = "takes no user name and password: take proxy_credentials out, or let it take them";
-            return Err((ProxyFault::Credentials, words.to_owned()));
-        }
+        ([VERSION, _], _) => return Err(none_acceptable(credentials)),
         _ => return Err((ProxyFault::Protocol, "does not speak SOCKS 5: is it an http proxy?".to_owned())),
     }
     write(stream, &request(host, port)?).await?;
@@ -74,8 +67,20 @@ where
     write(stream, &message).await?;
     match read(stream).await? {
         [_, 0] => Ok(()),
-        [_, _] => Err((ProxyFault::Credentials, "refuses the credentials: check proxy_credentials".to_owned())),
+        [_, _] => Err(refused_credentials()),
     }
+}
+
+pub(super) fn none_acceptable(credentials: Option<&ProxyCredentials>) -> Refusal {
+    let words = match credentials {
+        None => "wants credentials: set proxy_credentials",
+        Some(_) => "takes no user name and password: take proxy_credentials out, or let it take them",
+    };
+    (ProxyFault::Credentials, words.to_owned())
+}
+
+pub(super) fn refused_credentials() -> Refusal {
+    (ProxyFault::Credentials, "refuses the credentials: check proxy_credentials".to_owned())
 }
 
 fn request(host: &str, port: u16) -> Result<Vec<u8>, Refusal> {
@@ -104,7 +109,7 @@ fn length(text: &[u8]) -> Result<u8, Refusal> {
 }
 
 /// Says what the reply of a proxy means. SOCKS has none for a name that does not resolve.
-fn refusal(reply: u8, host: &str, port: u16) -> Refusal {
+pub(super) fn refusal(reply: u8, host: &str, port: u16) -> Refusal {
     let target = format!("{host}:{port}");
     match reply {
         2 => (ProxyFault::Denied, format!("does not let {target} through")),

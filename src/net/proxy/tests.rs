@@ -1,5 +1,7 @@
 //! Proxies that answer this and that, byte by byte.
 
+pub(crate) mod hostile;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
@@ -57,7 +59,7 @@ async fn answers_of_http_proxies_are_told_apart() {
         (b"HTTP/1.1 503 No\r\nX-Squid-Error: ERR_CONNECT_FAIL 111\r\n\r\n", ProxyFault::Target, "503"),
         (b"SSH-2.0-OpenSSH", ProxyFault::Protocol, "SOCKS"),
         (b"HTTP/1.1 2x0\r\n\r\n", ProxyFault::Protocol, "http"),
-        (b"HTTP/1.1 301 Moved\r\n\r\n", ProxyFault::Target, "301"),
+        (b"HTTP/1.1 301 Moved\r\n\r\n", ProxyFault::Denied, "301"),
     ];
     for (answer, fault, words) in cases {
         let (outcome, _) = over_http(None, answer).await;

@@ -22,7 +22,7 @@ pub enum Certificate {
     Handler(String),
     /// Nobody yet: it stands in a file that this side uses.
     File {
-        /// `admin`, `zoom` or `destinations`.
+        /// `admin`, `zoom`, `destinations` or `traces`.
         side: &'static str,
         /// The file, as the configuration names it.
         file: String,

@@ -15,7 +15,9 @@ use tokio::time::{Instant, timeout};
 use tower::{Service, ServiceExt as _};
 use url::Position;
 
-use super::{Route, conceal, diagnose, read_body};
+use super::connecting::{Sent, watch};
+use super::excerpt::conceal;
+use super::{Route, diagnose, late, read_body};
 use crate::clock::Clock;
 use crate::config::authorization::OAuth;
 use crate::config::secret::Secret;
@@ -81,9 +83,7 @@ impl Token {
         S: Service<Outgoing, Response = Answer, Error = SendError>,
     {
         outgoing.headers.insert(AUTHORIZATION, self.header.clone());
-        let mut answer = inner.oneshot(outgoing).await?;
-        conceal(&mut answer.excerpt, std::slice::from_ref(&self.value));
-        Ok(answer)
+        inner.oneshot(outgoing).await
     }
 }
 
@@ -134,9 +134,10 @@ impl Tokens {
             Some(Err(error)) if waited_for_another => return Err(error.clone()),
             Some(Ok(_) | Err(_)) | None => {}
         }
-        let outcome = match timeout(self.patience, self.ask()).await {
+        let Sent { outcome, connection } = watch(timeout(self.patience, self.ask())).await;
+        let outcome = match outcome {
             Ok(outcome) => outcome,
-            Err(_) => Err(SendError::Timeout.to_string()),
+            Err(_) => Err(late(connection, &self.route, &self.oauth.token_url).await.to_string()),
         };
         let outcome = outcome.map_err(|reason| self.failed(reason));
         self.requests.fetch_add(1, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod oauth;
+mod proxied;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use serde_json::Value;
-use tokio::time::timeout;
 use url::{Position, Url};
 
 use super::TokenError;
@@ -18,12 +17,15 @@ use crate::config::proxy::Outbound;
 use crate::config::secret::Secret;
 use crate::config::tls::TlsRules;
 use crate::config::{Grant, Subscription};
+use crate::net::guard::Guard;
 use crate::tls::Roots;
 use crate::zoom::{SetupError, plain, throttled_until};
 use crate::{net, tls};
 
 /// How long a request may take, connection and body included.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection through a proxy may take: after it there is time to find out what is wrong with the proxy.
+const THROUGH_PROXY: Duration = Duration::from_secs(6);
 /// Bytes that are read of an answer. A token takes 1.5 kB; an error page may be endless.
 const LONGEST_ANSWER: usize = 64 << 10;
 /// Life of a token where the answer names none, as Zoom's documentation has it.
@@ -117,12 +119,17 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(credentials: Credentials) -> Result<Self, SetupError> {
-        let client = Client::builder()
+        let client = match credentials.outbound.proxy_for(&credentials.token_url) {
+            Some(_) => Client::builder().connect_timeout(THROUGH_PROXY),
+            None => Client::builder(),
+        };
+        let client = client
             .tls_backend_preconfigured(Roots::load().client(credentials.ca_file.as_deref(), &credentials.tls)?)
             .user_agent(concat!("zoomhook/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)
             // Credentials go to the configured host and nowhere else.
             .redirect(Policy::none())
+            .dns_resolver(Guard::open())
             .proxy(net::proxy::for_reqwest(credentials.outbound.clone()))
             // The next request comes in an hour, by which time the connection is gone.
             .pool_max_idle_per_host(0)
@@ -208,8 +215,7 @@ impl Endpoint {
         let Credentials { outbound, token_url, .. } = &self.credentials;
         if error.is_connect()
             && tls::fault(error).is_none()
-            && let Ok(Some(wrong)) =
-                timeout(TIMEOUT, net::proxy::fault(outbound, token_url, &AllowList::default())).await
+            && let Some(wrong) = net::proxy::fault(outbound, token_url, &AllowList::default(), Some(error)).await
         {
             return TokenError::Proxy {
                 fault: wrong.fault,

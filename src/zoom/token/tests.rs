@@ -1,5 +1,7 @@
 //! The cache and the endpoint against a scripted server on loopback.
 
+mod proxied;
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
@@ -317,7 +319,11 @@ async fn answer(State(script): State<Arc<Script>>, uri: Uri, headers: HeaderMap,
 }
 
 fn source(cache: &TokenCache, token_url: &str, grant: Grant, account: Option<&str>) -> TokenSource {
-    let subscription = Subscription {
+    cache.source(&subscription(token_url, grant, account)).expect("a client")
+}
+
+fn subscription(token_url: &str, grant: Grant, account: Option<&str>) -> Subscription {
+    Subscription {
         name: "main".into(),
         url: Url::parse("ws://127.0.0.1/ws?subscriptionId=sub").expect("a url"),
         id: "sub".into(),
@@ -330,8 +336,7 @@ fn source(cache: &TokenCache, token_url: &str, grant: Grant, account: Option<&st
         ca_file: None,
         tls: TlsRules::DEFAULT,
         outbound: Outbound::DIRECT,
-    };
-    cache.source(&subscription).expect("a client")
+    }
 }
 
 fn clock() -> Clock {

@@ -1,32 +1,38 @@
-//! The addresses of a handler, looked at each time that a connection is made: a name that is pointed elsewhere later
-//! leads nowhere.
+//! The addresses of a name, looked at each time that a connection is made: one that is pointed elsewhere later leads
+//! nowhere.
 
 use std::error::Error;
 use std::net::SocketAddr;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::config::Destination;
 use crate::config::allow::{AllowList, Forbidden};
+use crate::config::proxy::Outbound;
 use crate::net;
 
-/// Resolves the names of one destination, and passes on the addresses that are allowed.
+/// Resolves the names of one client, and passes on the addresses that are allowed.
 #[derive(Clone)]
-pub(super) struct Guard {
-    allow: AllowList,
-    /// The proxy, whose name is no destination's.
+pub(crate) struct Guard {
+    /// `None` where names need no pattern and no look, as those of Zoom's side.
+    allow: Option<AllowList>,
+    /// The proxy, whose name needs no pattern.
     proxy: Option<Box<str>>,
 }
 
 impl Guard {
-    pub(super) fn new(destination: &Destination) -> Self {
-        let proxy = destination.outbound.proxy().map(|proxy| proxy.host.clone());
-        Self { allow: destination.allow.clone(), proxy }
+    pub(crate) fn new(allow: &AllowList, outbound: &Outbound) -> Self {
+        Self { allow: Some(allow.clone()), proxy: outbound.proxy().map(|proxy| proxy.host.clone()) }
+    }
+
+    /// Passes on whatever a name leads to.
+    pub(crate) fn open() -> Self {
+        Self { allow: None, proxy: None }
     }
 
     fn sift(&self, name: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Forbidden> {
+        let Some(allow) = &self.allow else { return Ok(addresses) };
         let any = AllowList::default();
-        let allow = if self.proxy.as_deref() == Some(name) { &any } else { &self.allow };
+        let allow = if self.proxy.as_deref() == Some(name) { &any } else { allow };
         allow.sift(name, addresses)
     }
 }
@@ -47,14 +53,10 @@ impl Resolve for Guard {
 mod tests {
     use super::*;
     use crate::config::host::HostPattern;
-    use crate::config::secret::Secret;
 
     fn guard() -> Guard {
-        let url = "https://crm.example/".parse().expect("a URL");
         let patterns = Some(vec![HostPattern::new("10.0.0.0/8").expect("a network")]);
-        let allow = AllowList { patterns };
-        let destination = Destination { allow, ..Destination::new("crm", url, Secret::new("canary")) };
-        Guard { proxy: Some("proxy.example".into()), ..Guard::new(&destination) }
+        Guard { proxy: Some("proxy.example".into()), ..Guard::new(&AllowList { patterns }, &Outbound::DIRECT) }
     }
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
@@ -85,5 +87,6 @@ mod tests {
     fn proxy_needs_no_pattern_and_is_at_no_special_address() {
         assert!(guard().sift("proxy.example", addresses(&["192.168.1.1"])).is_ok());
         assert!(guard().sift("proxy.example", addresses(&["169.254.169.254"])).is_err());
+        assert!(Guard::open().sift("zoom.example", addresses(&["169.254.1.1"])).is_ok());
     }
 }

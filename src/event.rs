@@ -49,14 +49,9 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
-        let text = self.0.hyphenated().encode_lower(&mut buffer);
-        for (index, group) in text.split('-').enumerate() {
-            if index > 0 {
-                f.write_str("_")?;
-            }
-            f.write_str(group)?;
-        }
-        Ok(())
+        self.0.hyphenated().encode_lower(&mut buffer);
+        buffer.iter_mut().filter(|byte| **byte == b'-').for_each(|byte| *byte = b'_');
+        f.write_str(str::from_utf8(&buffer).expect("digits and underscores"))
     }
 }
 

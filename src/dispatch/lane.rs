@@ -343,10 +343,15 @@ where
         if let (Some(rewritten), 0) = (rewritten, item.due.attempts) {
             self.bodies.tell(&self.name, &item.due.event, rewritten);
         }
-        let (now, jitter) = (self.clock.now(), self.clock.jitter());
+        let now = self.clock.now();
         let event = item.due.event.id;
         let attempt = item.due.attempts.saturating_add(1);
         let verdict = verdict(&result, settings.rules, attempt, now);
+        // Chance costs a call to the system. What a success can plan, a first probe after many failures, is not moved.
+        let jitter = match verdict {
+            Verdict::Delivered { .. } => 0.5,
+            Verdict::Retry(_) | Verdict::RetryAfter(..) | Verdict::Refused(_) => self.clock.jitter(),
+        };
         let sign = match verdict {
             // Tried again as Zoom would, though the handler takes it.
             Verdict::Delivered { .. } | Verdict::Retry(Cause::Status(200..=299)) => {

@@ -6,6 +6,8 @@
 
 mod audit;
 mod erase;
+#[cfg(test)]
+mod growth;
 mod page;
 mod purge;
 mod rekey;
@@ -38,8 +40,11 @@ use super::writer::Destined;
 use crate::event::EventId;
 use crate::telemetry::WITNESS;
 
+/// Bytes of a page in a new file: five bodies of the usual size share one, where the engine's own 4 KiB hold two and leave
+/// a quarter empty. What is written is fewer pages, each twice, to the log and back.
+const PAGE_BYTES: u32 = 8 << 10;
 /// Pages of the WAL after which it is copied back: 40 MB, so that a burst does not pay for it.
-const CHECKPOINT_PAGES: u32 = 10_000;
+const CHECKPOINT_PAGES: u32 = 5000;
 /// Page cache of the writer, in KiB.
 const WRITER_CACHE_KIB: i32 = 8 << 10;
 /// Page cache of each reader, in KiB.
@@ -405,6 +410,8 @@ fn connect(path: &Path, flags: OpenFlags, cache_kib: i32) -> Result<Connection, 
 }
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    // Of a file that has pages already, they stay as they are.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
@@ -450,9 +457,10 @@ mod tests {
             (page::DUE, open, 1),
             (page::NEXT_DUE, open, 1),
             (page::WAITING, open, 1),
-            (view::DESTINATIONS, open, 2),
+            (view::DESTINATIONS, open, 1),
+            (view::DESTINATIONS, "COVERING INDEX deliveries_retries (destination=?)", 1),
             (view::DELIVERIES, key, 1),
-            (&view::dead_groups_sql(&all), "SCAN d USING COVERING INDEX deliveries_dead_causes", 1),
+            (&view::dead_groups_sql(&all), "COVERING INDEX deliveries_dead_times (destination=? AND outcome=?)", 2),
             (&view::dead_sql(&all), "SCAN d USING INDEX deliveries_dead", 1),
             (&view::dead_sql(&older), "SEARCH d USING INDEX deliveries_dead (event<?)", 1),
             (&view::dead_sql(&of_destination), "SEARCH d USING INDEX deliveries_dead (event<?)", 1),

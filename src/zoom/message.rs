@@ -139,9 +139,36 @@ fn words(content: Option<&RawValue>) -> Box<str> {
 }
 
 /// Returns the text of a JSON string; `None` for other values, and for text that UTF-8 cannot hold.
+///
+/// The escapes of a body are quotes and backslashes in the main: they are undone in one pass, into memory taken once.
 fn unescape(raw: &RawValue) -> Option<Cow<'_, str>> {
     let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { serde_json::from_str(raw.get()).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+    let Some((plain, mut rest)) = inner.split_once('\\') else { return Some(Cow::Borrowed(inner)) };
+    let mut text = String::with_capacity(inner.len());
+    text.push_str(plain);
+    loop {
+        let mut escaped = rest.chars();
+        text.push(match escaped.next()? {
+            'b' => '\u{8}',
+            't' => '\t',
+            'n' => '\n',
+            'f' => '\u{c}',
+            'r' => '\r',
+            // Two of them may be one character.
+            'u' => return serde_json::from_str(raw.get()).ok().map(Cow::Owned),
+            same => same,
+        });
+        match escaped.as_str().split_once('\\') {
+            Some((plain, after)) => {
+                text.push_str(plain);
+                rest = after;
+            }
+            None => {
+                text.push_str(escaped.as_str());
+                return Some(Cow::Owned(text));
+            }
+        }
+    }
 }
 
 /// Lifts the named top-level fields out of a JSON object. Of repeated names the last one counts, as in JavaScript.

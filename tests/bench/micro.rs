@@ -1,10 +1,21 @@
 //! What each event costs before it is sent: `cargo bench --bench micro`.
+//!
+//! The spool of `store` lies under `target`, and is synced: its times are those of a disk.
 
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use tokio::runtime::Runtime;
+use zoomhook::clock::Clock;
+use zoomhook::config;
 use zoomhook::config::secret::Secret;
-use zoomhook::event::Digest;
+use zoomhook::event::{Digest, Received};
+use zoomhook::spool::Spool;
+use zoomhook::telemetry::metrics::Metrics;
 use zoomhook::webhook::canonical::Form;
 use zoomhook::webhook::signature::Signer;
 use zoomhook::zoom::message;
@@ -70,5 +81,59 @@ fn signature(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(micro, canonical, frame, digest, signature);
+/// Hands events to the writer at once, and waits until all are durable. How many commits that takes is the writer's
+/// choice: while it syncs one, the next gathers.
+fn store(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let runtime = Runtime::new().expect("a runtime");
+    let settings = settings(directory.path());
+    let clock = Clock::system();
+    let (spool, writer) = Spool::open(&settings, clock.clone(), Arc::new(Metrics::new())).expect("a spool");
+    let handle = runtime.handle().clone();
+    let thread = std::thread::spawn(move || writer.run(&handle));
+    let received = Received {
+        subscription: "main".into(),
+        kind: "meeting.participant_data".into(),
+        event_ts: Some(1_785_369_357_392),
+        received_at: clock.now(),
+        body: Bytes::from(large()),
+        parked: None,
+    };
+    let appender = spool.appender();
+    let mut group = criterion.benchmark_group("store");
+    // Each round is kept: the file grows by it.
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    for count in [1_u64, 64, 512] {
+        group.throughput(Throughput::Elements(count));
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| {
+                runtime.block_on(async {
+                    for _ in 0..count {
+                        appender.append(received.clone()).await.expect("open");
+                    }
+                    spool.flush().await.expect("open");
+                });
+            });
+        });
+    }
+    group.finish();
+    runtime.block_on(spool.close()).expect("open");
+    thread.join().expect("no panic");
+}
+
+/// Nothing but the recognition of repeats is switched off: every body is the same.
+fn settings(directory: &Path) -> config::Spool {
+    config::Spool {
+        path: directory.join("zoomhook.db"),
+        retention: config::Spool::RETENTION,
+        max_size: config::Spool::MAX_SIZE,
+        when_full: config::WhenFull::Refuse,
+        repeat_window: Duration::ZERO,
+        audit_retention: None,
+        encryption_key: None,
+        old_encryption_keys: Vec::new(),
+    }
+}
+
+criterion_group!(micro, canonical, frame, digest, signature, store);
 criterion_main!(micro);

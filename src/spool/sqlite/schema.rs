@@ -16,8 +16,9 @@ const APPLICATION_ID: i64 = 0x7a6d_686b;
 /// `events` is slim so that listing a million of them reads little; `bodies` holds the payloads.
 /// `deliveries.state`: 0 fresh, 1 retry, 2 delivered, 3 dead; `due` is 0 for fresh ones.
 /// A destination's number is never given again: reports about it may still be on their way when it is forgotten.
-/// The open index is what a lane pages by; delivered rows, the great majority, are not in it. Those of dead letters
-/// hold all that a list, a group or a replay looks at.
+/// The open index is what a lane pages by; delivered rows, the great majority, are not in it. That of retries tells the
+/// oldest of them, which are kept in the order in which they are due. Those of dead letters hold all that a list, a
+/// group or a replay looks at; `dead_causes` counts them, so that nobody has to, whoever writes.
 /// `deliveries.outcome` is null until an attempt was made, the first or the first since a replay.
 /// `destinations.wants` is the filter of the configuration; `fills` has a row while a new destination is given what
 /// was received before it.
@@ -54,8 +55,34 @@ CREATE TABLE deliveries (
   PRIMARY KEY (destination, event)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_open ON deliveries (destination, state, due, event) WHERE state < 2;
+CREATE INDEX deliveries_retries ON deliveries (destination, event) WHERE state = 1;
 CREATE INDEX deliveries_dead ON deliveries (event, destination, outcome) WHERE state = 3;
 CREATE INDEX deliveries_dead_causes ON deliveries (destination, outcome, event, settled_at) WHERE state = 3;
+CREATE INDEX deliveries_dead_times ON deliveries (destination, outcome, settled_at) WHERE state = 3;
+CREATE TABLE dead_causes (
+  destination INTEGER NOT NULL,
+  outcome TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  PRIMARY KEY (destination, outcome)
+) WITHOUT ROWID;
+CREATE TRIGGER delivery_comes_dead AFTER INSERT ON deliveries WHEN new.state = 3
+BEGIN
+  INSERT INTO dead_causes VALUES (new.destination, new.outcome, 1) ON CONFLICT DO UPDATE SET count = count + 1;
+END;
+CREATE TRIGGER delivery_dies AFTER UPDATE OF state ON deliveries WHEN old.state <> 3 AND new.state = 3
+BEGIN
+  INSERT INTO dead_causes VALUES (new.destination, new.outcome, 1) ON CONFLICT DO UPDATE SET count = count + 1;
+END;
+CREATE TRIGGER delivery_lives_again AFTER UPDATE OF state ON deliveries WHEN old.state = 3 AND new.state <> 3
+BEGIN
+  UPDATE dead_causes SET count = count - 1 WHERE destination = old.destination AND outcome = old.outcome;
+  DELETE FROM dead_causes WHERE destination = old.destination AND outcome = old.outcome AND count = 0;
+END;
+CREATE TRIGGER dead_delivery_goes AFTER DELETE ON deliveries WHEN old.state = 3
+BEGIN
+  UPDATE dead_causes SET count = count - 1 WHERE destination = old.destination AND outcome = old.outcome;
+  DELETE FROM dead_causes WHERE destination = old.destination AND outcome = old.outcome AND count = 0;
+END;
 CREATE TABLE attempts (
   id INTEGER PRIMARY KEY,
   event INTEGER NOT NULL,

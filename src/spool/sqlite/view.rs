@@ -217,8 +217,8 @@ pub(super) const DESTINATIONS: &str = "SELECT n.id, n.name, n.pending, n.dead, n
        (SELECT e.received_at FROM events e WHERE e.id = min(
          coalesce((SELECT min(event) FROM deliveries INDEXED BY deliveries_open
            WHERE destination = n.id AND state < 2 AND state = 0 AND due = 0), 1 << 62),
-         coalesce((SELECT min(event) FROM deliveries INDEXED BY deliveries_open
-           WHERE destination = n.id AND state < 2 AND state = 1), 1 << 62))),
+         coalesce((SELECT min(event) FROM deliveries INDEXED BY deliveries_retries
+           WHERE destination = n.id AND state = 1), 1 << 62))),
        n.paused_at, n.breaker_since, n.breaker_probe_at, n.breaker_probes, n.orphaned_at
      FROM destinations n ORDER BY n.id";
 
@@ -431,18 +431,35 @@ pub(super) fn dead_sql(query: &DeadQuery) -> String {
     )
 }
 
-/// The index alone tells the groups, unless the events are asked about.
+/// What is counted already tells the groups, and an index their ends. Where the events are asked about, or some of them,
+/// every dead letter is looked at.
 pub(super) fn dead_groups_sql(query: &DeadQuery) -> String {
     let (condition, _) = dead_where(query);
     let about_events = query.kind.is_some() || query.since.is_some() || query.until.is_some();
-    let events = if about_events { "CROSS JOIN events e ON e.id = d.event" } else { "" };
+    if about_events || !query.events.is_empty() {
+        return format!(
+            "SELECT n.name, g.outcome, g.count, g.oldest, g.newest, g.sample FROM (
+               SELECT d.destination, d.outcome, count(*) AS count, min(d.settled_at) AS oldest,
+                 max(d.settled_at) AS newest, max(d.event) AS sample
+               FROM deliveries d INDEXED BY deliveries_dead_causes CROSS JOIN events e ON e.id = d.event
+               WHERE {condition} GROUP BY d.destination, d.outcome) g
+             JOIN destinations n ON n.id = g.destination"
+        );
+    }
+    let first_of = |what: &str, index: &str| {
+        format!(
+            "(SELECT {what} FROM deliveries INDEXED BY {index}
+              WHERE state = 3 AND destination = d.destination AND outcome = d.outcome)"
+        )
+    };
+    let times = "deliveries_dead_times";
     format!(
-        "SELECT n.name, g.outcome, g.count, g.oldest, g.newest, g.sample FROM (
-           SELECT d.destination, d.outcome, count(*) AS count, min(d.settled_at) AS oldest,
-             max(d.settled_at) AS newest, max(d.event) AS sample
-           FROM deliveries d INDEXED BY deliveries_dead_causes {events}
-           WHERE {condition} GROUP BY d.destination, d.outcome) g
-         JOIN destinations n ON n.id = g.destination"
+        "SELECT n.name, d.outcome, d.count, {}, {}, {}
+         FROM (SELECT destination, outcome, count, 3 AS state FROM dead_causes) d
+         CROSS JOIN destinations n ON n.id = d.destination WHERE {condition}",
+        first_of("min(settled_at)", times),
+        first_of("max(settled_at)", times),
+        first_of("max(event)", "deliveries_dead_causes")
     )
 }
 

@@ -130,6 +130,24 @@ fn debug_shows_no_payload() {
     assert!(shown.contains(r#""a""#) && !shown.contains("canary"), "{shown}");
 }
 
+/// Every escape that there is, and texts that stand between them.
+const ESCAPES: &[&str] = &[
+    r#"\""#,
+    r"\\",
+    r"\/",
+    r"\b",
+    r"\f",
+    r"\n",
+    r"\r",
+    r"\t",
+    r"\u000b",
+    r"\u00e9",
+    r"\ud83d\ude80",
+    "x",
+    "é",
+    "u0041",
+];
+
 proptest! {
     #[test]
     fn any_json_as_text_comes_out_byte_for_byte(body in json_text()) {
@@ -141,6 +159,14 @@ proptest! {
     #[test]
     fn any_text_as_content_comes_out_byte_for_byte(body in ".*") {
         prop_assert_eq!(event(&text_frame(&body)).body, body);
+    }
+
+    #[test]
+    fn every_escape_means_what_json_says(pieces in prop::collection::vec(prop::sample::select(ESCAPES), 0..20)) {
+        let escaped = pieces.concat();
+        let body: String = serde_json::from_str(&format!("\"{escaped}\"")).expect("a string");
+        let content = event(format!(r#"{{"module":"message","content":"{escaped}"}}"#).as_bytes());
+        prop_assert_eq!(content.body, body);
     }
 
     #[test]

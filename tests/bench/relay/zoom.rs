@@ -5,15 +5,34 @@ use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use clap::Args;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Bytes of a body: the design size, a little above Zoom's median.
 const BODY: usize = 1500;
 /// Frames in one write when nothing sets the pace.
 const BURST: usize = 64;
+/// How long the bridge has to settle down before something is measured.
+const SETTLING: Duration = Duration::from_millis(300);
 
-/// Prints the port, serves one token and one socket, sends, and ends when the client does.
-pub(crate) fn play(count: u64, rate: u64, before: u64) {
+/// Says what is sent.
+#[derive(Args)]
+pub(crate) struct Play {
+    /// How many events are counted.
+    count: u64,
+    /// How many of them a second; 0 sends as fast as they are taken.
+    rate: u64,
+    /// How many the spool holds already: their numbers are taken.
+    stored: u64,
+    /// How many to send before those that are counted, as fast as they are taken.
+    warm: u64,
+    /// How many types they are of.
+    kinds: u64,
+}
+
+/// Serves one token and one socket, and ends when the client does. Prints its port, the time when it has accepted the
+/// socket, and that the bridge had time to settle down; sends at a line what comes before, and at another the rest.
+pub(crate) fn play(play: &Play) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     println!("{}", listener.local_addr().expect("bound").port());
     for stream in listener.incoming() {
@@ -22,13 +41,35 @@ pub(crate) fn play(count: u64, rate: u64, before: u64) {
         let (path, key) = request(&stream);
         if path.starts_with("/ws") {
             accept(&mut stream, &key);
-            send(&mut stream, count, rate, before);
-            answer_heartbeats(&mut stream);
+            println!("{}", nanos());
+            std::thread::sleep(SETTLING);
+            println!("settled");
+            if told_to_go_on() {
+                burst(&mut stream, play, play.stored..play.stored + play.warm);
+            }
+            if told_to_go_on() {
+                std::thread::sleep(SETTLING);
+                println!("{}", nanos());
+                send(&mut stream, play);
+                answer_heartbeats(&mut stream);
+            }
             return;
         }
         let token = r#"{"access_token":"benchmark","token_type":"bearer","expires_in":3600}"#;
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
         write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{token}", token.len()).expect("written");
+    }
+}
+
+fn told_to_go_on() -> bool {
+    std::io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0)
+}
+
+/// Returns the type of an event.
+pub(crate) fn kind(number: u64, kinds: u64) -> String {
+    match kinds {
+        1 => "meeting.participant_joined".to_owned(),
+        _ => format!("meeting.benchmark_{:02}", number % kinds),
     }
 }
 
@@ -62,35 +103,30 @@ fn accept(stream: &mut TcpStream, key: &str) {
     stream.write_all(&frame).expect("written");
 }
 
-/// Sends the events: as many as are taken, or at a pace. The first line that is printed says when it began.
-fn send(stream: &mut TcpStream, count: u64, rate: u64, before: u64) {
-    // The bridge has settled down before anything is measured.
-    std::thread::sleep(Duration::from_millis(500));
+/// Sends the events that are counted: as many as are taken, or at a pace.
+fn send(stream: &mut TcpStream, play: &Play) {
+    let first = play.stored + play.warm;
+    let numbers = first..first + play.count;
+    if play.rate == 0 {
+        return burst(stream, play, numbers);
+    }
     let template = template();
-    if before > 0 {
-        burst(stream, &template, 0..before);
-        std::io::stdin().read_line(&mut String::new()).expect("a line");
-    }
-    println!("{}", nanos());
-    let numbers = before..before + count;
-    if rate == 0 {
-        return burst(stream, &template, numbers);
-    }
     let began = Instant::now();
     let mut buffer = Vec::with_capacity(BODY + 200);
     for number in numbers {
-        let due = began + Duration::from_nanos((number - before) * 1_000_000_000 / rate);
+        let due = began + Duration::from_nanos((number - first) * 1_000_000_000 / play.rate);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         buffer.clear();
-        event(&mut buffer, &template, number);
+        event(&mut buffer, &template, number, play.kinds);
         stream.write_all(&buffer).expect("the bridge reads");
     }
 }
 
-fn burst(stream: &mut TcpStream, template: &str, numbers: Range<u64>) {
+fn burst(stream: &mut TcpStream, play: &Play, numbers: Range<u64>) {
+    let template = template();
     let mut buffer = Vec::with_capacity(BURST * (BODY + 200));
     for number in numbers.clone() {
-        event(&mut buffer, template, number);
+        event(&mut buffer, &template, number, play.kinds);
         if buffer.len() >= BURST * BODY || number + 1 == numbers.end {
             stream.write_all(&buffer).expect("the bridge reads");
             buffer.clear();
@@ -99,16 +135,16 @@ fn burst(stream: &mut TcpStream, template: &str, numbers: Range<u64>) {
 }
 
 /// Writes the frame of an event that is sent now.
-fn event(buffer: &mut Vec<u8>, template: &str, number: u64) {
-    let text = template.replace("NNNNNNNNNN", &format!("{number:010}"));
+fn event(buffer: &mut Vec<u8>, template: &str, number: u64, kinds: u64) {
+    let text = template.replace("NNNNNNNNNN", &format!("{number:010}")).replace("KKKKK", &kind(number, kinds));
     put(buffer, text.replace("TTTTTTTTTTTTTTTTTTT", &format!("{:019}", nanos())).as_bytes());
 }
 
-/// Makes the text of a frame with room for a number and a time.
+/// Makes the text of a frame with room for a number, a type and a time.
 fn template() -> String {
-    let body = r#"{\"event\":\"meeting.participant_joined\",\"payload\":{\"account_id\":\"AAAAAABBBBBBCCCCCC1234\",\"object\":{\"id\":\"NNNNNNNNNN\",\"sent\":\"TTTTTTTTTTTTTTTTTTT\",\"topic\":\"FILL\"}},\"event_ts\":1785369357392}"#;
+    let body = r#"{\"event\":\"KKKKK\",\"payload\":{\"account_id\":\"AAAAAABBBBBBCCCCCC1234\",\"object\":{\"id\":\"NNNNNNNNNN\",\"sent\":\"TTTTTTTTTTTTTTTTTTT\",\"topic\":\"FILL\"}},\"event_ts\":1785369357392}"#;
     let escapes = body.matches('\\').count();
-    let fill = "x".repeat(BODY - (body.len() - escapes - "FILL".len()));
+    let fill = "x".repeat(BODY - (body.len() - escapes - "FILL".len()) - (kind(0, 1).len() - "KKKKK".len()));
     format!(r#"{{"module":"message","content":"{}","header":{{}}}}"#, body.replace("FILL", &fill))
 }
 

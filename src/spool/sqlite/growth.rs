@@ -1,0 +1,113 @@
+//! That what is asked often costs by what it returns, and not by what is kept: counted in steps of the engine.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, Params, StatementStatus};
+
+use super::{Sqlite, page, view};
+use crate::event::EventId;
+use crate::spool::record::DeadQuery;
+
+const FEW: u64 = 100;
+const MANY: u64 = 10_000;
+/// Rows in a page: fewer than there are.
+const PAGE: u64 = 20;
+/// Steps that a deeper tree may cost.
+const SLACK: i32 = 10;
+
+#[test]
+fn pages_of_a_backlog_cost_the_same_whatever_waits() {
+    for state in ["0, 0, 0", "1, 1, n"] {
+        let steps = [FEW, MANY].map(|count| {
+            let (_directory, engine) = spool(count, state);
+            let spool = &engine.connection;
+            [
+                steps(spool, page::FRESH, (1, 0, count, PAGE)),
+                steps(spool, page::DUE, (1, 0, count, PAGE)),
+                steps(spool, page::WAITING, (1, 0, 0, PAGE)),
+                steps(spool, page::NEXT_DUE, (1, PAGE)),
+                steps(spool, view::DESTINATIONS, ()),
+            ]
+        });
+        assert_same(steps, state);
+    }
+}
+
+#[test]
+fn lists_of_dead_letters_cost_the_same_however_many_there_are() {
+    let newest = DeadQuery::default();
+    let of_cause =
+        DeadQuery { destination: Some("crm".to_owned()), cause: Some("status 404".to_owned()), ..newest.clone() };
+    let older = DeadQuery { before: Some(EventId(50)), ..newest.clone() };
+    let steps = [FEW, MANY].map(|count| {
+        let (_directory, engine) = spool(count, "3, 1, 0");
+        let spool = &engine.connection;
+        [
+            steps(spool, &view::dead_sql(&newest), [PAGE]),
+            steps(spool, &view::dead_sql(&older), (50, PAGE)),
+            steps(spool, &view::dead_sql(&of_cause), ("crm", "status 404", PAGE)),
+            steps(spool, &view::dead_groups_sql(&newest), ()),
+            steps(spool, view::DESTINATIONS, ()),
+        ]
+    });
+    assert_same(steps, "dead");
+}
+
+#[test]
+fn dead_letters_are_counted_whoever_makes_and_takes_them() {
+    let (_directory, engine) = spool(FEW, "3, 1, 0");
+    for change in [
+        "DELETE FROM deliveries WHERE event <= 10",
+        "UPDATE deliveries SET state = 1 WHERE event <= 20",
+        "UPDATE deliveries SET state = 3, outcome = 'gave up' WHERE event = 20",
+        "UPDATE deliveries SET state = 2 WHERE event = 19",
+        "DELETE FROM deliveries WHERE event = 18",
+        "DELETE FROM deliveries WHERE event = 20",
+        "DELETE FROM deliveries",
+    ] {
+        engine.connection.execute_batch(change).expect("a change");
+        let counted = "SELECT destination, outcome, count FROM dead_causes";
+        let present =
+            "SELECT destination, outcome, count(*) FROM deliveries WHERE state = 3 GROUP BY 1, 2 ORDER BY 1, 2";
+        assert_eq!(rows(&engine.connection, counted), rows(&engine.connection, present), "{change}");
+    }
+}
+
+fn rows(spool: &Connection, sql: &str) -> Vec<(i64, String, i64)> {
+    let mut statement = spool.prepare(sql).expect("a query");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("rows");
+    rows.collect::<Result<_, _>>().expect("rows")
+}
+
+fn assert_same<const N: usize>([few, many]: [[i32; N]; 2], what: &str) {
+    for (few, many) in few.into_iter().zip(many) {
+        assert!(few > 0 && many <= few + SLACK, "{what}: {few} steps with {FEW}, {many} with {MANY}");
+    }
+}
+
+/// Runs a query to its end, and returns how many steps of the engine it took.
+fn steps(spool: &Connection, sql: &str, parameters: impl Params) -> i32 {
+    let mut statement = spool.prepare(sql).expect("a query");
+    let mut rows = statement.query(parameters).expect("parameters");
+    while rows.next().expect("a row").is_some() {}
+    drop(rows);
+    statement.get_status(StatementStatus::VmStep)
+}
+
+/// Makes a spool with so many deliveries to one destination in a state, with attempts and due.
+fn spool(count: u64, state: &str) -> (tempfile::TempDir, Sqlite) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let engine = Sqlite::open(&directory.path().join("zoomhook.db"), Arc::default()).expect("a spool");
+    let numbers = format!("WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {count})");
+    let rows = format!(
+        "BEGIN; INSERT INTO destinations (id, name, wants) VALUES (1, 'crm', '*');
+         {numbers} INSERT INTO events (id, kind, subscription, request_id, digest, received_at, size)
+           SELECT n, 'meeting.started', 'main', printf('%08x_0000_4000_8000_%012x', n, n), zeroblob(32), n, 2 FROM n;
+         {numbers} INSERT INTO bodies (event, body) SELECT n, CAST('{{}}' AS BLOB) FROM n;
+         {numbers} INSERT INTO deliveries (destination, event, state, attempts, due, since, settled_at, outcome)
+           SELECT 1, n, {state}, n, n, 'status 404' FROM n;
+         COMMIT"
+    );
+    engine.connection.execute_batch(&rows).expect("rows");
+    (directory, engine)
+}

@@ -5,6 +5,7 @@
 //! delivery attempt will carry, and the digest by which repeats are recognised.
 
 pub mod family;
+pub mod text;
 
 use std::fmt;
 use std::str::FromStr;

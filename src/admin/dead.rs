@@ -12,7 +12,7 @@ use super::document::{self, Dead, DeadGroups};
 use super::input::{Params, limit, moment, parse};
 use super::problem::Problem;
 use crate::event::EventId;
-use crate::spool::record::DeadQuery;
+use crate::spool::record::{DeadQuery, GroupCursor};
 
 /// Chooses dead letters, as the query says it.
 #[derive(Debug, Deserialize)]
@@ -38,6 +38,7 @@ pub(super) struct GroupParams {
     cause: Option<String>,
     since: Option<String>,
     until: Option<String>,
+    after: Option<String>,
 }
 
 impl DeadParams {
@@ -56,8 +57,12 @@ impl DeadParams {
 }
 
 impl GroupParams {
+    pub(super) fn after(&self) -> Result<Option<GroupCursor>, Problem> {
+        parse("after", self.after.as_deref())
+    }
+
     pub(super) fn query(self, now: Timestamp) -> Result<DeadQuery, Problem> {
-        let Self { kind, destination, cause, since, until } = self;
+        let Self { kind, destination, cause, since, until, after: _ } = self;
         DeadParams { kind, destination, cause, since, until, before: None, limit: None }.query(now)
     }
 }
@@ -77,7 +82,8 @@ pub(super) async fn groups(
     State(handles): State<Arc<Handles>>,
     Params(params): Params<GroupParams>,
 ) -> Result<Json<DeadGroups>, Problem> {
+    let after = params.after()?;
     let query = params.query(handles.clock.now())?;
-    let groups = handles.spool.search(move |view| Ok(document::dead_groups(view, &query))).await??;
+    let groups = handles.spool.search(move |view| Ok(document::dead_groups(view, &query, after.as_ref()))).await??;
     Ok(Json(groups))
 }

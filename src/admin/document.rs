@@ -1,7 +1,8 @@
 //! The documents of the API, and how they are read from a spool.
 //!
 //! The command line reads and prints the same ones, so that a script need not know whom it asked.
-//! Lists come with a cursor: `next` is what to pass as `before` for the page that follows.
+//! Lists come with a cursor: `next` is what to pass as `before` for the page that follows. A page may be short, or even
+//! empty, while there is a `next`: only so much is looked at for one answer, and the list ends where there is none.
 
 pub(crate) mod purge;
 pub(crate) mod replay;
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::EventId;
 use crate::spool::record::{
-    AttemptRow, AuditRow, DeadGroup, DeadQuery, DeadRow, EventDetail, EventQuery, EventRow, GapRow,
+    AttemptRow, AuditRow, DeadGroup, DeadQuery, DeadRow, EventDetail, EventQuery, EventRow, GapRow, GroupCursor,
+    Groups, Page,
 };
 use crate::spool::{SpoolError, View};
 use crate::wording::{list, meant};
@@ -91,6 +93,8 @@ pub(crate) struct Dead {
 pub(crate) struct DeadGroups {
     /// The groups.
     pub(crate) groups: Vec<DeadGroup>,
+    /// Where to go on, as `after`, if only a part was counted: a group may go on in the next one.
+    pub(crate) next: Option<String>,
 }
 
 /// Is a list of gaps, newest first.
@@ -162,10 +166,7 @@ pub(crate) struct LogLevel {
 /// When the destination is not known, or the spool cannot be read.
 pub(crate) fn events(view: &mut dyn View, query: &EventQuery) -> Result<Events, ListError> {
     check_destination(view, query.destination.as_deref())?;
-    let mut events = view.events(&EventQuery { limit: query.limit.saturating_add(1), ..query.clone() })?;
-    let more = events.len() > query.limit;
-    events.truncate(query.limit);
-    let next = events.last().filter(|_| more).map(|row| row.id);
+    let Page { rows: events, next } = view.search(query)?;
     Ok(Events { events, next })
 }
 
@@ -185,15 +186,7 @@ pub(crate) fn event(detail: EventDetail) -> EventDocument {
 /// When the destination is not known, or the spool cannot be read.
 pub(crate) fn dead(view: &mut dyn View, query: &DeadQuery) -> Result<Dead, ListError> {
     check_destination(view, query.destination.as_deref())?;
-    let mut dead = view.dead(&DeadQuery { limit: query.limit.saturating_add(1), ..query.clone() })?;
-    let next =
-        if dead.len() > query.limit { dead.get(query.limit.saturating_sub(1)).map(|row| row.event) } else { None };
-    if let Some(last) = next {
-        // One event may have died at several destinations, and the cursor names events: a page that
-        // ended between two letters of one event would lose the second.
-        dead.retain(|row| row.event > last);
-        dead.extend(view.dead(&DeadQuery { events: vec![last], before: None, limit: ALL, ..query.clone() })?);
-    }
+    let Page { rows: dead, next } = view.search_dead(query)?;
     Ok(Dead { dead, next })
 }
 
@@ -201,9 +194,14 @@ pub(crate) fn dead(view: &mut dyn View, query: &DeadQuery) -> Result<Dead, ListE
 ///
 /// # Errors
 /// When the destination is not known, or the spool cannot be read.
-pub(crate) fn dead_groups(view: &mut dyn View, query: &DeadQuery) -> Result<DeadGroups, ListError> {
+pub(crate) fn dead_groups(
+    view: &mut dyn View,
+    query: &DeadQuery,
+    after: Option<&GroupCursor>,
+) -> Result<DeadGroups, ListError> {
     check_destination(view, query.destination.as_deref())?;
-    Ok(DeadGroups { groups: view.dead_groups(query)? })
+    let Groups { groups, next } = view.search_groups(query, after)?;
+    Ok(DeadGroups { groups, next: next.map(|next| next.to_string()) })
 }
 
 /// Reads a page of the audit table.
@@ -224,7 +222,7 @@ pub(crate) fn audit(view: &mut dyn View, before: Option<i64>, limit: usize) -> R
 /// When the destination is not known, or the spool cannot be read.
 pub(crate) fn check_destination(view: &mut dyn View, name: Option<&str>) -> Result<(), ListError> {
     let Some(name) = name else { return Ok(()) };
-    let known: Vec<Box<str>> = view.destinations()?.into_iter().map(|row| row.name).collect();
+    let known = view.destination_names()?;
     if known.iter().any(|known| **known == *name) {
         return Ok(());
     }

@@ -13,7 +13,7 @@ use super::document::{self, EventDocument, Events};
 use super::input::{Params, event_id, limit, moment, parse};
 use super::problem::Problem;
 use crate::event::EventId;
-use crate::spool::record::EventQuery;
+use crate::spool::record::{EventQuery, Text, Within};
 
 /// Chooses events, as the query says it.
 #[derive(Debug, Default, Deserialize)]
@@ -27,12 +27,19 @@ pub(super) struct EventParams {
     until: Option<String>,
     #[serde(default)]
     parked: bool,
+    q: Option<String>,
     before: Option<u64>,
     limit: Option<usize>,
 }
 
 impl EventParams {
-    pub(super) fn query(self, now: Timestamp) -> Result<EventQuery, Problem> {
+    pub(super) fn query(self, now: Timestamp, role: Role) -> Result<EventQuery, Problem> {
+        // What a viewer must not see, a viewer must not guess word by word.
+        let within = match role {
+            Role::Operator => Within::Body,
+            Role::Viewer => Within::Row,
+        };
+        let words = parse("q", self.q.as_deref())?;
         Ok(EventQuery {
             kind: parse("type", self.kind.as_deref())?,
             state: parse("state", self.state.as_deref())?,
@@ -40,6 +47,7 @@ impl EventParams {
             since: moment("since", self.since.as_deref(), now)?,
             until: moment("until", self.until.as_deref(), now)?,
             parked: self.parked,
+            text: words.map(|words| Text { words, within }),
             before: self.before.map(EventId),
             limit: limit(self.limit)?,
         })
@@ -49,9 +57,10 @@ impl EventParams {
 /// Lists events, newest first.
 pub(super) async fn list(
     State(handles): State<Arc<Handles>>,
+    caller: Caller,
     Params(params): Params<EventParams>,
 ) -> Result<Json<Events>, Problem> {
-    let query = params.query(handles.clock.now())?;
+    let query = params.query(handles.clock.now(), caller.role)?;
     let page = handles.spool.search(move |view| Ok(document::events(view, &query))).await??;
     Ok(Json(page))
 }
@@ -83,7 +92,7 @@ mod tests {
 
     #[test]
     fn every_parameter_reaches_the_query() {
-        let query = read("type=meeting.*&destination=crm&state=dead&since=2h&until=2026-07-30T09:00:00Z&parked=true&before=9&limit=5")
+        let query = read("type=meeting.*&destination=crm&state=dead&since=2h&until=2026-07-30T09:00:00Z&parked=true&q=Stand%20%C3%9C1&before=9&limit=5")
             .expect("a query");
         assert_eq!(query.kind, Some(Pattern::Prefix("meeting.".into())));
         assert_eq!(query.destination.as_deref(), Some("crm"));
@@ -91,6 +100,8 @@ mod tests {
         assert_eq!(query.since, Some("2026-07-30T08:00:00Z".parse().expect("a time")));
         assert_eq!(query.until, Some("2026-07-30T09:00:00Z".parse().expect("a time")));
         assert!(query.parked);
+        let text = query.text.expect("a text");
+        assert_eq!((text.words.to_string().as_str(), text.within), ("Stand Ü1", Within::Body));
         assert_eq!(query.before, Some(EventId(9)));
         assert_eq!(query.limit, 5);
     }
@@ -102,6 +113,7 @@ mod tests {
             ("state=lost", "state: expected `waiting`"),
             ("since=yesterday", "since: expected a time"),
             ("until=", "until: expected a time"),
+            ("q=%20", "q: expected 1 to 200 characters"),
             ("limit=0", "limit: expected a number from 1 to 1000"),
             ("limit=1001", "limit: expected a number from 1 to 1000"),
         ];
@@ -111,9 +123,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn viewer_searches_in_what_a_viewer_sees() {
+        let query = read_as("q=budget", Role::Viewer).expect("a query");
+        assert_eq!(query.text.expect("a text").within, Within::Row);
+    }
+
     fn read(text: &str) -> Result<EventQuery, Problem> {
+        read_as(text, Role::Operator)
+    }
+
+    fn read_as(text: &str, role: Role) -> Result<EventQuery, Problem> {
         let uri = format!("http://localhost/?{text}").parse().expect("a uri");
         let Query(params) = Query::<EventParams>::try_from_uri(&uri).expect("known parameters");
-        params.query("2026-07-30T10:00:00Z".parse().expect("a time"))
+        params.query("2026-07-30T10:00:00Z".parse().expect("a time"), role)
     }
 }

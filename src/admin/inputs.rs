@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::audit::AuditParams;
+use super::caller::Role;
 use super::dead::{DeadParams, GroupParams};
 use super::document::PAGE_MOST;
 use super::events::EventParams;
@@ -17,7 +18,7 @@ use super::input::{Params, limit};
 pub(crate) fn read_every_query(uri: Uri) {
     let now = Timestamp::UNIX_EPOCH;
     let limits = [
-        params::<EventParams>(&uri).and_then(|params| params.query(now).ok()).map(|query| query.limit),
+        params::<EventParams>(&uri).and_then(|params| params.query(now, Role::Viewer).ok()).map(|query| query.limit),
         params::<DeadParams>(&uri).and_then(|params| params.query(now).ok()).map(|query| query.limit),
         params::<GroupParams>(&uri).and_then(|params| params.query(now).ok()).map(|query| query.limit),
         params::<AuditParams>(&uri).and_then(|params| limit(params.limit).ok()),

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::documents::{Documents, FormArgs, Question};
+use super::documents::{Documents, FormArgs, Question, understood};
 use super::events::{LIMIT, limit};
 use super::moment::moment;
 use super::number::number;
@@ -20,7 +20,7 @@ use crate::config::filter::Pattern;
 use crate::event::EventId;
 use crate::spool::View;
 use crate::spool::erasure::Erasure;
-use crate::spool::record::{DeadGroup, DeadQuery};
+use crate::spool::record::{DeadGroup, DeadQuery, DeadRow, GroupCursor, Groups};
 use crate::wording::{ago, count};
 
 /// Is the command line of `dead`.
@@ -138,13 +138,44 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
         limit: args.limit.unwrap_or(LIMIT),
     };
     if args.is_one_by_one() {
+        Ok(args.form.show(&rows(&documents, query).await?, render)?)
+    } else {
+        Ok(args.form.show(&groups(&documents, &query).await?, render_groups)?)
+    }
+}
+
+/// Reads a page of dead letters, asking again for as long as it is short and there may be more.
+async fn rows(documents: &Documents, mut query: DeadQuery) -> anyhow::Result<String> {
+    let mut found: Vec<DeadRow> = Vec::new();
+    loop {
         let question = question("/api/v1/dead", &query).with("before", query.before).with("limit", Some(query.limit));
         let read = |view: &mut dyn View| document::dead(view, &query).context("cannot list dead letters");
-        Ok(args.form.show(&documents.read(question, read).await?, render)?)
-    } else {
-        let read = |view: &mut dyn View| document::dead_groups(view, &query).context("cannot group dead letters");
-        let groups = documents.read(question("/api/v1/dead/groups", &query), read).await?;
-        Ok(args.form.show(&groups, render_groups)?)
+        let part: Dead = understood(&documents.read(question, read).await?)?;
+        query.limit = query.limit.saturating_sub(part.dead.len());
+        found.extend(part.dead);
+        query.before = part.next;
+        if query.limit == 0 || query.before.is_none() {
+            let whole = Dead { dead: found, next: query.before };
+            return serde_json::to_string(&whole).context("the document cannot be written");
+        }
+    }
+}
+
+/// Reads all groups, part by part.
+async fn groups(documents: &Documents, query: &DeadQuery) -> anyhow::Result<String> {
+    let (mut all, mut after) = (Groups::default(), None::<GroupCursor>);
+    loop {
+        let question = question("/api/v1/dead/groups", query).with("after", after.as_ref());
+        let read = |view: &mut dyn View| {
+            document::dead_groups(view, query, after.as_ref()).context("cannot group dead letters")
+        };
+        let DeadGroups { groups, next } = understood(&documents.read(question, read).await?)?;
+        all.join(Groups { groups, next: None });
+        after = next.as_deref().map(str::parse).transpose()?;
+        if after.is_none() {
+            let whole = DeadGroups { groups: all.groups, next: None };
+            return serde_json::to_string(&whole).context("the document cannot be written");
+        }
     }
 }
 
@@ -233,14 +264,16 @@ mod tests {
             newest_at: "2026-07-30T10:02:11Z".parse().expect("a time"),
             sample: EventId(1042),
         };
-        let groups =
-            DeadGroups { groups: vec![group("status 404", 1200), group("timeout after 12 attempts in 72 h", 1)] };
+        let groups = DeadGroups {
+            groups: vec![group("status 404", 1200), group("timeout after 12 attempts in 72 h", 1)],
+            next: None,
+        };
         insta::assert_snapshot!(strip_str(&render_groups(&groups, now(), None)), @"
         DESTINATION  CAUSE                              COUNT  FIRST GIVEN UP  LAST GIVEN UP  NEWEST EVENT
         crm          status 404                         1,200  2 h 4 min ago   4 min ago              1042
         crm          timeout after 12 attempts in 72 h      1  2 h 4 min ago   4 min ago              1042
         one by one: zoomhook dead list --destination crm --cause 'status 404'
         ");
-        assert_eq!(render_groups(&DeadGroups { groups: Vec::new() }, now(), None), "no dead letters\n");
+        assert_eq!(render_groups(&DeadGroups { groups: Vec::new(), next: None }, now(), None), "no dead letters\n");
     }
 }

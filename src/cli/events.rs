@@ -22,8 +22,9 @@ use crate::admin::document::{self, EventDocument, Events, PAGE_MOST};
 use crate::clock::Clock;
 use crate::config::filter::Pattern;
 use crate::event::EventId;
+use crate::event::text::Words;
 use crate::spool::View;
-use crate::spool::record::{DeliveryState, EventQuery, EventRow};
+use crate::spool::record::{DeliveryState, EventQuery, EventRow, Text, Within};
 use crate::wording::size;
 
 /// Rows that a list shows unless told otherwise: a screen of them.
@@ -56,7 +57,7 @@ pub(super) struct ParkedArgs {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = after(&["zoomhook events list --state dead --since 24h", "zoomhook events list --type 'recording.*' --destination crm"], EXITS))]
+#[command(after_help = after(&["zoomhook events list --state dead --since 24h", "zoomhook events list --type 'recording.*' --destination crm", "zoomhook events list --text 'weekly 860 8470 1483'"], EXITS))]
 pub(super) struct ListArgs {
     /// Only types that fit: meeting.started, meeting.*
     #[arg(long = "type", value_name = "PATTERN")]
@@ -76,6 +77,9 @@ pub(super) struct ListArgs {
     /// Only what is kept but cannot be delivered
     #[arg(long)]
     parked: bool,
+    /// Only what this is found in: topic and ids, type, number, request id; of several words, all
+    #[arg(long, value_name = "TEXT")]
+    text: Option<Words>,
     /// Only what is older than this event
     #[arg(long, value_name = "ID", value_parser = number::<u64>)]
     before: Option<u64>,
@@ -141,17 +145,32 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
         since: args.since,
         until: args.until,
         parked: args.parked,
+        text: args.text.clone().map(|words| Text { words, within: Within::Body }),
         before: args.before.map(EventId),
         limit: args.limit,
     };
-    let read = |view: &mut dyn View| document::events(view, &query).context("cannot list events");
-    let page = Documents::of(&config)?.read(question(&query), read).await?;
-    Ok(args.form.show(&page, render)?)
+    Ok(args.form.show(&page(&Documents::of(&config)?, query).await?, render)?)
+}
+
+/// Reads a page, asking again for as long as it is short and there may be more.
+async fn page(documents: &Documents, mut query: EventQuery) -> anyhow::Result<String> {
+    let mut found: Vec<EventRow> = Vec::new();
+    loop {
+        let read = |view: &mut dyn View| document::events(view, &query).context("cannot list events");
+        let part: Events = understood(&documents.read(question(&query), read).await?)?;
+        query.limit = query.limit.saturating_sub(part.events.len());
+        found.extend(part.events);
+        query.before = part.next;
+        if query.limit == 0 || query.before.is_none() {
+            let whole = Events { events: found, next: query.before };
+            return serde_json::to_string(&whole).context("the document cannot be written");
+        }
+    }
 }
 
 /// Asks the API for what the query chooses.
 fn question(query: &EventQuery) -> Question {
-    let EventQuery { kind, state, destination, since, until, parked, before, limit } = query;
+    let EventQuery { kind, state, destination, since, until, parked, text, before, limit } = query;
     Question::new("/api/v1/events")
         .with("type", kind.as_ref())
         .with("state", *state)
@@ -159,6 +178,7 @@ fn question(query: &EventQuery) -> Question {
         .with("since", *since)
         .with("until", *until)
         .with("parked", parked.then_some(true))
+        .with("q", text.as_ref().map(|text| &text.words))
         .with("before", *before)
         .with("limit", Some(limit))
 }

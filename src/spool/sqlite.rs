@@ -14,6 +14,7 @@ mod rekey;
 mod replay;
 mod schema;
 mod sealed;
+mod search;
 mod view;
 mod write;
 
@@ -161,7 +162,7 @@ pub(super) fn open_view(path: &Path, keys: Arc<Keys>) -> Result<Box<dyn Pages>, 
     }
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)?;
     schema::check(&connection, path)?;
-    Ok(Box::new(SqliteView::new(connection, keys)))
+    Ok(Box::new(SqliteView::new(connection, keys)?))
 }
 
 /// Leaves one file behind that a copy of it is complete with, as far as readers allow.
@@ -437,72 +438,4 @@ fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spool::record::DeadQuery;
-
-    #[test]
-    fn frequent_queries_read_what_they_return_and_no_delivered_rows() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let engine = Sqlite::open(&directory.path().join("zoomhook.db"), Arc::default()).expect("a spool");
-        let open = "deliveries_open (destination=? AND state=?";
-        let letters = erase::fitting("d.state = 3");
-        let key = "SEARCH d USING PRIMARY KEY (destination=? AND event=?)";
-        let all = DeadQuery::default();
-        let older = DeadQuery { before: Some(EventId(9)), ..all.clone() };
-        let of_destination = DeadQuery { destination: Some("crm".to_owned()), ..older.clone() };
-        let one_cause = DeadQuery { cause: Some("status 404".to_owned()), ..of_destination.clone() };
-        for (query, expected, times) in [
-            (page::FRESH, open, 1),
-            (page::DUE, open, 1),
-            (page::NEXT_DUE, open, 1),
-            (page::WAITING, open, 1),
-            (view::DESTINATIONS, open, 1),
-            (view::DESTINATIONS, "COVERING INDEX deliveries_retries (destination=?)", 1),
-            (view::DELIVERIES, key, 1),
-            (&view::dead_groups_sql(&all), "COVERING INDEX deliveries_dead_times (destination=? AND outcome=?)", 2),
-            (&view::dead_sql(&all), "SCAN d USING INDEX deliveries_dead", 1),
-            (&view::dead_sql(&older), "SEARCH d USING INDEX deliveries_dead (event<?)", 1),
-            (&view::dead_sql(&of_destination), "SEARCH d USING INDEX deliveries_dead (event<?)", 1),
-            (&view::dead_sql(&one_cause), "deliveries_dead_causes (destination=? AND outcome=? AND event<?)", 1),
-            (replay::DEAD, "COVERING INDEX deliveries_dead ((event,destination)>(?,?) AND event<?)", 1),
-            (replay::DEAD_OF_CAUSE, "deliveries_dead_causes (destination=? AND outcome=? AND event>? AND event<?)", 1),
-            (replay::EVENTS, "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", 1),
-            (replay::EVENT, "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)", 1),
-            (replay::DELIVERY, "SEARCH deliveries USING PRIMARY KEY (destination=? AND event=?)", 1),
-            (erase::DEAD, "COVERING INDEX deliveries_dead ((event,destination)>(?,?))", 1),
-            (&letters, "deliveries_dead ((event,destination)>(?,?) AND (event,destination)<(?,?))", 1),
-            (erase::OLDEST_DEAD, "COVERING INDEX deliveries_dead", 1),
-            (erase::PARKED, "events_parked", 1),
-            (erase::DELIVERIES_OF, "PRIMARY KEY (destination=?)", 1),
-            (rekey::NEXT, "SEARCH bodies USING INTEGER PRIMARY KEY (rowid>?)", 1),
-            (sealed::KEYS, "COVERING INDEX bodies_sealed", 2),
-        ] {
-            let plan = plan(&engine.connection, query);
-            assert_eq!(plan.matches(expected).count(), times, "{query}\n{plan}");
-            assert!(!plan.contains("TEMP B-TREE"), "{query}\n{plan}");
-        }
-    }
-
-    #[test]
-    fn file_that_was_taken_away_takes_nothing_more() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (path, aside) = (directory.path().join("zoomhook.db"), directory.path().join("aside.db"));
-        let mut engine = Sqlite::open(&path, Arc::default()).expect("a spool");
-        engine.commit(&Batch::default()).expect("in place");
-        std::fs::rename(&path, &aside).expect("moved");
-        let error = engine.commit(&Batch::default()).expect_err("a file that is gone").to_string();
-        assert!(error.contains("was removed or replaced"), "{error}");
-        std::fs::copy(&aside, &path).expect("copied");
-        assert!(matches!(engine.commit(&Batch::default()), Err(SpoolError::Removed(_))), "another file of that name");
-        std::fs::rename(&aside, &path).expect("moved back");
-        engine.commit(&Batch::default()).expect("in place again");
-    }
-
-    fn plan(connection: &Connection, query: &str) -> String {
-        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).expect("a query");
-        let nothing = vec![rusqlite::types::Null; statement.parameter_count()];
-        let steps = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>(3));
-        steps.expect("a plan").collect::<Result<Vec<_>, _>>().expect("text").join("\n")
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use super::audit::Link;
 use super::erasure::Progress;
 use super::record::{
     Acknowledgement, AuditRow, DeadGroup, DeadQuery, DeadRow, DestinationId, DestinationRow, EventDetail, EventQuery,
-    EventRow, GapRow, Opened, Pause, SubscriptionRow,
+    EventRow, GapRow, GroupCursor, Groups, Opened, Page, Pause, SubscriptionRow,
 };
 use super::rekey::Rekey;
 use super::replay::{Counts, Replay, Selection};
@@ -230,18 +230,58 @@ pub struct Waiting {
 }
 
 /// Reads a spool as operators do.
+///
+/// What may have to look at very many rows comes in parts, each of which takes some tens of milliseconds whatever the
+/// spool holds; a part that ends before its list does says where to go on.
 pub trait View: Send {
-    /// Lists events, newest first.
+    /// Looks for events, newest first: a page of them, or what was found of it.
     ///
     /// # Errors
     /// When the spool cannot be read; the same holds for every method.
-    fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, SpoolError>;
+    fn search(&mut self, query: &EventQuery) -> Result<Page<EventRow>, SpoolError>;
+    /// Looks for dead letters, newest event first. Those of one event are all on one page, which may be longer for it.
+    fn search_dead(&mut self, query: &DeadQuery) -> Result<Page<DeadRow>, SpoolError>;
+    /// Groups dead letters that a query fits by destination and cause, going on behind a cursor, if one is given;
+    /// whatever the query's own cursor and limit.
+    fn search_groups(&mut self, query: &DeadQuery, after: Option<&GroupCursor>) -> Result<Groups, SpoolError>;
+    /// Lists the names of all destinations that the spool ever had.
+    fn destination_names(&mut self) -> Result<Vec<Box<str>>, SpoolError>;
+    /// Lists events, newest first, however many have to be looked at.
+    fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, SpoolError> {
+        let (mut rows, mut query) = (Vec::new(), query.clone());
+        loop {
+            let page = self.search(&query)?;
+            query.limit = query.limit.saturating_sub(page.rows.len());
+            rows.extend(page.rows);
+            match page.next {
+                Some(next) if query.limit > 0 => query.before = Some(next),
+                Some(_) | None => return Ok(rows),
+            }
+        }
+    }
     /// Returns one event with all that is known of it.
     fn event(&mut self, id: EventId) -> Result<Option<EventDetail>, SpoolError>;
-    /// Lists dead letters, newest first.
-    fn dead(&mut self, query: &DeadQuery) -> Result<Vec<DeadRow>, SpoolError>;
-    /// Groups the dead letters that a query fits by destination and cause, whatever its cursor and limit.
-    fn dead_groups(&mut self, query: &DeadQuery) -> Result<Vec<DeadGroup>, SpoolError>;
+    /// Lists dead letters, newest first, however many have to be looked at.
+    fn dead(&mut self, query: &DeadQuery) -> Result<Vec<DeadRow>, SpoolError> {
+        let (mut rows, mut query) = (Vec::new(), query.clone());
+        loop {
+            let page = self.search_dead(&query)?;
+            query.limit = query.limit.saturating_sub(page.rows.len());
+            rows.extend(page.rows);
+            match page.next {
+                Some(next) if query.limit > 0 => query.before = Some(next),
+                Some(_) | None => return Ok(rows),
+            }
+        }
+    }
+    /// Groups all dead letters that a query fits, the largest group first.
+    fn dead_groups(&mut self, query: &DeadQuery) -> Result<Vec<DeadGroup>, SpoolError> {
+        let mut all = self.search_groups(query, None)?;
+        while let Some(after) = all.next.take() {
+            all.join(self.search_groups(query, Some(&after))?);
+        }
+        Ok(all.groups)
+    }
     /// Counts what a selection comes to now; once it is more than `most`, that is all it tells.
     fn survey(&mut self, selection: &Selection, most: u64) -> Result<Counts, SpoolError>;
     /// Lists gaps, newest first.

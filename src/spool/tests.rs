@@ -31,6 +31,7 @@ mod model;
 mod rare;
 mod repeats;
 mod room;
+mod search;
 
 use self::disk::FullDisk;
 pub(super) use self::model::Pace;

@@ -101,6 +101,10 @@ async fn viewer_sees_no_payload_and_changes_nothing() {
         assert_eq!(answer.status(), 200, "{path}");
         crate::lab::assert_no_canary(&answer.text().await.expect("text"));
     }
+    let guess = "/api/v1/events?q=canary-payload";
+    assert!(bridge.get(guess).await.1.contains("\"id\":1"), "the operator finds it");
+    let answer = viewer("GET", guess).send().await.expect("an answer").text().await.expect("text");
+    assert_eq!(answer, r#"{"events":[],"next":null}"#, "a guess is not confirmed");
     for path in [
         "destinations/crm/pause",
         "destinations/crm/probe",

@@ -55,6 +55,7 @@ const PURE: &[&str] = &[
     "dispatch/schedule.rs",
     "event.rs",
     "event/family.rs",
+    "event/text.rs",
     "json.rs",
     "retry_after.rs",
     "simulator/drill/expect.rs",

@@ -73,6 +73,8 @@ async fn bridge_and_its_spool_file_tell_the_same_byte_for_byte() {
         "events list --json",
         "events list --type meeting.* --destination crm --state dead --since 1h --until 2100-01-01T00:00:00Z --before 9 --limit 1 --json",
         "events list --parked --json",
+        "events list --text überBLICK --json",
+        "events list --text no-such-text --limit 3 --json",
         "events show 1 --json",
         "events show 1 --raw",
         "dead list --json",

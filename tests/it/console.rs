@@ -112,6 +112,47 @@ async fn event_is_found_and_its_body_stays_text_whatever_is_in_it() {
     bridge.stop().await;
 }
 
+/// Stands between the page and the bridge: of one text, the answers say twice that there is more, and then none comes.
+const LONG_SEARCH: &str = "
+    const real = window.fetch;
+    window.fetch = (path, options) => {
+      const asked = new URL(path, location).searchParams;
+      if (asked.get('q') !== 'needle') return real(path, options);
+      const next = { null: 500, 500: 400 }[asked.get('before')];
+      if (next) return Promise.resolve(new Response(JSON.stringify({ events: [], next })));
+      return new Promise((_, fail) => options.signal.addEventListener('abort', () => fail(new DOMException('', 'AbortError'))));
+    };";
+
+#[tokio::test]
+async fn text_is_looked_for_part_by_part_until_the_page_is_full_or_the_reader_says_stop() {
+    let Some(browser) = Browser::start().await else { return };
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.live_bridge().await;
+    for number in [1, 2, 86_084_701] {
+        lab.zoom.push(&body(number)).await;
+    }
+    lab.handler("crm").has_taken(3).await;
+    open(&browser, &bridge, "#/events").await;
+    browser.shows("3 events, newest first").await;
+    browser.js(LONG_SEARCH).await;
+    browser.write("input[name=q]", "ÜBERBLICK 860 847").await;
+    browser.press(ENTER).await;
+    browser.shows("1 event, newest first").await;
+    assert_eq!(browser.js("return document.querySelector('tbody a').textContent").await, "3");
+    browser.js("location.hash = '#/events?q=needle'").await;
+    browser.shows("Looking on: nothing so far, down to event 400").await;
+    assert_eq!(browser.js("return document.querySelector('.empty')").await, Value::Null, "nobody knows yet");
+    browser.picture("events-looking").await;
+    browser.js("document.getElementById('title').focus()").await;
+    tab_to(&browser, "document.activeElement.textContent === 'Stop'").await;
+    browser.press(ENTER).await;
+    browser.shows("Stopped at event 400: nothing found").await;
+    browser.picture("events-stopped").await;
+    let on = browser.js("return document.querySelector('nav.pages a').getAttribute('href')").await;
+    assert_eq!(on, "#/events?q=needle&before=400");
+    bridge.stop().await;
+}
+
 #[tokio::test]
 async fn older_events_are_a_page_away_and_newer_ones_wait_to_be_shown() {
     let Some(browser) = Browser::start().await else { return };

@@ -102,19 +102,57 @@ async function* messages(reader) {
   }
 }
 
-/** Asks when an argument changes or `again` is called; keeps the last answer while the next one is on its way. */
-function useAnswer(path, session) {
+/**
+ * Asks when an argument changes or `again` is called; keeps the last answer while the next one is on its way. What takes
+ * more than one request is asked by a function of its own.
+ */
+function useAnswer(path, session, asking = (signal) => ask(path, { signal })) {
   const [state, setState] = useState({ loading: true });
   const [turn, setTurn] = useState(0);
   useEffect(() => {
     if (path === null) return undefined;
     const stop = new AbortController();
     setState((old) => ({ ...old, loading: true }));
-    ask(path, { signal: stop.signal }).then(
+    asking(stop.signal).then(
       (data) => setState({ data, path, loading: false }),
       (problem) => problem.name !== "AbortError" && setState((old) => ({ ...old, problem, path, loading: false })),
     );
     return () => stop.abort();
   }, [path, session, turn]);
   return { ...state, again: () => setTurn((turn) => turn + 1) };
+}
+
+/**
+ * Looks for a page of a list. The bridge looks at so many rows for one answer: while the page is short and there is more to
+ * look at, it is asked again. What was found so far is shown meanwhile, and `stop` ends the search where it is.
+ */
+function useSearch(path, wanted) {
+  const [state, setState] = useState({ loading: true });
+  const [turn, setTurn] = useState(0);
+  const running = useRef(null);
+  useEffect(() => {
+    const stop = new AbortController();
+    running.current = stop;
+    setState((old) => ({ ...old, loading: true, parts: 0, stopped: false }));
+    const [bare, search] = path.split("?");
+    const parameters = Object.fromEntries(new URLSearchParams(search));
+    const look = async () => {
+      const events = [];
+      let next = null;
+      let parts = 0;
+      do {
+        const part = await ask(next === null ? path : query(bare, { ...parameters, before: next }), { signal: stop.signal });
+        events.push(...part.events);
+        next = part.next;
+        parts += 1;
+        const loading = next !== null && events.length < wanted;
+        setState({ data: { events: events.slice(0, wanted), next: events.length > wanted ? events[wanted - 1].id : next }, path, loading, parts });
+      } while (next !== null && events.length < wanted);
+    };
+    look().catch((problem) => setState((old) => (problem.name === "AbortError"
+      ? (running.current === stop ? { ...old, loading: false, stopped: true } : old)
+      : { ...old, problem, path, loading: false })));
+    return () => { running.current = null; stop.abort(); };
+  }, [path, turn]);
+  return { ...state, stop: () => running.current?.abort(), again: () => setTurn((turn) => turn + 1) };
 }

@@ -144,7 +144,7 @@ function Shown({ here, live, minutes, operator, notify }) {
   const { name, id, choice } = here;
   if (name === "" && id === undefined) return html`<${Overview} live=${live} minutes=${minutes} />`;
   if (name === "events" && id) return html`<${EventView} key=${id} id=${id} operator=${operator} notify=${notify} />`;
-  if (name === "events") return html`<${Events} choice=${choice} live=${live} />`;
+  if (name === "events") return html`<${Events} choice=${choice} live=${live} operator=${operator} />`;
   if (name === "dead") return html`<${Dead} choice=${choice} live=${live} operator=${operator} notify=${notify} />`;
   if (name === "destinations") return html`<${Destinations} live=${live} minutes=${minutes} operator=${operator} notify=${notify} />`;
   if (name === "gaps") return html`<${Gaps} live=${live} operator=${operator} notify=${notify} />`;

@@ -2,6 +2,23 @@
 
 const NEWEST = 1000;
 
+/** Asks for the groups until all dead letters are counted; a group may come in several parts. */
+async function askGroups(destination, signal) {
+  const groups = new Map();
+  let after;
+  do {
+    const part = await ask(query("/api/v1/dead/groups", { destination, after }), { signal });
+    for (const group of part.groups) {
+      const known = groups.get(keyOf(group));
+      groups.set(keyOf(group), known ? { ...group, count: known.count + group.count, sample: Math.max(known.sample, group.sample),
+        oldest_at: known.oldest_at < group.oldest_at ? known.oldest_at : group.oldest_at,
+        newest_at: known.newest_at > group.newest_at ? known.newest_at : group.newest_at } : group);
+    }
+    after = part.next ?? undefined;
+  } while (after !== undefined);
+  return { groups: [...groups.values()].sort((one, other) => other.count - one.count) };
+}
+
 const keyOf = ({ destination, cause }) => `${destination}\n${cause}`;
 
 /** Says how many are chosen of a group: all of it, or some of its events. */
@@ -108,7 +125,7 @@ function Group({ group, part, choose, operator }) {
 }
 
 function Dead({ choice, live, operator, notify }) {
-  const { data, problem, again } = useAnswer(query("/api/v1/dead/groups", { destination: choice.destination }));
+  const { data, problem, again } = useAnswer(query("#/dead", { destination: choice.destination }), undefined, (signal) => askGroups(choice.destination, signal));
   // By group: "all", or the set of its events that are chosen.
   const [chosen, setChosen] = useState(new Map());
   const [replay, setReplay] = useState(null);

@@ -1,4 +1,4 @@
-// What was received, found by type, time, destination and state.
+// What was received, found by text, type, time, destination and state.
 
 const PAGE = 50;
 const TIMES = [["", "any time"], ["15m", "last 15 minutes"], ["1h", "last hour"], ["6h", "last 6 hours"], ["24h", "last 24 hours"], ["between", "between…"]];
@@ -20,7 +20,7 @@ function Deliveries({ deliveries, parked }) {
 }
 
 /** The fields are the reader's while they type: what is drawn anew every second leaves them alone. */
-function EventsForm({ choice, destinations, go }) {
+function EventsForm({ choice, destinations, operator, go }) {
   const [between, setBetween] = useState(choice.when === "between");
   const submit = (event) => {
     event.preventDefault();
@@ -28,6 +28,7 @@ function EventsForm({ choice, destinations, go }) {
   };
   const option = (chosen) => ([value, text]) => html`<option value=${value} selected=${value === (chosen ?? "")}>${text}</option>`;
   return html`<form class="filter" role="search" aria-label="Events" onSubmit=${submit}>
+    <label class="wide">Text<input name="q" type="search" maxlength="200" defaultValue=${choice.q ?? ""} placeholder=${operator ? "topic, meeting id, request id, event" : "type, request id, event"} autocapitalize="off" spellcheck="false" /></label>
     <label class="wide">Type<input name="type" type="search" defaultValue=${choice.type ?? ""} placeholder="meeting.* or recording.completed" autocapitalize="off" spellcheck="false" /></label>
     <label>Destination<select name="destination">${[["", "any"], ...destinations.map((name) => [name, name])].map(option(choice.destination))}</select></label>
     <label>State<select name="state">${[["", "any"], ...Object.keys(STATES).map((state) => [state, state])].map(option(choice.state))}</select></label>
@@ -40,9 +41,19 @@ function EventsForm({ choice, destinations, go }) {
   </form>`;
 }
 
-function Events({ choice, live }) {
+/** How far a search has come. Where it is changes too often to be spoken. */
+function searched({ data, loading, stopped, parts }) {
+  const found = data.events.length === 0 ? null : counted(data.events.length, "event");
+  if (loading && parts > 0) return html`Looking on: ${found ?? "nothing"} so far<span aria-hidden="true">, down to event ${data.next}</span>`;
+  if (loading) return "Reading…";
+  if (stopped) return `Stopped at event ${data.next}: ${found ?? "nothing"} found`;
+  return found ? `${found}, newest first` : "No event";
+}
+
+function Events({ choice, live, operator }) {
   const path = eventsQuery(choice);
-  const { data, problem, loading, again } = useAnswer(path);
+  const search = useSearch(path, PAGE);
+  const { data, problem, loading, stopped, stop, again } = search;
   const destinations = live.status.destinations.map(({ name }) => name);
   const go = (parameters) => { location.hash = query("#/events", parameters); };
 
@@ -64,20 +75,21 @@ function Events({ choice, live }) {
     html`<${Deliveries} deliveries=${event.deliveries} parked=${event.parked} />`,
   ];
   return html`<${View} title="Events" note="Delivered events are kept for the retention of the spool; what waits or is dead is kept whatever its age.">
-    <${EventsForm} key=${JSON.stringify(choice)} choice=${choice} destinations=${destinations} go=${go} />
+    <${EventsForm} key=${JSON.stringify(choice)} choice=${choice} destinations=${destinations} operator=${operator} go=${go} />
     <${Problem} problem=${problem} again=${again} />
     ${data && html`
       <p class="list-note" role="status">
-        <span>${loading ? "Reading…" : data.events.length === 0 ? "No event" : `${counted(data.events.length, "event")}, newest first`}</span>
+        <span>${searched(search)}</span>
+        ${loading && search.parts > 0 && html`<button type="button" class="small stop" onClick=${stop}>Stop</button>`}
         <button type="button" class="small" aria-disabled=${newer === 0} onClick=${again}>${newer > 0 ? `${number(newer)} newer: show` : "nothing newer"}</button>
       </p>
-      ${data.events.length === 0
+      ${data.events.length === 0 && (loading || stopped) ? null : data.events.length === 0
         ? html`<${Empty} title=${filtered ? "No event fits." : "No event yet."}>
-            ${filtered ? "Try a wider pattern, such as meeting.*, or another time." : "What Zoom sends appears here as soon as it is stored."}<//>`
+            ${filtered ? "Try a shorter text, a wider pattern, such as meeting.*, or another time." : "What Zoom sends appears here as soon as it is stored."}<//>`
         : html`<${Table} label="Events" columns=${columns} rows=${data.events} rowKey=${(event) => event.id} cells=${cells} busy=${loading} />`}
       <nav class="pages" aria-label="Pages">
         ${choice.before && html`<a class="button" href=${query("#/events", { ...choice, before: "" })}>Newest</a>`}
-        ${data.next && html`<a class="button" href=${query("#/events", { ...choice, before: data.next })}>Older</a>`}
+        ${data.next && !loading && html`<a class="button" href=${query("#/events", { ...choice, before: data.next })}>${stopped ? "Look on" : "Older"}</a>`}
       </nav>`}
   <//>`;
 }

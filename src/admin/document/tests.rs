@@ -12,36 +12,6 @@ use crate::spool::record::{DestinationId, DestinationRow, SubscriptionRow};
 use crate::spool::replay::{Counts, Selection};
 
 #[test]
-fn page_names_the_next_one_only_when_there_is_one() {
-    let mut view = FakeView { events: (1..=5).rev().map(event_row).collect(), ..FakeView::default() };
-    let first = events(&mut view, &EventQuery { limit: 3, ..EventQuery::default() }).expect("a page");
-    assert_eq!(ids(&first), [5, 4, 3]);
-    assert_eq!(first.next, Some(EventId(3)));
-    let rest = EventQuery { limit: 3, before: first.next, ..EventQuery::default() };
-    let second = events(&mut view, &rest).expect("a page");
-    assert_eq!(ids(&second), [2, 1]);
-    assert_eq!(second.next, None);
-    let exact = events(&mut view, &EventQuery { limit: 5, ..EventQuery::default() }).expect("a page");
-    assert_eq!(exact.next, None);
-}
-
-#[test]
-fn dead_letters_of_one_event_stay_on_one_page() {
-    for limit in 1..=8 {
-        let mut view = graveyard();
-        let mut seen = Vec::new();
-        let mut query = DeadQuery { limit, ..DeadQuery::default() };
-        loop {
-            let page = dead(&mut view, &query).expect("a page");
-            seen.extend(page.dead);
-            let Some(next) = page.next else { break };
-            query.before = Some(next);
-        }
-        assert_eq!(seen, view.dead, "pages of {limit}");
-    }
-}
-
-#[test]
 fn unknown_destination_is_named_with_those_that_there_are() {
     let mut view = graveyard();
     let query = DeadQuery { destination: Some("crmm".to_owned()), limit: 10, ..DeadQuery::default() };
@@ -109,10 +79,6 @@ fn note_about_a_gap_is_one_line_of_text() {
     for wrong in ["", "  ", "two\nlines", "bell\u{7}", &"a".repeat(NOTE + 1)] {
         assert_eq!(note(wrong), Err("note: expected one line of 1 to 500 characters".to_owned()), "{wrong:?}");
     }
-}
-
-fn ids(page: &Events) -> Vec<u64> {
-    page.events.iter().map(|row| row.id.0).collect()
 }
 
 /// Three events that died at one, two and three destinations.
@@ -187,9 +153,13 @@ pub(crate) struct FakeView {
 }
 
 impl View for FakeView {
-    fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, SpoolError> {
+    fn search(&mut self, query: &EventQuery) -> Result<Page<EventRow>, SpoolError> {
         let older = |row: &&EventRow| query.before.is_none_or(|before| row.id < before);
-        Ok(self.events.iter().filter(older).take(query.limit).cloned().collect())
+        let mut rows: Vec<EventRow> = self.events.iter().filter(older).cloned().collect();
+        let more = rows.len() > query.limit;
+        rows.truncate(query.limit);
+        let next = rows.last().filter(|_| more).map(|row| row.id);
+        Ok(Page { rows, next })
     }
 
     fn event(&mut self, id: EventId) -> Result<Option<EventDetail>, SpoolError> {
@@ -197,16 +167,24 @@ impl View for FakeView {
         Ok(row.map(|row| EventDetail { row, attempts: Vec::new(), body: Bytes::from_static(b"{}") }))
     }
 
-    fn dead(&mut self, query: &DeadQuery) -> Result<Vec<DeadRow>, SpoolError> {
+    fn search_dead(&mut self, query: &DeadQuery) -> Result<Page<DeadRow>, SpoolError> {
         let fits = |row: &&DeadRow| {
             query.before.is_none_or(|before| row.event < before)
                 && (query.events.is_empty() || query.events.contains(&row.event))
         };
-        Ok(self.dead.iter().filter(fits).take(query.limit).cloned().collect())
+        let all: Vec<DeadRow> = self.dead.iter().filter(fits).cloned().collect();
+        let last = all.get(query.limit.saturating_sub(1)).map(|row| row.event);
+        let rows: Vec<DeadRow> = all.iter().filter(|row| last.is_none_or(|last| row.event >= last)).cloned().collect();
+        let next = last.filter(|_| rows.len() < all.len());
+        Ok(Page { rows, next })
     }
 
-    fn dead_groups(&mut self, _: &DeadQuery) -> Result<Vec<DeadGroup>, SpoolError> {
-        Ok(Vec::new())
+    fn search_groups(&mut self, _: &DeadQuery, _: Option<&GroupCursor>) -> Result<Groups, SpoolError> {
+        Ok(Groups::default())
+    }
+
+    fn destination_names(&mut self) -> Result<Vec<Box<str>>, SpoolError> {
+        Ok(self.destinations.iter().map(|row| row.name.clone()).collect())
     }
 
     fn survey(&mut self, _: &Selection, _: u64) -> Result<Counts, SpoolError> {

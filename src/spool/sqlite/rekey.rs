@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::audit;
 use super::sealed::{self, key_of};
-use crate::event::{Digest, EventId};
+use crate::event::{Digest, EventId, text};
 use crate::spool::SpoolError;
 use crate::spool::rekey::Rekey;
 use crate::spool::seal::{KeyId, Keys, Sealer};
@@ -41,7 +41,7 @@ pub(super) fn step(
     for (event, key) in &seen {
         let event = EventId(event.unsigned_abs());
         let body = if *key == keys.current() {
-            Fate::Kept
+            text(connection, event, *key, &mut bytes)?
         } else {
             self::body(connection, event, keys, sealer.as_deref_mut(), &mut bytes)?
         };
@@ -87,11 +87,33 @@ fn body(
     let Ok(body) = body else { return Ok(Fate::Unreadable) };
     *bytes += body.len();
     let digest = keys.digest(&body);
+    let text = sealer.is_none().then(|| text::of(&body));
     let (key, body) = sealed::sealed_body(sealer, event, digest, &body);
     connection
         .prepare_cached("UPDATE bodies SET key = ?2, body = ?3 WHERE event = ?1")?
         .execute(params![event.0, key, body])?;
-    connection.prepare_cached("UPDATE events SET digest = ?2 WHERE id = ?1")?.execute(params![event.0, digest.0])?;
+    connection
+        .prepare_cached("UPDATE events SET digest = ?2, text = ?3 WHERE id = ?1")?
+        .execute(params![event.0, digest.0, text])?;
+    Ok(Fate::Rewritten)
+}
+
+/// Gives an event the text that it is found by, if its body is plain and it has none: an older version stored it.
+fn text(connection: &Connection, event: EventId, key: Option<KeyId>, bytes: &mut usize) -> Result<Fate, SpoolError> {
+    if key.is_some() {
+        return Ok(Fate::Kept);
+    }
+    let body: Option<Vec<u8>> = connection
+        .prepare_cached(
+            "SELECT b.body FROM events e CROSS JOIN bodies b ON b.event = e.id WHERE e.id = ?1 AND e.text IS NULL",
+        )?
+        .query_row([event.0], |row| row.get(0))
+        .optional()?;
+    let Some(body) = body else { return Ok(Fate::Kept) };
+    *bytes += body.len();
+    connection
+        .prepare_cached("UPDATE events SET text = ?2 WHERE id = ?1")?
+        .execute(params![event.0, text::of(&body)])?;
     Ok(Fate::Rewritten)
 }
 

@@ -7,13 +7,17 @@ use rusqlite::Connection;
 use super::{explain, meta};
 use crate::spool::SpoolError;
 
-/// Format of the tables below; a file with a higher number is refused.
-const FORMAT: i64 = 1;
+/// Format of the tables below; a file with a higher number is refused, one with a lower number is brought to it.
+const FORMAT: i64 = 2;
+/// The format since which events have a text, and dead letters are counted.
+const TEXTS: i64 = 2;
 
 /// Marks the file as a spool, for `file` and for us: "zmhk".
 const APPLICATION_ID: i64 = 0x7a6d_686b;
 
 /// `events` is slim so that listing a million of them reads little; `bodies` holds the payloads.
+/// `events.text` is what they are searched by: see [`text`](crate::event::text). It is null where the body is sealed, and
+/// where the event was stored before there were texts.
 /// `deliveries.state`: 0 fresh, 1 retry, 2 delivered, 3 dead; `due` is 0 for fresh ones.
 /// A destination's number is never given again: reports about it may still be on their way when it is forgotten.
 /// The open index is what a lane pages by; delivered rows, the great majority, are not in it. That of retries tells the
@@ -35,7 +39,8 @@ CREATE TABLE events (
   event_ts INTEGER,
   received_at INTEGER NOT NULL,
   size INTEGER NOT NULL,
-  parked TEXT
+  parked TEXT,
+  text TEXT
 );
 CREATE INDEX events_parked ON events (id) WHERE parked IS NOT NULL;
 CREATE TABLE bodies (event INTEGER PRIMARY KEY, key BLOB, body BLOB NOT NULL);
@@ -55,34 +60,8 @@ CREATE TABLE deliveries (
   PRIMARY KEY (destination, event)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_open ON deliveries (destination, state, due, event) WHERE state < 2;
-CREATE INDEX deliveries_retries ON deliveries (destination, event) WHERE state = 1;
 CREATE INDEX deliveries_dead ON deliveries (event, destination, outcome) WHERE state = 3;
 CREATE INDEX deliveries_dead_causes ON deliveries (destination, outcome, event, settled_at) WHERE state = 3;
-CREATE INDEX deliveries_dead_times ON deliveries (destination, outcome, settled_at) WHERE state = 3;
-CREATE TABLE dead_causes (
-  destination INTEGER NOT NULL,
-  outcome TEXT NOT NULL,
-  count INTEGER NOT NULL,
-  PRIMARY KEY (destination, outcome)
-) WITHOUT ROWID;
-CREATE TRIGGER delivery_comes_dead AFTER INSERT ON deliveries WHEN new.state = 3
-BEGIN
-  INSERT INTO dead_causes VALUES (new.destination, new.outcome, 1) ON CONFLICT DO UPDATE SET count = count + 1;
-END;
-CREATE TRIGGER delivery_dies AFTER UPDATE OF state ON deliveries WHEN old.state <> 3 AND new.state = 3
-BEGIN
-  INSERT INTO dead_causes VALUES (new.destination, new.outcome, 1) ON CONFLICT DO UPDATE SET count = count + 1;
-END;
-CREATE TRIGGER delivery_lives_again AFTER UPDATE OF state ON deliveries WHEN old.state = 3 AND new.state <> 3
-BEGIN
-  UPDATE dead_causes SET count = count - 1 WHERE destination = old.destination AND outcome = old.outcome;
-  DELETE FROM dead_causes WHERE destination = old.destination AND outcome = old.outcome AND count = 0;
-END;
-CREATE TRIGGER dead_delivery_goes AFTER DELETE ON deliveries WHEN old.state = 3
-BEGIN
-  UPDATE dead_causes SET count = count - 1 WHERE destination = old.destination AND outcome = old.outcome;
-  DELETE FROM dead_causes WHERE destination = old.destination AND outcome = old.outcome AND count = 0;
-END;
 CREATE TABLE attempts (
   id INTEGER PRIMARY KEY,
   event INTEGER NOT NULL,
@@ -156,16 +135,64 @@ INSERT INTO audit_anchor VALUES (0, zeroblob(32));
 INSERT INTO meta VALUES ('last_event', 0), ('events', 0), ('parked', 0);
 ";
 
-/// Makes the tables in a new file, and refuses a file that is not ours or too new.
+/// What counts and finds at once what is many.
+const COUNTS: &str = "
+CREATE INDEX deliveries_retries ON deliveries (destination, event) WHERE state = 1;
+CREATE INDEX deliveries_dead_times ON deliveries (destination, outcome, settled_at) WHERE state = 3;
+CREATE TABLE dead_causes (
+  destination INTEGER NOT NULL,
+  outcome TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  PRIMARY KEY (destination, outcome)
+) WITHOUT ROWID;
+CREATE TRIGGER delivery_comes_dead AFTER INSERT ON deliveries WHEN new.state = 3
+BEGIN
+  INSERT INTO dead_causes VALUES (new.destination, new.outcome, 1) ON CONFLICT DO UPDATE SET count = count + 1;
+END;
+CREATE TRIGGER delivery_dies AFTER UPDATE OF state ON deliveries WHEN old.state <> 3 AND new.state = 3
+BEGIN
+  INSERT INTO dead_causes VALUES (new.destination, new.outcome, 1) ON CONFLICT DO UPDATE SET count = count + 1;
+END;
+CREATE TRIGGER delivery_lives_again AFTER UPDATE OF state ON deliveries WHEN old.state = 3 AND new.state <> 3
+BEGIN
+  UPDATE dead_causes SET count = count - 1 WHERE destination = old.destination AND outcome = old.outcome;
+  DELETE FROM dead_causes WHERE destination = old.destination AND outcome = old.outcome AND count = 0;
+END;
+CREATE TRIGGER dead_delivery_goes AFTER DELETE ON deliveries WHEN old.state = 3
+BEGIN
+  UPDATE dead_causes SET count = count - 1 WHERE destination = old.destination AND outcome = old.outcome;
+  DELETE FROM dead_causes WHERE destination = old.destination AND outcome = old.outcome AND count = 0;
+END;
+";
+
+/// Brings tables of format 1 to format 2: no event is written, and each delivery read once.
+const TO_TEXTS: &str = "ALTER TABLE events ADD COLUMN text TEXT;
+INSERT INTO dead_causes SELECT destination, outcome, count(*) FROM deliveries WHERE state = 3 GROUP BY 1, 2;
+UPDATE meta SET value = 2 WHERE key = 'format';";
+
+/// Makes the tables in a new file, brings older ones to this format, and refuses a file that is not ours or too new.
 pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), SpoolError> {
     if is_empty(connection).map_err(|error| explain(path, error))? {
         let transaction = connection.unchecked_transaction()?;
         transaction.execute_batch(TABLES)?;
+        transaction.execute_batch(COUNTS)?;
         transaction.execute("INSERT INTO meta VALUES ('format', ?1)", [FORMAT])?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.commit()?;
     }
-    check(connection, path)
+    check(connection, path)?;
+    if !has_texts(connection)? {
+        let transaction = connection.unchecked_transaction()?;
+        transaction.execute_batch(COUNTS)?;
+        transaction.execute_batch(TO_TEXTS)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Tells whether events have a text in this file.
+pub(super) fn has_texts(connection: &Connection) -> Result<bool, SpoolError> {
+    Ok(meta(connection, "format")?.unwrap_or(0) >= TEXTS)
 }
 
 /// Refuses a file that is not ours or too new.

@@ -1,23 +1,23 @@
 //! What operators read.
 
-use std::cmp::Reverse;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
-use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::sealed::{self, key_of};
-use super::{audit, page, replay};
+use super::search::{BUDGET, Letter, Search};
+use super::{audit, page, replay, schema};
 use crate::config::filter::Pattern;
 use crate::event::{Digest, Event, EventId, RequestId};
 use crate::spool::SpoolError;
 use crate::spool::audit::Link;
 use crate::spool::record::{
-    Acknowledged, AttemptRow, AuditRow, DeadGroup, DeadQuery, DeadRow, DeliveryRow, DeliveryState, DestinationId,
-    DestinationRow, EventDetail, EventQuery, EventRow, GapRow, Opened, SubscriptionRow,
+    Acknowledged, AttemptRow, AuditRow, DeadQuery, DeadRow, DeliveryRow, DeliveryState, DestinationId, DestinationRow,
+    EventDetail, EventQuery, EventRow, GapRow, GroupCursor, Groups, Opened, Page, SubscriptionRow,
 };
 use crate::spool::replay::{Counts, Selection};
 use crate::spool::seal::{KeyId, Keys, Unreadable};
@@ -27,25 +27,47 @@ use crate::spool::store::{Due, Pages, View, Waiting};
 pub(super) struct SqliteView {
     connection: Connection,
     keys: Arc<Keys>,
+    has_texts: bool,
 }
 
 impl SqliteView {
-    pub(super) fn new(connection: Connection, keys: Arc<Keys>) -> Self {
-        Self { connection, keys }
+    pub(super) fn new(connection: Connection, keys: Arc<Keys>) -> Result<Self, SpoolError> {
+        let has_texts = schema::has_texts(&connection)?;
+        Ok(Self { connection, keys, has_texts })
+    }
+
+    fn look(&self) -> Search<'_> {
+        Search { connection: &self.connection, budget: BUDGET, has_texts: self.has_texts }
     }
 }
 
 impl View for SqliteView {
-    fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, SpoolError> {
-        let (condition, values) = event_where(query);
-        let sql = format!("SELECT {EVENT_ROW} FROM events e WHERE {condition} ORDER BY e.id DESC LIMIT ?");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows: Vec<EventRow> =
-            statement.query_map(params_from_iter(values), event_row)?.collect::<Result<_, _>>()?;
-        for row in &mut rows {
-            row.deliveries = deliveries(&self.connection, row.id)?;
+    fn search(&mut self, query: &EventQuery) -> Result<Page<EventRow>, SpoolError> {
+        let Page { rows: found, next } = self.look().events(query)?;
+        let mut rows = Vec::with_capacity(found.len());
+        for event in found {
+            rows.extend(row(&self.connection, event)?);
         }
-        Ok(rows)
+        Ok(Page { rows, next })
+    }
+
+    fn search_dead(&mut self, query: &DeadQuery) -> Result<Page<DeadRow>, SpoolError> {
+        let Page { rows: found, next } = self.look().dead(query)?;
+        let mut rows = Vec::with_capacity(found.len());
+        for letter in found {
+            rows.extend(dead_row(&self.connection, letter)?);
+        }
+        Ok(Page { rows, next })
+    }
+
+    fn search_groups(&mut self, query: &DeadQuery, after: Option<&GroupCursor>) -> Result<Groups, SpoolError> {
+        self.look().groups(query, after)
+    }
+
+    fn destination_names(&mut self) -> Result<Vec<Box<str>>, SpoolError> {
+        let mut statement = self.connection.prepare_cached("SELECT name FROM destinations ORDER BY id")?;
+        let names = statement.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
     }
 
     fn event(&mut self, id: EventId) -> Result<Option<EventDetail>, SpoolError> {
@@ -64,43 +86,6 @@ impl View for SqliteView {
         Ok(Some(EventDetail { row, attempts, body: Bytes::from(body) }))
     }
 
-    fn dead(&mut self, query: &DeadQuery) -> Result<Vec<DeadRow>, SpoolError> {
-        let (_, mut values) = dead_where(query);
-        values.push(limit(query.limit));
-        let mut statement = self.connection.prepare_cached(&dead_sql(query))?;
-        let rows = statement.query_map(params_from_iter(values), |row| {
-            Ok(DeadRow {
-                event: EventId(row.get(0)?),
-                kind: row.get(1)?,
-                destination: row.get(2)?,
-                attempts: row.get(3)?,
-                received_at: timestamp(row.get(4)?),
-                dead_at: timestamp(row.get(5)?),
-                reason: row.get(6)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    fn dead_groups(&mut self, query: &DeadQuery) -> Result<Vec<DeadGroup>, SpoolError> {
-        let query = DeadQuery { before: None, ..query.clone() };
-        let (_, values) = dead_where(&query);
-        let mut statement = self.connection.prepare_cached(&dead_groups_sql(&query))?;
-        let rows = statement.query_map(params_from_iter(values), |row| {
-            Ok(DeadGroup {
-                destination: row.get(0)?,
-                cause: row.get(1)?,
-                count: row.get(2)?,
-                oldest_at: timestamp(row.get(3)?),
-                newest_at: timestamp(row.get(4)?),
-                sample: EventId(row.get(5)?),
-            })
-        })?;
-        let mut groups: Vec<DeadGroup> = rows.collect::<Result<_, _>>()?;
-        groups.sort_by_key(|group| Reverse(group.count));
-        Ok(groups)
-    }
-
     fn survey(&mut self, selection: &Selection, most: u64) -> Result<Counts, SpoolError> {
         replay::survey(&self.connection, selection, most)
     }
@@ -110,7 +95,7 @@ impl View for SqliteView {
             "SELECT id, subscription, opened_at, closed_at, reason, last_event_at,
                acknowledged_at, acknowledged_by, note FROM gaps ORDER BY id DESC LIMIT ?1",
         )?;
-        let rows = statement.query_map([limit(most)], |row| {
+        let rows = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
             Ok(GapRow {
                 id: row.get(0)?,
                 subscription: row.get(1)?,
@@ -217,7 +202,7 @@ pub(super) const DESTINATIONS: &str = "SELECT n.id, n.name, n.pending, n.dead, n
        (SELECT e.received_at FROM events e WHERE e.id = min(
          coalesce((SELECT min(event) FROM deliveries INDEXED BY deliveries_open
            WHERE destination = n.id AND state < 2 AND state = 0 AND due = 0), 1 << 62),
-         coalesce((SELECT min(event) FROM deliveries INDEXED BY deliveries_retries
+         coalesce((SELECT min(event) FROM deliveries
            WHERE destination = n.id AND state = 1), 1 << 62))),
        n.paused_at, n.breaker_since, n.breaker_probe_at, n.breaker_probes, n.orphaned_at
      FROM destinations n ORDER BY n.id";
@@ -225,6 +210,10 @@ pub(super) const DESTINATIONS: &str = "SELECT n.id, n.name, n.pending, n.dead, n
 /// `CROSS JOIN` keeps the order: without it every delivery of every event is read to find those of one.
 pub(super) const DELIVERIES: &str = "SELECT n.name, d.state, d.attempts, d.due, d.settled_at, d.outcome, d.replays
      FROM destinations n CROSS JOIN deliveries d ON d.destination = n.id AND d.event = ?1 ORDER BY n.id";
+
+pub(super) const DEAD_ROW: &str = "SELECT d.event, e.kind, n.name, d.attempts, e.received_at, d.settled_at, d.outcome
+     FROM deliveries d CROSS JOIN events e ON e.id = d.event CROSS JOIN destinations n ON n.id = d.destination
+     WHERE d.destination = ?1 AND d.event = ?2 AND d.state = 3";
 
 fn acknowledged(row: &Row<'_>) -> rusqlite::Result<Option<Acknowledged>> {
     let Some(at) = row.get::<_, Option<i64>>(6)? else { return Ok(None) };
@@ -249,6 +238,33 @@ fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
         parked: row.get(9)?,
         deliveries: Vec::new(),
     })
+}
+
+/// Reads an event with its deliveries, if it is still there.
+fn row(connection: &Connection, id: EventId) -> Result<Option<EventRow>, SpoolError> {
+    let sql = format!("SELECT {EVENT_ROW} FROM events e WHERE e.id = ?1");
+    let Some(mut row) = connection.prepare_cached(&sql)?.query_row([id.0], event_row).optional()? else {
+        return Ok(None);
+    };
+    row.deliveries = deliveries(connection, id)?;
+    Ok(Some(row))
+}
+
+/// Reads a dead letter, if it is still one.
+fn dead_row(connection: &Connection, (destination, event): Letter) -> Result<Option<DeadRow>, SpoolError> {
+    let mut statement = connection.prepare_cached(DEAD_ROW)?;
+    let row = statement.query_row((destination, event), |row| {
+        Ok(DeadRow {
+            event: EventId(row.get(0)?),
+            kind: row.get(1)?,
+            destination: row.get(2)?,
+            attempts: row.get(3)?,
+            received_at: timestamp(row.get(4)?),
+            dead_at: timestamp(row.get(5)?),
+            reason: row.get(6)?,
+        })
+    });
+    Ok(row.optional()?)
 }
 
 fn deliveries(connection: &Connection, id: EventId) -> Result<Vec<DeliveryRow>, SpoolError> {
@@ -331,36 +347,6 @@ impl Where {
     }
 }
 
-fn event_where(query: &EventQuery) -> (String, Vec<Value>) {
-    let mut condition = Where::default();
-    condition.and_kind(query.kind.as_ref());
-    if let Some(before) = query.before {
-        condition.and("e.id < ?", id(before));
-    }
-    if let Some(since) = query.since {
-        condition.and("e.received_at >= ?", since.as_millisecond());
-    }
-    if let Some(until) = query.until {
-        condition.and("e.received_at < ?", until.as_millisecond());
-    }
-    if query.parked {
-        condition.terms.push("e.parked IS NOT NULL".to_owned());
-    }
-    let delivery =
-        "EXISTS (SELECT 1 FROM destinations n CROSS JOIN deliveries d ON d.destination = n.id AND d.event = e.id";
-    match (&query.destination, query.state) {
-        (None, None) => {}
-        (Some(name), None) => condition.and(&format!("{delivery} WHERE n.name = ?)"), name.clone()),
-        (None, Some(state)) => condition.and(&format!("{delivery} WHERE d.state = ?)"), code(state)),
-        (Some(name), Some(state)) => {
-            condition.and(&format!("{delivery} WHERE n.name = ? AND d.state = ?)"), name.clone());
-            condition.values.push(code(state).into());
-        }
-    }
-    condition.values.push(limit(query.limit));
-    condition.finish()
-}
-
 /// Returns the condition that chooses dead letters, over `deliveries d`, `events e` and `destinations n`.
 pub(super) fn dead_where(query: &DeadQuery) -> (String, Vec<Value>) {
     let mut condition = Where::default();
@@ -388,15 +374,11 @@ pub(super) fn dead_where(query: &DeadQuery) -> (String, Vec<Value>) {
     condition.finish()
 }
 
-fn limit(limit: usize) -> Value {
-    i64::try_from(limit).unwrap_or(i64::MAX).into()
-}
-
-fn id(id: EventId) -> i64 {
+pub(super) fn id(id: EventId) -> i64 {
     i64::try_from(id.0).unwrap_or(i64::MAX)
 }
 
-fn code(state: DeliveryState) -> i64 {
+pub(super) fn code(state: DeliveryState) -> i64 {
     match state {
         DeliveryState::Fresh => 0,
         DeliveryState::Retry => 1,
@@ -413,54 +395,6 @@ pub(super) fn state(code: i64) -> rusqlite::Result<DeliveryState> {
         3 => Ok(DeliveryState::Dead),
         _ => Err(rusqlite::Error::IntegralValueOutOfRange(1, code)),
     }
-}
-
-/// `CROSS JOIN` keeps the order, which is that of the index: a page reads no more than it shows.
-pub(super) fn dead_sql(query: &DeadQuery) -> String {
-    let (condition, _) = dead_where(query);
-    // The other index is in the order of events only within one destination and cause.
-    let index = match (&query.destination, &query.cause) {
-        (Some(_), Some(_)) => "deliveries_dead_causes",
-        (Some(_) | None, Some(_) | None) => "deliveries_dead",
-    };
-    format!(
-        "SELECT d.event, e.kind, n.name, d.attempts, e.received_at, d.settled_at, d.outcome
-         FROM deliveries d INDEXED BY {index} CROSS JOIN events e ON e.id = d.event
-         CROSS JOIN destinations n ON n.id = d.destination
-         WHERE {condition} ORDER BY d.event DESC LIMIT ?"
-    )
-}
-
-/// What is counted already tells the groups, and an index their ends. Where the events are asked about, or some of them,
-/// every dead letter is looked at.
-pub(super) fn dead_groups_sql(query: &DeadQuery) -> String {
-    let (condition, _) = dead_where(query);
-    let about_events = query.kind.is_some() || query.since.is_some() || query.until.is_some();
-    if about_events || !query.events.is_empty() {
-        return format!(
-            "SELECT n.name, g.outcome, g.count, g.oldest, g.newest, g.sample FROM (
-               SELECT d.destination, d.outcome, count(*) AS count, min(d.settled_at) AS oldest,
-                 max(d.settled_at) AS newest, max(d.event) AS sample
-               FROM deliveries d INDEXED BY deliveries_dead_causes CROSS JOIN events e ON e.id = d.event
-               WHERE {condition} GROUP BY d.destination, d.outcome) g
-             JOIN destinations n ON n.id = g.destination"
-        );
-    }
-    let first_of = |what: &str, index: &str| {
-        format!(
-            "(SELECT {what} FROM deliveries INDEXED BY {index}
-              WHERE state = 3 AND destination = d.destination AND outcome = d.outcome)"
-        )
-    };
-    let times = "deliveries_dead_times";
-    format!(
-        "SELECT n.name, d.outcome, d.count, {}, {}, {}
-         FROM (SELECT destination, outcome, count, 3 AS state FROM dead_causes) d
-         CROSS JOIN destinations n ON n.id = d.destination WHERE {condition}",
-        first_of("min(settled_at)", times),
-        first_of("max(settled_at)", times),
-        first_of("max(event)", "deliveries_dead_causes")
-    )
 }
 
 /// Reads the three columns of a breaker.

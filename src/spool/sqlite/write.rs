@@ -11,7 +11,7 @@ use super::sealed::sealed_excerpt;
 use super::view::opened;
 use super::{audit, meta};
 use crate::config::Start;
-use crate::event::EventId;
+use crate::event::{EventId, text};
 use crate::spool::SpoolError;
 use crate::spool::record::{Acknowledgement, DestinationId, Pause};
 use crate::spool::seal::{Sealer, body_context};
@@ -62,8 +62,8 @@ fn insert_events(
 ) -> Result<(), SpoolError> {
     let Some(last) = events.last() else { return Ok(()) };
     let mut event = connection.prepare_cached(
-        "INSERT INTO events (id, kind, subscription, request_id, digest, event_ts, received_at, size, parked)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO events (id, kind, subscription, request_id, digest, event_ts, received_at, size, parked, text)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     let mut body = connection.prepare_cached("INSERT INTO bodies (event, key, body) VALUES (?1, ?2, ?3)")?;
     let mut delivery = connection.prepare_cached(
@@ -82,7 +82,8 @@ fn insert_events(
             e.event_ts,
             received_at,
             e.body.len(),
-            parked
+            parked,
+            sealer.is_none().then(|| text::of(&e.body))
         ])?;
         match sealer.as_deref_mut() {
             None => body.execute(params![e.id.0, None::<[u8; 8]>, &e.body[..]])?,

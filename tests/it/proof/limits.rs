@@ -76,7 +76,7 @@ fn multiply(lab: &Lab) {
     let statements = format!(
         "PRAGMA journal_mode = DELETE; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN;
          {numbers} INSERT INTO events SELECT n + 1, kind, subscription,
-           printf('%08x_0000_4000_8000_%012x', n, n), randomblob(32), event_ts, received_at, size, NULL
+           printf('%08x_0000_4000_8000_%012x', n, n), randomblob(32), event_ts, received_at, size, NULL, text
            FROM n, (SELECT * FROM events WHERE id = 1);
          {numbers} INSERT INTO bodies
            SELECT n + 1, NULL, CAST(replace(CAST(body AS TEXT), '\"id\":\"0\"', '\"id\":\"' || n || '\"') AS BLOB)

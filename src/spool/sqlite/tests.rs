@@ -1,0 +1,91 @@
+//! What the engine reads to answer, and what it does with a file that is taken away.
+
+use super::search::Search;
+use super::*;
+use crate::spool::record::{DeadQuery, DeliveryState, EventQuery};
+
+#[test]
+fn frequent_queries_read_what_they_return_and_no_delivered_rows() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let engine = Sqlite::open(&directory.path().join("zoomhook.db"), Arc::default()).expect("a spool");
+    let open = "deliveries_open (destination=? AND state=?";
+    let letters = erase::fitting("d.state = 3");
+    let key = "SEARCH d USING PRIMARY KEY (destination=? AND event=?)";
+    let all = DeadQuery::default();
+    let of_destination = DeadQuery { destination: Some("crm".to_owned()), ..all.clone() };
+    let one_cause = DeadQuery { cause: Some("status 404".to_owned()), ..of_destination.clone() };
+    let search = Search { connection: &engine.connection, budget: 1, has_texts: true };
+    let events = |query: EventQuery, destination| search.roads(&query, destination);
+    let dead = |query: &DeadQuery, destination| search.dead_roads(query, destination);
+    let groups = Search::group_roads;
+    let kind = || Some("meeting.*".parse().expect("a pattern"));
+    let parked = EventQuery { parked: true, ..EventQuery::default() };
+    let died = EventQuery { state: Some(DeliveryState::Dead), kind: kind(), ..EventQuery::default() };
+    let wanted = EventQuery { kind: kind(), ..EventQuery::default() };
+    let typed = DeadQuery { kind: kind(), ..all.clone() };
+    for (query, expected, times) in [
+        (page::FRESH, open, 1),
+        (page::DUE, open, 1),
+        (page::NEXT_DUE, open, 1),
+        (page::WAITING, open, 1),
+        (view::DESTINATIONS, open, 1),
+        (view::DESTINATIONS, "COVERING INDEX deliveries_retries (destination=?)", 1),
+        (view::DELIVERIES, key, 1),
+        (view::DEAD_ROW, "SEARCH d USING PRIMARY KEY (destination=? AND event=?)", 1),
+        (&events(EventQuery::default(), None), "SEARCH e USING INTEGER PRIMARY KEY (rowid<?)", 1),
+        (&events(wanted.clone(), Some(1)), "SEARCH d USING PRIMARY KEY (destination=? AND event<?)", 1),
+        (&events(wanted, Some(1)), "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)", 1),
+        (&events(parked, Some(1)), "SEARCH e USING INDEX events_parked (id<?)", 1),
+        (&events(died, Some(1)), "deliveries_dead (event<?)", 1),
+        (search::STANDS, key, 1),
+        (search::FRESH, "COVERING INDEX deliveries_open (destination=? AND state=? AND due=? AND event<?)", 1),
+        (search::RETRYING, "COVERING INDEX deliveries_open (destination=? AND state=?)", 1),
+        (search::groups::COUNTED, "COVERING INDEX deliveries_dead_times (destination=? AND outcome=?)", 2),
+        (search::groups::COUNTED, "COVERING INDEX deliveries_dead_causes (destination=? AND outcome=?)", 1),
+        (&groups(&all, None), "SEARCH d USING COVERING INDEX deliveries_dead_causes", 1),
+        (&groups(&all, Some(1)), "COVERING INDEX deliveries_dead_causes (destination=? AND (outcome,event)>(?,?))", 1),
+        (&groups(&typed, None), "SEARCH d USING COVERING INDEX deliveries_dead_causes", 1),
+        (&dead(&all, None), "SEARCH d USING COVERING INDEX deliveries_dead (event<?)", 1),
+        (&dead(&of_destination, Some(1)), "SEARCH d USING COVERING INDEX deliveries_dead (event<?)", 1),
+        (&dead(&typed, Some(1)), "SEARCH d USING COVERING INDEX deliveries_dead (event<?)", 1),
+        (&dead(&one_cause, Some(1)), "deliveries_dead_causes (destination=? AND outcome=? AND event<?)", 1),
+        (replay::DEAD, "COVERING INDEX deliveries_dead ((event,destination)>(?,?) AND event<?)", 1),
+        (replay::DEAD_OF_CAUSE, "deliveries_dead_causes (destination=? AND outcome=? AND event>? AND event<?)", 1),
+        (replay::EVENTS, "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", 1),
+        (replay::EVENT, "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)", 1),
+        (replay::DELIVERY, "SEARCH deliveries USING PRIMARY KEY (destination=? AND event=?)", 1),
+        (erase::DEAD, "COVERING INDEX deliveries_dead ((event,destination)>(?,?))", 1),
+        (&letters, "deliveries_dead ((event,destination)>(?,?) AND (event,destination)<(?,?))", 1),
+        (erase::OLDEST_DEAD, "COVERING INDEX deliveries_dead", 1),
+        (erase::PARKED, "events_parked", 1),
+        (erase::DELIVERIES_OF, "PRIMARY KEY (destination=?)", 1),
+        (rekey::NEXT, "SEARCH bodies USING INTEGER PRIMARY KEY (rowid>?)", 1),
+        (sealed::KEYS, "COVERING INDEX bodies_sealed", 2),
+    ] {
+        let plan = plan(&engine.connection, query);
+        assert_eq!(plan.matches(expected).count(), times, "{query}\n{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{query}\n{plan}");
+    }
+}
+
+#[test]
+fn file_that_was_taken_away_takes_nothing_more() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, aside) = (directory.path().join("zoomhook.db"), directory.path().join("aside.db"));
+    let mut engine = Sqlite::open(&path, Arc::default()).expect("a spool");
+    engine.commit(&Batch::default()).expect("in place");
+    std::fs::rename(&path, &aside).expect("moved");
+    let error = engine.commit(&Batch::default()).expect_err("a file that is gone").to_string();
+    assert!(error.contains("was removed or replaced"), "{error}");
+    std::fs::copy(&aside, &path).expect("copied");
+    assert!(matches!(engine.commit(&Batch::default()), Err(SpoolError::Removed(_))), "another file of that name");
+    std::fs::rename(&aside, &path).expect("moved back");
+    engine.commit(&Batch::default()).expect("in place again");
+}
+
+fn plan(connection: &Connection, query: &str) -> String {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).expect("a query");
+    let nothing = vec![rusqlite::types::Null; statement.parameter_count()];
+    let steps = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>(3));
+    steps.expect("a plan").collect::<Result<Vec<_>, _>>().expect("text").join("\n")
+}

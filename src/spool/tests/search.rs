@@ -1,0 +1,116 @@
+//! What events are found by, in files of every kind.
+
+use super::*;
+use crate::config::encryption::EncryptionKey;
+use crate::config::secret::Secret;
+use crate::spool::record::{Text, Within};
+use crate::spool::rekey::rekey_at_rest;
+
+const BODY: &str = r#"{"payload":{"object":{"topic":"Kieferorthopädie","id":"86084701483"}}}"#;
+/// The topic as it would stand in the column.
+const CANARY: &[u8] = b"kieferorthopadie";
+
+/// The table as it was in format 1.
+const FORMAT_1: &str = "
+DROP TABLE events;
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL,
+  subscription TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  event_ts INTEGER,
+  received_at INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  parked TEXT
+);
+CREATE INDEX events_parked ON events (id) WHERE parked IS NOT NULL;
+UPDATE meta SET value = 1 WHERE key IN ('format', 'last_event', 'events');
+INSERT INTO events VALUES (1, 'meeting.started', 'main', '00000000_0000_4000_8000_000000000001', zeroblob(32), NULL,
+  unixepoch() * 1000, 2, NULL);
+";
+
+#[tokio::test]
+async fn event_is_found_by_its_topic_until_that_is_encrypted_and_again_when_it_is_not() {
+    let bench = Bench::new();
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    running.append("meeting.started", BODY).await;
+    running.stop().await;
+    let request_id = bench.event(1).request_id.to_string();
+    assert_eq!(bench.found("KIEFERORTHOPADIE 1483"), [1]);
+    assert!(bench.found("zahn").is_empty());
+    assert!(bench.holds_topic());
+
+    let key = EncryptionKey::new(&Secret::new("07".repeat(31) + "aa")).expect("a key");
+    let sealed = config::Spool { encryption_key: Some(key.clone()), ..bench.settings() };
+    rekey_at_rest(&sealed, "test", Timestamp::now()).expect("at rest");
+    assert!(!bench.holds_topic(), "the column goes with the body");
+    let (spool, writer) = Spool::open(&sealed, Clock::system(), Arc::default()).expect("opens");
+    let running = Bench::run(spool, writer);
+    running.append("meeting.ended", BODY).await;
+    running.stop().await;
+    assert!(!bench.holds_topic());
+    assert!(bench.found("kieferorthopädie").is_empty());
+    assert_eq!(bench.found("meeting"), [2, 1], "what stands in clear is searched");
+    assert_eq!(bench.found(&request_id), [1]);
+
+    let plain = config::Spool { old_encryption_keys: vec![key], ..bench.settings() };
+    rekey_at_rest(&plain, "test", Timestamp::now()).expect("at rest");
+    assert_eq!(bench.found("kieferorthopädie"), [2, 1]);
+}
+
+#[tokio::test]
+async fn spool_of_the_first_format_is_read_as_it_is_and_brought_to_this_one_when_it_is_opened() {
+    let bench = Bench::new();
+    drop(bench.open().expect("a new spool"));
+    let connection = rusqlite::Connection::open(bench.path()).expect("opens");
+    connection.execute_batch(FORMAT_1).expect("tables");
+    connection.execute("INSERT INTO bodies (event, body) VALUES (1, ?1)", [BODY.as_bytes()]).expect("a body");
+    assert_eq!(bench.found("started"), [1], "nobody has to open it for writing first");
+    assert!(bench.found("kieferorthopädie").is_empty());
+
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    running.append("meeting.ended", &BODY.replace("1483", "1484")).await;
+    running.stop().await;
+    assert_eq!(bench.ids(), [2, 1]);
+    assert_eq!(bench.found("kieferorthopädie"), [2], "what was there before has no text");
+    let format = "SELECT value FROM meta WHERE key = 'format'";
+    assert_eq!(connection.query_row(format, [], |row| row.get::<_, i64>(0)), Ok(2));
+
+    let rekeyed = rekey_at_rest(&bench.settings(), "test", Timestamp::now()).expect("at rest");
+    assert_eq!(rekeyed.rewritten, 1);
+    assert_eq!(bench.found("kieferorthopädie"), [2, 1]);
+    assert_eq!(rekey_at_rest(&bench.settings(), "test", Timestamp::now()).expect("at rest").rewritten, 0);
+}
+
+#[tokio::test]
+async fn who_may_not_see_payloads_does_not_find_by_them() {
+    let bench = Bench::new();
+    let running = bench.start();
+    running.append("meeting.started", BODY).await;
+    running.stop().await;
+    assert!(bench.found_within("kieferorthopädie", Within::Row).is_empty());
+    assert_eq!(bench.found_within("started", Within::Row), [1]);
+}
+
+impl Bench {
+    fn found(&self, words: &str) -> Vec<u64> {
+        self.found_within(words, Within::Body)
+    }
+
+    fn found_within(&self, words: &str, within: Within) -> Vec<u64> {
+        let text = Text { words: words.parse().expect("words"), within };
+        let query = EventQuery { text: Some(text), limit: 100, ..EventQuery::default() };
+        let rows = open_view(self.path()).expect("a spool").events(&query).expect("readable");
+        rows.iter().map(|row| row.id.0).collect()
+    }
+
+    /// Tells whether somebody finds the topic who has the files.
+    fn holds_topic(&self) -> bool {
+        let files = std::fs::read_dir(self.directory.path()).expect("a directory");
+        let mut read = files.map(|file| std::fs::read(file.expect("a file").path()).expect("readable"));
+        read.any(|bytes| bytes.windows(CANARY.len()).any(|window| window == CANARY))
+    }
+}

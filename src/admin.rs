@@ -34,6 +34,7 @@
 //! POST /api/v1/reload          reads the configuration again
 //! GET  /api/v1/log             how much is logged
 //! PUT  /api/v1/log             changes it until the next start
+//! GET  /api/v1/openapi.json     all of this for programs, as OpenAPI has it
 //! GET  /                       the console, one page that shows all of this
 //! ```
 //!
@@ -66,6 +67,7 @@ mod listener;
 pub mod liveness;
 mod log;
 mod metrics;
+mod openapi;
 mod problem;
 mod purge;
 mod rarely;
@@ -81,8 +83,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use axum::extract::FromRef;
 use axum::middleware;
-use axum::routing::{get, post};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -99,7 +101,8 @@ pub use self::door::Door;
 pub(crate) use self::inputs::read_every_query;
 use self::limits::Limits;
 use self::liveness::Liveness;
-use self::problem::Problem;
+use self::openapi::{Operation, get, post, put};
+use self::problem::{Code, Problem};
 pub use self::reload::ReloadRequest;
 use self::replay::Replays;
 use self::stream::Live;
@@ -149,13 +152,14 @@ pub async fn serve(door: Door, handles: Handles, token: CancellationToken) {
         (None, Some(_)) => Guard::Nothing,
         (None, None) => Guard::LoopbackHost,
     };
-    let gate = Gate::new(guard, Arc::clone(&metrics));
+    let gate = Gate::new(guard.clone(), Arc::clone(&metrics));
     let certificate = handles.certificate.clone();
     let limits = Limits::new(Arc::clone(&metrics), token.clone());
     let handles = Arc::new(handles);
     let live = Live::new(Arc::clone(&handles), token.clone());
-    let pages = stream::routes(Arc::clone(&live)).merge(console::routes(Console::default()));
-    let router = layered(routes(handles).merge(pages), gate, limits);
+    let port = Port { handles, live: Arc::clone(&live), guard };
+    let routes = openapi::router(operations()).with_state(port).merge(console::routes(Console::default()));
+    let router = layered(routes, gate, limits);
     let looked_after = certificate.clone();
     let looking_after = async {
         if let Some(certificate) = looked_after {
@@ -166,42 +170,110 @@ pub async fn serve(door: Door, handles: Handles, token: CancellationToken) {
     tokio::join!(serving, looking_after, live.sample());
 }
 
-fn routes(handles: Arc<Handles>) -> Router {
-    Router::new()
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::show))
-        .route("/api/v1/status", get(status::show))
-        .route("/api/v1/events", get(events::list))
-        .route("/api/v1/events/{id}", get(events::show))
-        .route("/api/v1/dead", get(dead::list))
-        .route("/api/v1/events/replay", post(replay::events))
-        .route("/api/v1/dead/groups", get(dead::groups))
-        .route("/api/v1/dead/replay", post(replay::dead))
-        .route("/api/v1/replays/{id}", get(replay::show))
-        .route("/api/v1/subscriptions", get(status::subscriptions))
-        .route("/api/v1/destinations", get(destinations::list))
-        .route("/api/v1/destinations/{name}", get(destinations::show))
-        .route("/api/v1/destinations/{name}/probe", post(destinations::probe))
-        .route("/api/v1/dead/purge", post(purge::dead))
-        .route("/api/v1/events/purge", post(purge::events))
-        .route("/api/v1/orphans", get(purge::orphans))
-        .route("/api/v1/orphans/{name}/purge", post(purge::orphan))
-        .route("/api/v1/destinations/{name}/pause", post(destinations::pause))
-        .route("/api/v1/destinations/{name}/resume", post(destinations::resume))
-        .route("/api/v1/gaps", get(gaps::list))
-        .route("/api/v1/gaps/{id}/acknowledge", post(gaps::acknowledge))
-        .route("/api/v1/spool/rekey", post(rekey::rekey))
-        .route("/api/v1/audit", get(audit::list))
-        .route("/api/v1/reload", post(reload::reload))
-        .route("/api/v1/log", get(log::show).put(log::set))
-        .route("/api/v1/whoami", get(caller::show))
-        .with_state(handles)
+/// Is what handlers are made of: each takes the part that it needs.
+#[derive(Clone)]
+struct Port {
+    handles: Arc<Handles>,
+    live: Arc<Live>,
+    guard: Guard,
+}
+
+impl FromRef<Port> for Arc<Handles> {
+    fn from_ref(port: &Port) -> Self {
+        Arc::clone(&port.handles)
+    }
+}
+
+impl FromRef<Port> for Arc<Live> {
+    fn from_ref(port: &Port) -> Self {
+        Arc::clone(&port.live)
+    }
+}
+
+impl FromRef<Port> for Guard {
+    fn from_ref(port: &Port) -> Self {
+        port.guard.clone()
+    }
+}
+
+/// Returns all that can be asked but the console: both the router and the OpenAPI document are made of it. What a
+/// handler's arguments are refused for goes without saying, and so does what the layers refuse.
+fn operations() -> Vec<Operation> {
+    use Code::{
+        ConfigurationRefused, DestinationConfigured, GapOpen, NotConfirmed, NotFound, SpoolUnavailable, Stopping,
+        TooManyStreams, UnknownDestination,
+    };
+    vec![
+        get("/livez", health::livez, "livez", "Whether the loops turn"),
+        get("/readyz", health::readyz, "readyz", "Whether events can arrive and be stored"),
+        get("/metrics", metrics::show, "metrics", "Every metric, in the OpenMetrics format"),
+        get("/api/v1/status", status::show, "status", "Is anything being lost, and what do I do?"),
+        get("/api/v1/subscriptions", status::subscriptions, "subscriptions", "How each subscription is doing"),
+        get("/api/v1/destinations", destinations::list, "destinations", "How each destination is doing"),
+        get("/api/v1/destinations/{name}", destinations::show, "destination", "How one destination is doing")
+            .refuses(&[UnknownDestination]),
+        get("/api/v1/events", events::list, "events", "What was received, newest first")
+            .refuses(&[UnknownDestination, SpoolUnavailable]),
+        get("/api/v1/events/{id}", events::show, "event", "One event with deliveries, failed attempts and its body")
+            .refuses(&[NotFound, SpoolUnavailable]),
+        post("/api/v1/events/replay", replay::events, "replay_events", "Delivers events again, or to somebody new")
+            .refuses(&[UnknownDestination, NotConfirmed, SpoolUnavailable, Stopping]),
+        get("/api/v1/dead", dead::list, "dead", "What was given up, newest event first")
+            .refuses(&[UnknownDestination, SpoolUnavailable]),
+        get("/api/v1/dead/groups", dead::groups, "dead_groups", "What was given up, by destination and cause")
+            .refuses(&[UnknownDestination, SpoolUnavailable]),
+        post("/api/v1/dead/replay", replay::dead, "replay_dead", "Makes dead letters due again").refuses(&[
+            UnknownDestination,
+            NotConfirmed,
+            SpoolUnavailable,
+            Stopping,
+        ]),
+        get("/api/v1/replays/{id}", replay::show, "replay", "How far a replay has come that takes longer").refuses(&[
+            NotFound,
+            SpoolUnavailable,
+            Stopping,
+        ]),
+        post("/api/v1/dead/purge", purge::dead, "purge_dead", "Deletes dead letters for good, or counts them")
+            .refuses(&[UnknownDestination, SpoolUnavailable]),
+        post("/api/v1/events/purge", purge::events, "purge_parked", "Deletes parked frames for good, or counts them")
+            .refuses(&[SpoolUnavailable]),
+        get("/api/v1/orphans", purge::orphans, "orphans", "Destinations that are no longer configured")
+            .refuses(&[SpoolUnavailable]),
+        post(
+            "/api/v1/orphans/{name}/purge",
+            purge::orphan,
+            "purge_orphan",
+            "Deletes what is kept for one, or counts it",
+        )
+        .refuses(&[UnknownDestination, DestinationConfigured, SpoolUnavailable]),
+        post("/api/v1/destinations/{name}/pause", destinations::pause, "pause", "Holds deliveries back")
+            .refuses(&[UnknownDestination, SpoolUnavailable]),
+        post("/api/v1/destinations/{name}/resume", destinations::resume, "resume", "Lets deliveries go on")
+            .refuses(&[UnknownDestination, SpoolUnavailable]),
+        post("/api/v1/destinations/{name}/probe", destinations::probe, "probe", "Sends the handler a URL validation")
+            .refuses(&[UnknownDestination, Stopping]),
+        get("/api/v1/gaps", gaps::list, "gaps", "When no socket was live, newest first").refuses(&[SpoolUnavailable]),
+        post("/api/v1/gaps/{id}/acknowledge", gaps::acknowledge, "acknowledge_gap", "Notes what was done about a gap")
+            .refuses(&[NotFound, GapOpen, SpoolUnavailable]),
+        post("/api/v1/spool/rekey", rekey::rekey, "rekey", "Brings what is kept to the key of the configuration")
+            .refuses(&[SpoolUnavailable]),
+        get("/api/v1/audit", audit::list, "audit", "Who changed what, newest first").refuses(&[SpoolUnavailable]),
+        get("/api/v1/whoami", caller::show, "whoami", "What the one who asks may do"),
+        get("/api/v1/stream", stream::listen, "stream", "The status about every second").refuses(&[TooManyStreams]),
+        get("/api/v1/history", stream::history, "history", "The last day, minute by minute"),
+        post("/api/v1/reload", reload::reload, "reload", "Reads the configuration again")
+            .refuses(&[ConfigurationRefused, Stopping]),
+        get("/api/v1/log", log::show, "log_level", "How much is logged").refuses(&[NotFound]),
+        put("/api/v1/log", log::set, "set_log_level", "Changes how much is logged until the next start")
+            .refuses(&[NotFound]),
+        get("/api/v1/openapi.json", openapi::show, "openapi", "This document"),
+    ]
 }
 
 /// Puts the layers around the routes; the last one is the first that a request meets.
 fn layered(routes: Router, gate: Gate, limits: Limits) -> Router {
     routes
+        .route_layer(middleware::from_fn_with_state(gate.clone(), auth::only_json))
         .fallback(async || Problem::NotFound("no such path".to_owned()))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(middleware::from_fn_with_state(limits, limits::bound))

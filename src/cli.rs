@@ -196,7 +196,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Pause(args) => pause::run(&args, Pause::On).await?,
         Command::Resume(args) => pause::run(&args, Pause::Off).await?,
         Command::Gaps(args) => gaps::run(&args).await?,
-        Command::Audit(command) => audit::run(&command)?,
+        Command::Audit(command) => audit::run(&command).await?,
         Command::Spool(command) => spool::run(&command).await?,
         Command::LogLevel(args) => log_level::run(&args).await?,
         Command::Completions(args) => completions::run(&args)?,

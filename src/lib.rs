@@ -61,6 +61,7 @@ pub mod fuzzing;
 mod json;
 pub mod net;
 mod retry_after;
+mod schema;
 pub mod simulator;
 pub mod spool;
 pub mod telemetry;

@@ -4,20 +4,26 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tracing::warn;
 
 use super::Handles;
-use super::document::{self, Audit};
-use super::input::{Params, limit};
+use super::document::{self, Audit, PAGE_MOST};
+use super::input::{Params, before, limit};
 use super::problem::Problem;
+use crate::schema::ROW_MOST;
 use crate::spool::Spool;
 
 /// Chooses a page, as the query says it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AuditParams {
-    before: Option<i64>,
+    /// Only changes older than this one: the cursor of a page.
+    #[schemars(range(max = ROW_MOST))]
+    before: Option<u64>,
+    /// At most so many.
+    #[schemars(range(min = 1, max = PAGE_MOST))]
     pub(super) limit: Option<usize>,
 }
 
@@ -26,7 +32,8 @@ pub(super) async fn list(
     State(handles): State<Arc<Handles>>,
     Params(params): Params<AuditParams>,
 ) -> Result<Json<Audit>, Problem> {
-    let (before, limit) = (params.before, limit(params.limit)?);
+    let (before, limit) = (before(params.before)?, limit(params.limit)?);
+    let before = before.map(|id| id.0.cast_signed());
     let page = handles.spool.read(move |view| document::audit(view, before, limit)).await?;
     Ok(Json(page))
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::caller::{Caller, Role};
 use super::door::Peer;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::rarely::Rarely;
 use crate::config::secret::Secret;
 use crate::telemetry::metrics::{ByReason, Metrics};
@@ -38,6 +38,15 @@ pub(super) enum Guard {
 }
 
 impl Guard {
+    /// Returns what it refuses requests for.
+    pub(super) fn refusals(&self) -> &'static [Code] {
+        match self {
+            Self::Token(..) => &[Code::Unauthorized],
+            Self::LoopbackHost => &[Code::HostRefused],
+            Self::Nothing => &[],
+        }
+    }
+
     fn role(&self, headers: &HeaderMap) -> Result<Role, Problem> {
         match self {
             Self::Token(token, viewer_token) => {
@@ -80,13 +89,8 @@ impl Gate {
             return Ok(Caller { role: Role::Viewer, peer });
         }
         let role = self.0.guard.role(request.headers())?;
-        if !request.method().is_safe() {
-            if role != Role::Operator {
-                return Err(Problem::OperatorOnly);
-            }
-            if !is_json(request.headers()) {
-                return Err(Problem::NotJson);
-            }
+        if !request.method().is_safe() && role != Role::Operator {
+            return Err(Problem::OperatorOnly);
         }
         Ok(Caller { role, peer })
     }
@@ -112,6 +116,14 @@ pub(super) async fn admit(State(gate): State<Gate>, mut request: Request, next: 
         }
         Err(problem) => Err(gate.refuse(problem, &request)),
     }
+}
+
+/// Lets a change through that is asked for in JSON; the routes have found by then that there is such a change.
+pub(super) async fn only_json(State(gate): State<Gate>, request: Request, next: Next) -> Result<Response, Problem> {
+    if request.method().is_safe() || is_json(request.headers()) {
+        return Ok(next.run(request).await);
+    }
+    Err(gate.refuse(Problem::NotJson, &request))
 }
 
 /// Refuses what one reader could take for another request than the next one does, so that none of them can be tricked.

@@ -5,13 +5,14 @@ use std::fmt;
 use axum::Json;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::door::Peer;
 use super::problem::Problem;
 
 /// Says what a caller may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Role {
     /// Look at everything but payloads: bodies of events, and answers of handlers.
@@ -29,7 +30,7 @@ pub(super) struct Caller {
 }
 
 /// Tells callers what they may do.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Identity {
     role: Role,
 }

@@ -5,39 +5,61 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Handles;
-use super::document::{self, Dead, DeadGroups};
-use super::input::{Params, limit, moment, parse};
+use super::document::{self, Dead, DeadGroups, PAGE_MOST};
+use super::input::{Params, before, limit, moment, parse};
 use super::problem::Problem;
-use crate::event::EventId;
+use crate::schema::{EVENT_PATTERN, MomentOrAge, ROW_MOST};
 use crate::spool::record::{DeadQuery, GroupCursor};
 
 /// Chooses dead letters, as the query says it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeadParams {
+    /// Only types that fit this pattern: a name, one that ends with a star, or `*`.
     #[serde(rename = "type")]
+    #[schemars(regex(pattern = EVENT_PATTERN))]
     kind: Option<String>,
+    /// Only of this destination.
     destination: Option<String>,
+    /// Only those given up for this reason.
     cause: Option<String>,
+    /// Only events received at this time or later, or at most so long ago.
+    #[schemars(with = "Option<MomentOrAge>")]
     since: Option<String>,
+    /// Only events received before this time, or longer ago.
+    #[schemars(with = "Option<MomentOrAge>")]
     until: Option<String>,
+    /// Only what is older than this event: the cursor of a page, which the one before has as `next`.
+    #[schemars(range(max = ROW_MOST))]
     before: Option<u64>,
+    /// At most so many.
+    #[schemars(range(min = 1, max = PAGE_MOST))]
     limit: Option<usize>,
 }
 
 /// Chooses groups of dead letters.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GroupParams {
+    /// Only types that fit this pattern: a name, one that ends with a star, or `*`.
     #[serde(rename = "type")]
+    #[schemars(regex(pattern = EVENT_PATTERN))]
     kind: Option<String>,
+    /// Only of this destination.
     destination: Option<String>,
+    /// Only those given up for this reason.
     cause: Option<String>,
+    /// Only events received at this time or later, or at most so long ago.
+    #[schemars(with = "Option<MomentOrAge>")]
     since: Option<String>,
+    /// Only events received before this time, or longer ago.
+    #[schemars(with = "Option<MomentOrAge>")]
     until: Option<String>,
+    /// Only what comes after this place: the cursor of a part, which the one before has as `next`.
     after: Option<String>,
 }
 
@@ -50,7 +72,7 @@ impl DeadParams {
             cause: self.cause,
             since: moment("since", self.since.as_deref(), now)?,
             until: moment("until", self.until.as_deref(), now)?,
-            before: self.before.map(EventId),
+            before: before(self.before)?,
             limit: limit(self.limit)?,
         })
     }

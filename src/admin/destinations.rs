@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::Handles;
 use super::caller::Caller;
 use super::document::{self, Paused};
+use super::input::{Named, Nothing};
 use super::problem::Problem;
 use super::status::{DestinationReport, current};
 use crate::spool::record::Pause;
@@ -34,13 +36,13 @@ pub struct Probe {
 }
 
 /// Is how every destination is doing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Destinations {
     destinations: Vec<DestinationReport>,
 }
 
 /// Says what became of asking a handler.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Probed {
     destination: String,
     /// True when it is reachable and shares the secret token.
@@ -58,7 +60,7 @@ pub(super) async fn list(State(handles): State<Arc<Handles>>) -> Json<Destinatio
 /// Shows one destination.
 pub(super) async fn show(
     State(handles): State<Arc<Handles>>,
-    Path(name): Path<String>,
+    Named(name): Named,
 ) -> Result<Json<DestinationReport>, Problem> {
     let destinations = current(&handles).await.destinations;
     let found = destinations.into_iter().find(|destination| *destination.name == *name);
@@ -68,7 +70,8 @@ pub(super) async fn show(
 /// Sends the handler a URL validation: is it reachable, and does it share the secret token?
 pub(super) async fn probe(
     State(handles): State<Arc<Handles>>,
-    Path(name): Path<String>,
+    Named(name): Named,
+    _: Nothing,
 ) -> Result<Json<Probed>, Problem> {
     let (reply, answer) = oneshot::channel();
     let request = ProbeRequest { destination: name.clone(), reply };
@@ -86,7 +89,8 @@ pub(super) async fn probe(
 pub(super) async fn pause(
     State(handles): State<Arc<Handles>>,
     caller: Caller,
-    Path(name): Path<String>,
+    Named(name): Named,
+    _: Nothing,
 ) -> Result<Json<Paused>, Problem> {
     set(&handles, caller, name, Pause::On).await
 }
@@ -95,7 +99,8 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     State(handles): State<Arc<Handles>>,
     caller: Caller,
-    Path(name): Path<String>,
+    Named(name): Named,
+    _: Nothing,
 ) -> Result<Json<Paused>, Problem> {
     set(&handles, caller, name, Pause::Off).await
 }

@@ -8,9 +8,11 @@ pub(crate) mod purge;
 pub(crate) mod replay;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventId;
+use crate::schema::ROW_MOST;
 use crate::spool::record::{
     AttemptRow, AuditRow, DeadGroup, DeadQuery, DeadRow, EventDetail, EventQuery, EventRow, GapRow, GroupCursor,
     Groups, Page,
@@ -24,6 +26,8 @@ pub(crate) const PAGE: usize = 100;
 pub(crate) const PAGE_MOST: usize = 1000;
 /// The longest note about a gap, in characters: a sentence or two, and the number of a ticket.
 const NOTE: usize = 500;
+/// One line that says something.
+const ONE_LINE: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*$";
 /// Every row that there is: more than fit into a spool.
 pub(crate) const ALL: usize = u32::MAX as usize;
 
@@ -44,7 +48,7 @@ pub(crate) enum ListError {
 }
 
 /// Is a page of events, newest first.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Events {
     /// The events.
     pub(crate) events: Vec<EventRow>,
@@ -53,7 +57,7 @@ pub(crate) struct Events {
 }
 
 /// Is one event with all that is known of it.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct EventDocument {
     /// The event and its deliveries.
     #[serde(flatten)]
@@ -80,7 +84,7 @@ impl EventDocument {
 }
 
 /// Is a page of dead letters, newest event first.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Dead {
     /// The dead letters; those of one event are all on one page.
     pub(crate) dead: Vec<DeadRow>,
@@ -89,7 +93,7 @@ pub(crate) struct Dead {
 }
 
 /// Is the dead letters by destination and cause, the largest group first.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct DeadGroups {
     /// The groups.
     pub(crate) groups: Vec<DeadGroup>,
@@ -98,17 +102,18 @@ pub(crate) struct DeadGroups {
 }
 
 /// Is a list of gaps, newest first.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Gaps {
     /// The gaps.
     pub(crate) gaps: Vec<GapRow>,
 }
 
 /// Asks for a gap to be noted as dealt with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AcknowledgeRequest {
     /// What was done about it: one line of text.
+    #[schemars(length(min = 1, max = NOTE), regex(pattern = ONE_LINE))]
     pub(crate) note: String,
 }
 
@@ -127,14 +132,14 @@ impl AcknowledgeRequest {
 }
 
 /// Says that a gap was noted as dealt with.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct AcknowledgedGap {
     /// Its number.
     pub(crate) gap: i64,
 }
 
 /// Is a page of changes that operators made, newest first.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Audit {
     /// The changes.
     pub(crate) audit: Vec<AuditRow>,
@@ -143,7 +148,7 @@ pub(crate) struct Audit {
 }
 
 /// Says how a destination stands after a pause or a resume.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Paused {
     /// Its name.
     pub(crate) destination: String,
@@ -152,12 +157,31 @@ pub(crate) struct Paused {
 }
 
 /// Says how much a bridge logs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct LogLevel {
     /// The levels in force.
     pub(crate) level: String,
     /// Those of the configuration, which the next start begins with.
     pub(crate) configured: String,
+}
+
+/// Checks the number of a row.
+///
+/// # Errors
+/// When no row can have it; in words.
+pub(crate) fn row_number(name: &str, number: u64) -> Result<u64, String> {
+    if number > ROW_MOST {
+        return Err(format!("{name}: expected a number from 0 to {ROW_MOST}"));
+    }
+    Ok(number)
+}
+
+/// Reads the ids of events.
+///
+/// # Errors
+/// When no event can have one of them; in words.
+pub(crate) fn event_ids(ids: &[u64]) -> Result<Vec<EventId>, String> {
+    ids.iter().map(|id| row_number("events", *id).map(EventId)).collect()
 }
 
 /// Reads a page of events.

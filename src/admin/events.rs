@@ -3,32 +3,49 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Handles;
 use super::caller::{Caller, Role};
-use super::document::{self, EventDocument, Events};
-use super::input::{Params, event_id, limit, moment, parse};
+use super::document::{self, EventDocument, Events, PAGE_MOST};
+use super::input::{Id, Params, before, limit, moment, parse};
 use super::problem::Problem;
 use crate::event::EventId;
-use crate::spool::record::{EventQuery, Text, Within};
+use crate::schema::{EVENT_PATTERN, MomentOrAge, ROW_MOST};
+use crate::spool::record::{DeliveryState, EventQuery, Text, Within};
 
 /// Chooses events, as the query says it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventParams {
+    /// Only types that fit this pattern: a name, one that ends with a star, or `*`.
     #[serde(rename = "type")]
+    #[schemars(regex(pattern = EVENT_PATTERN))]
     kind: Option<String>,
+    /// Only events that this destination wants.
     destination: Option<String>,
+    /// Only events that stand so with some destination, or with `destination` if that is given.
+    #[schemars(with = "Option<DeliveryState>")]
     state: Option<String>,
+    /// Only events received at this time or later, or at most so long ago.
+    #[schemars(with = "Option<MomentOrAge>")]
     since: Option<String>,
+    /// Only events received before this time, or longer ago.
+    #[schemars(with = "Option<MomentOrAge>")]
     until: Option<String>,
+    /// Only frames that are kept but cannot be delivered.
     #[serde(default)]
     parked: bool,
+    /// Only events in whose topic and ids every one of these words is found; a viewer's are looked for in type and numbers.
     q: Option<String>,
+    /// Only what is older than this event: the cursor of a page, which the one before has as `next`.
+    #[schemars(range(max = ROW_MOST))]
     before: Option<u64>,
+    /// At most so many.
+    #[schemars(range(min = 1, max = PAGE_MOST))]
     limit: Option<usize>,
 }
 
@@ -48,7 +65,7 @@ impl EventParams {
             until: moment("until", self.until.as_deref(), now)?,
             parked: self.parked,
             text: words.map(|words| Text { words, within }),
-            before: self.before.map(EventId),
+            before: before(self.before)?,
             limit: limit(self.limit)?,
         })
     }
@@ -69,9 +86,9 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(handles): State<Arc<Handles>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Json<EventDocument>, Problem> {
-    let id = event_id(&id)?;
+    let id = EventId(id.unsigned_abs());
     let detail = handles.spool.read(move |view| view.event(id)).await?;
     let detail =
         detail.ok_or_else(|| Problem::NotFound(format!("no event {id}: none had this id, or it was purged")))?;
@@ -88,7 +105,6 @@ mod tests {
 
     use super::*;
     use crate::config::filter::Pattern;
-    use crate::spool::record::DeliveryState;
 
     #[test]
     fn every_parameter_reaches_the_query() {

@@ -3,20 +3,23 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Handles;
 use super::caller::Caller;
-use super::document::{AcknowledgeRequest, AcknowledgedGap, Gaps};
-use super::input::{Body, Params, limit};
+use super::document::{AcknowledgeRequest, AcknowledgedGap, Gaps, PAGE_MOST};
+use super::input::{Body, Id, Params, limit};
 use super::problem::Problem;
 use crate::spool::record::Acknowledgement;
 
 /// Says how many gaps are wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GapParams {
+    /// At most so many.
+    #[schemars(range(min = 1, max = PAGE_MOST))]
     pub(super) limit: Option<usize>,
 }
 
@@ -34,10 +37,9 @@ pub(super) async fn list(
 pub(super) async fn acknowledge(
     State(handles): State<Arc<Handles>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(gap): Id,
     Body(request): Body<AcknowledgeRequest>,
 ) -> Result<Json<AcknowledgedGap>, Problem> {
-    let gap = id.parse().map_err(|_| Problem::BadQuery("the id of a gap is a number".to_owned()))?;
     let note = request.note().map_err(Problem::BadBody)?;
     match handles.spool.acknowledge(gap, note, &caller.to_string()).await? {
         Acknowledgement::Noted => Ok(Json(AcknowledgedGap { gap })),

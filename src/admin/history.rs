@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Minutes that are kept: a day, at some 50 bytes for each destination and minute.
@@ -56,7 +57,7 @@ struct Minute {
 }
 
 /// Is a stretch of minutes, oldest first; a list for each thing that is counted.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 pub(super) struct Stretch {
     /// Seconds from one time to the next.
     step_seconds: u32,
@@ -69,7 +70,7 @@ pub(super) struct Stretch {
 }
 
 /// Is what one destination did; `null` while it was not configured.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 struct Series {
     name: Arc<str>,
     /// Attempts that a handler accepted.
@@ -81,19 +82,21 @@ struct Series {
 }
 
 /// Is what flows just now, in events per second.
-#[derive(Debug, Default, PartialEq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub(super) struct Rates {
     subscriptions: Vec<Flow>,
     destinations: Vec<Outflow>,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+/// Is what comes in by one subscription, in events per second.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 struct Flow {
     name: Arc<str>,
     received: f64,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+/// Is what goes out to one destination, in attempts per second.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 struct Outflow {
     name: Arc<str>,
     delivered: f64,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tracing::warn;
 
@@ -17,7 +18,7 @@ use crate::config::levels::Levels;
 use crate::telemetry::LogLevels;
 
 /// Asks for another level.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogRequest {
     level: String,

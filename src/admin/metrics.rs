@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header;
+use http::{StatusCode, header};
 use jiff::Timestamp;
 use tracing::warn;
 
 use super::Handles;
+use super::openapi::shape::{self, Output, Shape};
 use super::problem::Problem;
 use crate::spool::record::{DestinationRow, SubscriptionRow};
 use crate::spool::{Health, View};
@@ -17,8 +18,23 @@ use crate::telemetry::metrics::{ByDestination, BySubscription, Metrics, set_coun
 /// The content type of OpenMetrics, which Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Is every metric, in the OpenMetrics format.
+pub(super) struct Page(String);
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, OPEN_METRICS)], self.0).into_response()
+    }
+}
+
+impl Output for Page {
+    fn describe(shape: &mut Shape<'_>) {
+        shape.answers(StatusCode::OK, "The metrics.", "application/openmetrics-text", shape::text());
+    }
+}
+
 /// Answers every metric of what is configured now, in the OpenMetrics format.
-pub(super) async fn show(State(handles): State<Arc<Handles>>) -> Result<Response, Problem> {
+pub(super) async fn show(State(handles): State<Arc<Handles>>) -> Result<Page, Problem> {
     let metrics = &handles.metrics;
     let (subscriptions, configured) = {
         let board = handles.board.load();
@@ -45,7 +61,7 @@ pub(super) async fn show(State(handles): State<Arc<Handles>>) -> Result<Response
         Health::Failing { .. } => 0,
     });
     let page = metrics.render_for(&subscriptions, &configured).map_err(|_| Problem::Internal)?;
-    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response())
+    Ok(Page(page))
 }
 
 fn set_backlogs(metrics: &Metrics, rows: &[DestinationRow], now: Timestamp) {

@@ -5,6 +5,7 @@ use std::any::Any;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::ListError;
@@ -61,80 +62,165 @@ pub(super) enum Problem {
     Internal,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// Names the kind of a refusal; programs may rely on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Code {
+    /// The query or the path holds something wrong.
+    BadQuery,
+    /// The body holds something wrong.
+    BadBody,
+    /// The request can be read in two ways, or is none of this port.
+    BadRequest,
+    /// No token was shown, or another one.
+    Unauthorized,
+    /// Without a token, `host` must name this machine.
+    HostRefused,
+    /// A viewer asks for a change.
+    OperatorOnly,
+    /// There is no such thing.
+    NotFound,
+    /// The spool never had a destination of this name.
+    UnknownDestination,
+    /// The path is not for this method.
+    MethodNotAllowed,
+    /// The body did not come in time.
+    SlowBody,
+    /// More than 100 deliveries would be replayed, and that was not confirmed.
+    NotConfirmed,
+    /// The gap lasts still.
+    GapOpen,
+    /// The destination is configured: nothing of it can be deleted.
+    DestinationConfigured,
+    /// The body has more than 64 kB.
+    TooLarge,
+    /// The content type is not JSON.
+    NotJson,
+    /// The new configuration has problems; the old one stays in force.
+    ConfigurationRefused,
+    /// A fault of the bridge itself.
+    Internal,
+    /// Too many requests or replays are under way.
+    Busy,
+    /// As many streams are open as there may be.
+    TooManyStreams,
+    /// The spool cannot be read or written.
+    SpoolUnavailable,
+    /// The bridge is about to stop.
+    Stopping,
+    /// There was no answer in time.
+    Timeout,
+}
+
+impl Code {
+    /// Returns the status of answers that have it.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::BadQuery | Self::BadBody | Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::HostRefused | Self::OperatorOnly => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::UnknownDestination => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::NotConfirmed | Self::GapOpen | Self::DestinationConfigured => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ConfigurationRefused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Busy | Self::TooManyStreams | Self::SpoolUnavailable | Self::Stopping | Self::Timeout => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// Returns its name.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::BadQuery => "bad_query",
+            Self::BadBody => "bad_body",
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::HostRefused => "host_refused",
+            Self::OperatorOnly => "operator_only",
+            Self::NotFound => "not_found",
+            Self::UnknownDestination => "unknown_destination",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::SlowBody => "slow_body",
+            Self::NotConfirmed => "not_confirmed",
+            Self::GapOpen => "gap_open",
+            Self::DestinationConfigured => "destination_configured",
+            Self::TooLarge => "too_large",
+            Self::NotJson => "not_json",
+            Self::ConfigurationRefused => "configuration_refused",
+            Self::Internal => "internal",
+            Self::Busy => "busy",
+            Self::TooManyStreams => "too_many_streams",
+            Self::SpoolUnavailable => "spool_unavailable",
+            Self::Stopping => "stopping",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+/// Is the answer to a request that was refused (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct Document<'a> {
+    /// What the status means.
     title: &'a str,
+    /// The status of the answer.
+    #[schemars(range(min = 400, max = 599))]
     status: u16,
-    code: &'a str,
+    code: Code,
+    /// What is wrong, and what would be right.
     detail: &'a str,
+    /// Every problem of a configuration that was refused.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     problems: &'a [String],
 }
 
 impl Problem {
-    fn parts(&self) -> (StatusCode, &'static str, &str) {
+    fn parts(&self) -> (Code, &str) {
         match self {
-            Self::Unauthorized => {
-                (StatusCode::UNAUTHORIZED, "unauthorized", "send `authorization: Bearer` with the admin token")
-            }
+            Self::Unauthorized => (Code::Unauthorized, "send `authorization: Bearer` with the admin token"),
             Self::HostRefused => (
-                StatusCode::FORBIDDEN,
-                "host_refused",
+                Code::HostRefused,
                 "without an admin token only requests to localhost, 127.0.0.1 or [::1] are answered",
             ),
-            Self::OperatorOnly => (
-                StatusCode::FORBIDDEN,
-                "operator_only",
-                "the token shown is that of viewers, who change nothing; send the operator's",
-            ),
-            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", "send `content-type: application/json`"),
-            Self::NotFound(detail) => (StatusCode::NOT_FOUND, "not_found", detail),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the path is not for this method")
+            Self::OperatorOnly => {
+                (Code::OperatorOnly, "the token shown is that of viewers, who change nothing; send the operator's")
             }
-            Self::BadQuery(detail) => (StatusCode::BAD_REQUEST, "bad_query", detail),
-            Self::BadBody(detail) => (StatusCode::BAD_REQUEST, "bad_body", detail),
-            Self::UnknownDestination(detail) => (StatusCode::NOT_FOUND, "unknown_destination", detail),
+            Self::NotJson => (Code::NotJson, "send `content-type: application/json`"),
+            Self::NotFound(detail) => (Code::NotFound, detail),
+            Self::MethodNotAllowed => (Code::MethodNotAllowed, "the path is not for this method"),
+            Self::BadQuery(detail) => (Code::BadQuery, detail),
+            Self::BadBody(detail) => (Code::BadBody, detail),
+            Self::UnknownDestination(detail) => (Code::UnknownDestination, detail),
             Self::NotConfirmed => (
-                StatusCode::CONFLICT,
-                "not_confirmed",
+                Code::NotConfirmed,
                 "this would replay more than 100 deliveries: count them with `\"dry_run\": true`, then ask with `\"confirmed\": true`",
             ),
-            Self::TooManyReplays => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
-                "too many replays are under way: ask again when one of them is done",
-            ),
-            Self::GapOpen => {
-                (StatusCode::CONFLICT, "gap_open", "the gap lasts still; acknowledge it when a socket is live again")
+            Self::TooManyReplays => (Code::Busy, "too many replays are under way: ask again when one of them is done"),
+            Self::GapOpen => (Code::GapOpen, "the gap lasts still; acknowledge it when a socket is live again"),
+            Self::DestinationConfigured(detail) => (Code::DestinationConfigured, detail),
+            Self::TooLarge => (Code::TooLarge, "a body may have 64 kB"),
+            Self::SlowBody => (Code::SlowBody, "the body did not come within 10 s"),
+            Self::BadRequest(detail) => (Code::BadRequest, detail),
+            Self::Busy => (Code::Busy, "too many requests are under way; ask again"),
+            Self::TooManyStreams => (Code::TooManyStreams, "as many streams are open as there may be; close one"),
+            Self::ConfigurationRefused(_) => {
+                (Code::ConfigurationRefused, "the new configuration has problems; the old one stays in force")
             }
-            Self::DestinationConfigured(detail) => (StatusCode::CONFLICT, "destination_configured", detail),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body may have 64 kB"),
-            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body", "the body did not come within 10 s"),
-            Self::BadRequest(detail) => (StatusCode::BAD_REQUEST, "bad_request", detail),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests are under way; ask again"),
-            Self::TooManyStreams => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too_many_streams",
-                "as many streams are open as there may be; close one",
-            ),
-            Self::ConfigurationRefused(_) => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "configuration_refused",
-                "the new configuration has problems; the old one stays in force",
-            ),
-            Self::Spool(detail) => (StatusCode::SERVICE_UNAVAILABLE, "spool_unavailable", detail),
-            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", "the bridge is about to stop"),
-            Self::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "no answer within 30 s; ask for less"),
-            Self::Internal => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "a fault of the bridge itself; its log says more")
-            }
+            Self::Spool(detail) => (Code::SpoolUnavailable, detail),
+            Self::Stopping => (Code::Stopping, "the bridge is about to stop"),
+            Self::Timeout => (Code::Timeout, "no answer within 30 s; ask for less"),
+            Self::Internal => (Code::Internal, "a fault of the bridge itself; its log says more"),
         }
     }
 
     /// Returns the stable code.
     pub(super) fn code(&self) -> &'static str {
-        self.parts().1
+        self.parts().0.word()
     }
 
     fn problems(&self) -> &[String] {
@@ -144,7 +230,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, code, detail) = self.parts();
+        let (code, detail) = self.parts();
+        let status = code.status();
         let busy = matches!(self, Self::Busy | Self::TooManyReplays);
         let title = status.canonical_reason().unwrap_or_default();
         let document = Document { title, status: status.as_u16(), code, detail, problems: self.problems() };
@@ -199,4 +286,26 @@ impl From<Closed> for Problem {
 /// Answers for a handler that panicked; the panic's text stays in the log.
 pub(super) fn of_panic(_: Box<dyn Any + Send>) -> Response {
     Problem::Internal.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::SchemaGenerator;
+
+    use super::*;
+
+    #[test]
+    fn codes_have_one_name_for_documents_and_metrics() {
+        let schema = Code::json_schema(&mut SchemaGenerator::default()).to_value();
+        let known: Vec<&str> =
+            schema["oneOf"].as_array().expect("codes").iter().filter_map(|code| code["const"].as_str()).collect();
+        assert!(known.len() > 20, "{schema:#}");
+        let problem = Problem::Stopping.parts().0;
+        assert_eq!(serde_json::to_value(problem).expect("a name"), problem.word());
+        for problem in [Problem::NotJson, Problem::Spool(String::new()), Problem::TooManyReplays, Problem::Internal] {
+            let code = problem.parts().0;
+            assert_eq!(serde_json::to_value(code).expect("a name"), code.word());
+            assert!(known.contains(&code.word()), "{code:?}");
+        }
+    }
 }

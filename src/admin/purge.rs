@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use tracing::warn;
 
 use super::Handles;
 use super::caller::Caller;
 use super::document::purge::{self, DeadRequest, OrphanRequest, Orphans, ParkedRequest, Purged};
-use super::input::Body;
+use super::input::{Body, Named};
 use super::problem::Problem;
 use crate::spool::erasure::Erasure;
 
@@ -46,7 +46,7 @@ pub(super) async fn events(
 pub(super) async fn orphan(
     State(handles): State<Arc<Handles>>,
     caller: Caller,
-    Path(name): Path<String>,
+    Named(name): Named,
     Body(request): Body<OrphanRequest>,
 ) -> Result<Json<Purged>, Problem> {
     let what = Erasure::Orphan { destination: name.as_str().into() };

@@ -5,24 +5,28 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Handles;
 use super::caller::Caller;
+use super::document::row_number;
 use super::input::Body;
 use super::problem::Problem;
 use crate::event::EventId;
+use crate::schema::ROW_MOST;
 use crate::spool::rekey::Rekeyed;
 
 /// How long a request works before it answers how far it has come: less than any answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks for events to be brought to the key that is configured.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RekeyRequest {
     /// Only those behind this one: where an earlier answer has come to.
     #[serde(default)]
+    #[schemars(range(max = ROW_MOST))]
     pub(crate) after: u64,
 }
 
@@ -32,5 +36,6 @@ pub(super) async fn rekey(
     caller: Caller,
     Body(request): Body<RekeyRequest>,
 ) -> Result<Json<Rekeyed>, Problem> {
-    Ok(Json(handles.spool.rekey(&caller.to_string(), EventId(request.after), PATIENCE).await?))
+    let after = row_number("after", request.after).map(EventId).map_err(Problem::BadBody)?;
+    Ok(Json(handles.spool.rekey(&caller.to_string(), after, PATIENCE).await?))
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::Handles;
 use super::caller::Caller;
+use super::input::Nothing;
 use super::problem::Problem;
 
 /// Asks for the configuration to be read again.
@@ -21,13 +23,17 @@ pub struct ReloadRequest {
 }
 
 /// Says what a reload changed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Reloaded {
     summary: String,
 }
 
 /// Reads the configuration again and puts it in force, unless it has problems.
-pub(super) async fn reload(State(handles): State<Arc<Handles>>, caller: Caller) -> Result<Json<Reloaded>, Problem> {
+pub(super) async fn reload(
+    State(handles): State<Arc<Handles>>,
+    caller: Caller,
+    _: Nothing,
+) -> Result<Json<Reloaded>, Problem> {
     let (reply, answer) = oneshot::channel();
     handles
         .reload

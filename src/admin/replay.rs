@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -14,7 +15,8 @@ use super::Handles;
 use super::caller::Caller;
 use super::document::check_destination;
 use super::document::replay::{Of, ReplayRequest, Replayed, UNCONFIRMED_MOST, survey};
-use super::input::Body;
+use super::input::{Body, Id};
+use super::openapi::shape::{JSON, Output, Shape};
 use super::problem::Problem;
 use crate::spool::replay::{Progress, Stage};
 use crate::wording::counted;
@@ -23,6 +25,9 @@ use crate::wording::counted;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Replays that can be asked about, the last that took longer: more than wait at once.
 const REMEMBERED: usize = 32;
+
+/// Is how far a replay has come; one that goes on is accepted.
+pub(super) struct Answer(Replayed);
 
 /// Remembers the replays that took longer than an answer, each under a number.
 #[derive(Default)]
@@ -57,7 +62,7 @@ pub(super) async fn dead(
     State(handles): State<Arc<Handles>>,
     caller: Caller,
     Body(request): Body<ReplayRequest>,
-) -> Result<(StatusCode, Json<Replayed>), Problem> {
+) -> Result<Answer, Problem> {
     replay(&handles, caller, Of::Dead, &request).await
 }
 
@@ -66,33 +71,25 @@ pub(super) async fn events(
     State(handles): State<Arc<Handles>>,
     caller: Caller,
     Body(request): Body<ReplayRequest>,
-) -> Result<(StatusCode, Json<Replayed>), Problem> {
+) -> Result<Answer, Problem> {
     replay(&handles, caller, Of::Events, &request).await
 }
 
 /// Tells how far a replay has come.
-pub(super) async fn show(
-    State(handles): State<Arc<Handles>>,
-    Path(id): Path<String>,
-) -> Result<(StatusCode, Json<Replayed>), Problem> {
-    let found = id.parse().ok().and_then(|id| Some((id, handles.replays.find(id)?)));
+pub(super) async fn show(State(handles): State<Arc<Handles>>, Id(id): Id) -> Result<Answer, Problem> {
+    let id = id.unsigned_abs();
     let unknown = "no replay that this bridge remembers has this id; the audit table has them all";
-    let (id, watched) = found.ok_or_else(|| Problem::NotFound(unknown.to_owned()))?;
+    let watched = handles.replays.find(id).ok_or_else(|| Problem::NotFound(unknown.to_owned()))?;
     let replayed = so_far(watched).await?;
-    Ok(answer(Replayed { id: (!replayed.done).then_some(id), ..replayed }))
+    Ok(Answer(Replayed { id: (!replayed.done).then_some(id), ..replayed }))
 }
 
-async fn replay(
-    handles: &Handles,
-    caller: Caller,
-    of: Of,
-    request: &ReplayRequest,
-) -> Result<(StatusCode, Json<Replayed>), Problem> {
+async fn replay(handles: &Handles, caller: Caller, of: Of, request: &ReplayRequest) -> Result<Answer, Problem> {
     let asked = request.read(of, &caller.to_string(), handles.clock.now()).map_err(Problem::BadBody)?;
     let selection = asked.selection.clone();
     if request.dry_run {
         let counts = handles.spool.search(move |view| Ok(survey(view, &selection, u64::MAX))).await??;
-        return Ok((StatusCode::OK, Json(Replayed::survey(counts))));
+        return Ok(Answer(Replayed::survey(counts)));
     }
     if request.confirmed {
         let check = move |view: &mut dyn crate::spool::View| Ok(check_destination(view, selection.scope.destination()));
@@ -106,7 +103,7 @@ async fn replay(
     let watched = handles.spool.replay(asked).await?;
     let replayed = so_far(watched.clone()).await?;
     let id = (!replayed.done).then(|| handles.replays.remember(watched));
-    Ok(answer(Replayed { id, ..replayed }))
+    Ok(Answer(Replayed { id, ..replayed }))
 }
 
 /// Waits a little for a replay to be done, and tells how far it has come.
@@ -124,9 +121,24 @@ async fn so_far(mut watched: watch::Receiver<Progress>) -> Result<Replayed, Prob
     }
 }
 
-fn answer(replayed: Replayed) -> (StatusCode, Json<Replayed>) {
-    let status = if replayed.done { StatusCode::OK } else { StatusCode::ACCEPTED };
-    (status, Json(replayed))
+impl Answer {
+    fn status(&self) -> StatusCode {
+        if self.0.done { StatusCode::OK } else { StatusCode::ACCEPTED }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        (self.status(), Json(self.0)).into_response()
+    }
+}
+
+impl Output for Answer {
+    fn describe(shape: &mut Shape<'_>) {
+        let document = shape.told::<Replayed>();
+        shape.answers(StatusCode::OK, "The replay is done, or what it would do.", JSON, document.clone());
+        shape.answers(StatusCode::ACCEPTED, "The replay goes on: ask how far it has come.", JSON, document);
+    }
 }
 
 #[cfg(test)]
@@ -145,14 +157,14 @@ mod tests {
         sender.send_replace(at(500, Stage::Running));
         let replayed = so_far(watched.clone()).await.expect("under way");
         assert_eq!((replayed.count, replayed.done), (500, false));
-        assert_eq!(answer(replayed).0, StatusCode::ACCEPTED);
+        assert_eq!(Answer(replayed).status(), StatusCode::ACCEPTED);
 
         let replays = Replays::default();
         let id = replays.remember(watched);
         sender.send_replace(at(900, Stage::Done));
         let replayed = so_far(replays.find(id).expect("remembered")).await.expect("done");
         assert_eq!((replayed.count, replayed.done), (900, true));
-        assert_eq!(answer(replayed).0, StatusCode::OK);
+        assert_eq!(Answer(replayed).status(), StatusCode::OK);
         assert!(replays.find(id + 1).is_none());
     }
 

@@ -5,6 +5,7 @@
 //! waits or is dead is kept, so only a missing socket or a spool that takes nothing can lose.
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::dispatch::status as lane;
@@ -25,7 +26,7 @@ const RENEW: SignedDuration = SignedDuration::from_hours(14 * 24);
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
 
 /// Says how bad it is; the worst is the greatest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Level {
     /// Nothing to do.
@@ -37,7 +38,7 @@ pub(crate) enum Level {
 }
 
 /// Is what is said of one thing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Sentence {
     /// How bad it is.
     pub(crate) level: Level,

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Handles;
 use super::document::PAGE_MOST;
 use super::sentence::{self, Level, Sentence};
 use crate::dispatch::status as lane;
+use crate::schema::Moment;
 use crate::spool::record::{DestinationRow, GapRow, SubscriptionRow};
 use crate::spool::{Health, SpoolError, View};
 use crate::tls::provider;
@@ -54,7 +56,7 @@ pub(super) struct Facts {
 }
 
 /// Is the status document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Report {
     /// True when there is nothing to do.
     ok: bool,
@@ -67,7 +69,9 @@ pub(crate) struct Report {
     /// What encrypts and signs, and whether it is a validated module in FIPS mode.
     cryptography: &'static str,
     fips: bool,
+    #[schemars(with = "Moment")]
     at: Timestamp,
+    #[schemars(with = "Option<Moment>")]
     started_at: Option<Timestamp>,
     uptime_seconds: Option<i64>,
     spool: Option<SpoolReport>,
@@ -79,42 +83,46 @@ pub(crate) struct Report {
 }
 
 /// Is how every subscription is doing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Subscriptions {
     subscriptions: Vec<SubscriptionReport>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SpoolReport {
     #[serde(flatten)]
     said: Sentence,
     writable: bool,
+    #[schemars(with = "Option<Moment>")]
     failing_since: Option<Timestamp>,
     reason: Option<Box<str>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct CertificateReport {
     #[serde(flatten)]
     said: Sentence,
+    #[schemars(with = "Moment")]
     expires_at: Timestamp,
     /// Why its files as they are now cannot be used, if so.
     problem: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SubscriptionReport {
     name: Box<str>,
     #[serde(flatten)]
     said: Sentence,
     /// What the socket says of itself, while the bridge runs.
     status: Option<socket::Status>,
+    #[schemars(with = "Option<Moment>")]
     alive_at: Option<Timestamp>,
+    #[schemars(with = "Option<Moment>")]
     last_event_at: Option<Timestamp>,
 }
 
 /// Is how a destination is doing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DestinationReport {
     pub(super) name: Box<str>,
     #[serde(flatten)]

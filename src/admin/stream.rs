@@ -8,12 +8,14 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::routing::get;
-use axum::{Json, Router};
 use futures_util::{Stream, stream};
+use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +23,7 @@ use tracing::debug;
 
 use super::Handles;
 use super::history::{Counters, History, Rates, Reading, Stretch};
+use super::openapi::shape::{JSON, Output, Shape};
 use super::status::{self, DestinationReport, Report};
 use crate::event::EventId;
 use crate::spool::record::EventQuery;
@@ -46,13 +49,22 @@ pub(super) struct Live {
 }
 
 /// Is what listeners are told.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Snapshot {
     status: Report,
     rates: Rates,
     history: Stretch,
     /// The newest event that is stored, so that a list can tell whether it is complete; 0 when there is none.
     newest_event: EventId,
+}
+
+impl<S> Output for Sse<S> {
+    fn describe(shape: &mut Shape<'_>) {
+        let snapshot = shape.told::<Snapshot>();
+        let schema = json!({ "type": "string", "contentMediaType": JSON, "contentSchema": snapshot });
+        let means = "Server-sent events named `snapshot`, each with a document of that name as its data.";
+        shape.answers(StatusCode::OK, means, "text/event-stream", schema);
+    }
 }
 
 impl Live {
@@ -145,13 +157,10 @@ impl Live {
     }
 }
 
-/// Returns the routes of this page.
-pub(super) fn routes(live: Arc<Live>) -> Router {
-    Router::new().route("/api/v1/stream", get(listen)).route("/api/v1/history", get(history)).with_state(live)
-}
-
 /// Tells what is so now, and again about every second, until either side ends it.
-async fn listen(State(live): State<Arc<Live>>) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+pub(super) async fn listen(
+    State(live): State<Arc<Live>>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
     let receiver = live.snapshots.subscribe();
     live.wake.notify_one();
     let snapshots = stream::unfold(receiver, async |mut receiver| {
@@ -163,6 +172,6 @@ async fn listen(State(live): State<Arc<Live>>) -> Sse<impl Stream<Item = Result<
 }
 
 /// Answers the minutes that are kept.
-async fn history(State(live): State<Arc<Live>>) -> Json<Stretch> {
+pub(super) async fn history(State(live): State<Arc<Live>>) -> Json<Stretch> {
     Json(live.history().all())
 }

@@ -1,6 +1,7 @@
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Request};
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -86,6 +87,32 @@ async fn form_posted_across_origins_is_refused() {
 }
 
 #[tokio::test]
+async fn method_that_a_path_does_not_have_is_told_whatever_its_content_type() {
+    for (method, path, allowed) in [(Method::PUT, "/echo", "GET,HEAD"), (Method::DELETE, "/body", "POST")] {
+        let mut request = request(method, path);
+        request.headers_mut().remove("content-type");
+        let answer = ask(Guard::LoopbackHost, request).await;
+        answer.is_problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
+        assert_eq!(answer.header("allow"), allowed);
+    }
+}
+
+#[tokio::test]
+async fn who_has_nothing_to_say_says_nothing_or_an_empty_object() {
+    let ask_with = async |body: &'static str| {
+        let mut request = request(Method::POST, "/nothing");
+        *request.body_mut() = Body::from(body);
+        ask(Guard::LoopbackHost, request).await
+    };
+    for body in ["", "{}", " {} "] {
+        assert_eq!(ask_with(body).await.status, StatusCode::OK, "{body:?}");
+    }
+    for body in ["[]", "null", " ", "{\"dry_run\":true}", "{"] {
+        ask_with(body).await.is_problem(StatusCode::BAD_REQUEST, "bad_body");
+    }
+}
+
+#[tokio::test]
 async fn every_refusal_is_a_problem_document() {
     let get = |path| request(Method::GET, path);
     let post = |body: String| {
@@ -101,8 +128,14 @@ async fn every_refusal_is_a_problem_document() {
         (get("/echo?limt=5"), StatusCode::BAD_REQUEST, "bad_query"),
         (get("/echo?limit=five"), StatusCode::BAD_REQUEST, "bad_query"),
         (get("/event/x"), StatusCode::BAD_REQUEST, "bad_query"),
+        (get("/event/-1"), StatusCode::BAD_REQUEST, "bad_query"),
+        (get("/event/+1"), StatusCode::BAD_REQUEST, "bad_query"),
+        (get("/event/9223372036854775808"), StatusCode::BAD_REQUEST, "bad_query"),
+        (get("/named/%ff"), StatusCode::BAD_REQUEST, "bad_query"),
         (get("/panic"), StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         (post("{".to_owned()), StatusCode::BAD_REQUEST, "bad_body"),
+        (post("[]".to_owned()), StatusCode::BAD_REQUEST, "bad_body"),
+        (post("[1]".to_owned()), StatusCode::BAD_REQUEST, "bad_body"),
         (post(r#"{"limit":1,"canary":2}"#.to_owned()), StatusCode::BAD_REQUEST, "bad_body"),
         (post(format!("\"{}\"", "x".repeat(limits::BODY_BYTES))), StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
     ];
@@ -191,8 +224,10 @@ async fn ask(guard: Guard, request: Request) -> Answer {
         .route("/who", get(async |caller: Caller| caller.to_string()))
         .route("/echo", get(async |Params(echo): Params<Echo>| axum::Json(json!({ "limit": echo.limit }))))
         .route("/page", get(async || ([("content-security-policy", "script-src 'self'")], "page")))
-        .route("/event/{id}", get(async |Path(id): Path<String>| input::event_id(&id).map(|id| id.to_string())))
+        .route("/event/{id}", get(async |input::Id(id): input::Id| id.to_string()))
+        .route("/named/{name}", get(async |input::Named(name): input::Named| name))
         .route("/body", post(async |input::Body(echo): input::Body<Echo>| axum::Json(json!({ "limit": echo.limit }))))
+        .route("/nothing", post(async |_: input::Nothing| "done"))
         .route("/panic", get(async || if true { panic!("canary") } else { "" }))
         .route("/hang", get(async || std::future::pending::<()>().await));
     let limits = Limits::new(Arc::default(), CancellationToken::new());

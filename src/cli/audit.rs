@@ -1,4 +1,8 @@
-//! `audit`: who changed what, and whether that is all and true. All of it reads the spool, whether or not a bridge runs.
+//! `audit`: who changed what, and whether that is all and true.
+//!
+//! The list comes from the running bridge, like every other. What verifies and exports reads the spool file, whether or
+//! not a bridge runs: whether the file still holds what was written is not to be asked of the process that writes it, and
+//! the chain is of one piece, which pages of an API would not be.
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
@@ -9,12 +13,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Failure;
+use super::documents::{Documents, FormArgs, Question};
 use super::events::{LIMIT, limit};
+use super::number::number;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json};
-use super::table::{Cell, Table, terminal_width};
+use super::table::{Cell, Table};
 use crate::admin::document::{self, Audit};
-use crate::clock::Clock;
 use crate::spool::audit::{self, Hash, Link, Misfit};
 use crate::spool::record::AuditRow;
 use crate::spool::{View, open_view};
@@ -35,14 +40,13 @@ pub(super) enum AuditCommand {
 #[command(after_help = after(&["zoomhook audit list --limit 100"], EXITS))]
 pub(super) struct ListArgs {
     /// Show only what is older than this row: the cursor that --json prints as "next"
-    #[arg(long, value_name = "ROW")]
-    before: Option<i64>,
+    #[arg(long, value_name = "ROW", value_parser = number::<u64>)]
+    before: Option<u64>,
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = LIMIT, value_parser = limit)]
     limit: usize,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     source: SourceArgs,
 }
@@ -98,10 +102,10 @@ struct Exported<'a> {
 /// Lists, verifies or exports.
 ///
 /// # Errors
-/// When the configuration is wrong, the spool cannot be read, or a row does not fit.
-pub(super) fn run(command: &AuditCommand) -> Result<(), Failure> {
+/// When the configuration is wrong, neither a bridge nor the spool can be read, or a row does not fit.
+pub(super) async fn run(command: &AuditCommand) -> Result<(), Failure> {
     match command {
-        AuditCommand::List(args) => list(args),
+        AuditCommand::List(args) => list(args).await,
         AuditCommand::Verify(args) => verify(args),
         AuditCommand::Export(args) => {
             let mut view = view(&args.source)?;
@@ -117,15 +121,13 @@ fn view(source: &SourceArgs) -> Result<Box<dyn View>, Failure> {
     Ok(open_view(&config.spool.path).map_err(anyhow::Error::from)?)
 }
 
-fn list(args: &ListArgs) -> Result<(), Failure> {
-    let page = document::audit(&mut *view(&args.source)?, args.before, args.limit);
-    let page = page.context("cannot list the audit table")?;
-    if args.json {
-        print_json(&page)?;
-    } else {
-        print(&render(&page, Clock::system().now(), terminal_width()))?;
-    }
-    Ok(())
+async fn list(args: &ListArgs) -> Result<(), Failure> {
+    let config = args.source.load()?.config;
+    let question = Question::new("/api/v1/audit").with("before", args.before).with("limit", Some(args.limit));
+    let before = args.before.map(|row| i64::try_from(row).unwrap_or(i64::MAX));
+    let read = |view: &mut dyn View| document::audit(view, before, args.limit).context("cannot list the audit table");
+    let page = Documents::of(&config)?.read(question, read).await?;
+    Ok(args.form.show(&page, render)?)
 }
 
 fn render(page: &Audit, now: Timestamp, width: Option<usize>) -> String {
@@ -222,6 +224,7 @@ mod tests {
 
     use super::*;
     use crate::admin::document::tests::now;
+    use crate::clock::Clock;
     use crate::spool::pause_at_rest;
     use crate::spool::record::Pause;
 

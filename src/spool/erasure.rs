@@ -6,6 +6,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::record::{DeadQuery, DestinationId};
@@ -57,7 +58,7 @@ impl fmt::Display for Erasure {
 }
 
 /// Counts what was deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Erased {
     /// Dead letters.
     pub dead: u64,

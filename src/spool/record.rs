@@ -8,24 +8,28 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::audit;
 use crate::config::filter::Pattern;
 use crate::event::text::Words;
 use crate::event::{Digest, EventId, RequestId};
+use crate::schema::Moment;
 
 /// Is the number of a destination inside one spool; its name is what people use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct DestinationId(pub i64);
 
 /// Is an open breaker: a destination at which nearly everything fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Opened {
     /// When it opened.
+    #[schemars(with = "Moment")]
     pub since: Timestamp,
     /// When the next probe may be sent.
+    #[schemars(with = "Moment")]
     pub probe_at: Timestamp,
     /// Probes that failed.
     pub probes: u32,
@@ -42,7 +46,7 @@ pub enum Pause {
 }
 
 /// Is where one event stands with one destination; one set of words for people, JSON and queries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     /// Stored, and never attempted as far as the spool knows.
@@ -92,7 +96,7 @@ impl FromStr for DeliveryState {
 }
 
 /// Is one event without its body.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventRow {
     /// Position in the spool.
     pub id: EventId,
@@ -107,6 +111,7 @@ pub struct EventRow {
     /// The `event_ts` field of the body, in milliseconds since 1970.
     pub event_ts: Option<i64>,
     /// When the frame was read from the socket.
+    #[schemars(with = "Moment")]
     pub received_at: Timestamp,
     /// Size of the body in bytes.
     pub size: u64,
@@ -119,7 +124,7 @@ pub struct EventRow {
 }
 
 /// Is where one event stands with one destination.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryRow {
     /// The destination's name.
     pub destination: Box<str>,
@@ -128,8 +133,10 @@ pub struct DeliveryRow {
     /// Attempts made so far.
     pub attempts: u32,
     /// When the next attempt is due, for retries.
+    #[schemars(with = "Option<Moment>")]
     pub due: Option<Timestamp>,
     /// When it was delivered or given up.
+    #[schemars(with = "Option<Moment>")]
     pub settled_at: Option<Timestamp>,
     /// What the last attempt came to, such as `status 503` or `timeout`; for dead ones, why it was given up.
     pub outcome: Option<Box<str>>,
@@ -138,13 +145,14 @@ pub struct DeliveryRow {
 }
 
 /// Is one failed attempt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptRow {
     /// The destination's name.
     pub destination: Box<str>,
     /// Which attempt it was, from 1.
     pub attempt: u32,
     /// When it began.
+    #[schemars(with = "Moment")]
     pub at: Timestamp,
     /// How long it took, in milliseconds.
     pub elapsed_ms: u64,
@@ -166,7 +174,7 @@ pub struct EventDetail {
 }
 
 /// Is one dead letter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadRow {
     /// The event.
     pub event: EventId,
@@ -177,15 +185,17 @@ pub struct DeadRow {
     /// Attempts made.
     pub attempts: u32,
     /// When it was received from Zoom.
+    #[schemars(with = "Moment")]
     pub received_at: Timestamp,
     /// When it was given up.
+    #[schemars(with = "Moment")]
     pub dead_at: Timestamp,
     /// Why it was given up.
     pub reason: Box<str>,
 }
 
 /// Is the dead letters of one destination that were given up for one reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadGroup {
     /// The destination.
     pub destination: Box<str>,
@@ -194,36 +204,42 @@ pub struct DeadGroup {
     /// How many there are.
     pub count: u64,
     /// When the first was given up.
+    #[schemars(with = "Moment")]
     pub oldest_at: Timestamp,
     /// When the last was given up.
+    #[schemars(with = "Moment")]
     pub newest_at: Timestamp,
     /// The newest event among them, to look at.
     pub sample: EventId,
 }
 
 /// Is an interval in which no socket of a subscription was live: what Zoom said in it is lost.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GapRow {
     /// Its number.
     pub id: i64,
     /// The subscription.
     pub subscription: Box<str>,
     /// The last moment at which the socket was known to be live.
+    #[schemars(with = "Moment")]
     pub opened_at: Timestamp,
     /// When a socket was live again; `None` while the gap lasts.
+    #[schemars(with = "Option<Moment>")]
     pub closed_at: Option<Timestamp>,
     /// Why there was no socket.
     pub reason: Box<str>,
     /// When the last event before the gap was received.
+    #[schemars(with = "Option<Moment>")]
     pub last_event_at: Option<Timestamp>,
     /// Who has dealt with it, if somebody has.
     pub acknowledged: Option<Acknowledged>,
 }
 
 /// Says that an operator has dealt with a gap.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledged {
     /// When.
+    #[schemars(with = "Moment")]
     pub at: Timestamp,
     /// Who.
     pub by: Box<str>,
@@ -243,11 +259,12 @@ pub enum Acknowledgement {
 }
 
 /// Is one change that an operator made.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRow {
     /// Its number.
     pub id: i64,
     /// When it was made.
+    #[schemars(with = "Moment")]
     pub at: Timestamp,
     /// Who made it.
     pub who: Box<str>,
@@ -260,7 +277,7 @@ pub struct AuditRow {
 }
 
 /// Is what the spool knows of a destination, configured now or not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DestinationRow {
     /// Its number in this spool.
     pub id: DestinationId,
@@ -273,12 +290,15 @@ pub struct DestinationRow {
     /// Events delivered since the spool was made.
     pub delivered: u64,
     /// When the oldest event that waits was received.
+    #[schemars(with = "Option<Moment>")]
     pub oldest_pending_at: Option<Timestamp>,
     /// Since when the operator holds deliveries back, if so.
+    #[schemars(with = "Option<Moment>")]
     pub paused_at: Option<Timestamp>,
     /// The breaker, if it is open.
     pub breaker: Option<Opened>,
     /// Since when it is no longer configured, if so.
+    #[schemars(with = "Option<Moment>")]
     pub orphaned_at: Option<Timestamp>,
 }
 

@@ -1,10 +1,13 @@
 //! What a subscription's socket tells to those who watch it.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::schema::Moment;
+
 /// Is the state of one socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Link {
     /// On the way: a token is fetched, or a connection made, or the first frame awaited.
@@ -22,19 +25,24 @@ pub enum Link {
 }
 
 /// Is what is known of one subscription's socket right now.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Socket")]
 pub struct Status {
     /// State of the socket.
     pub link: Link,
     /// Since when it is in this state.
+    #[schemars(with = "Moment")]
     pub since: Timestamp,
     /// Why it is not live, in words that name what to do; empty while it is live.
     pub reason: Box<str>,
     /// When the next try comes, while one is waited for.
+    #[schemars(with = "Option<Moment>")]
     pub next_try_at: Option<Timestamp>,
     /// When any frame was last read.
+    #[schemars(with = "Option<Moment>")]
     pub last_heard_at: Option<Timestamp>,
     /// When an event was last read.
+    #[schemars(with = "Option<Moment>")]
     pub last_event_at: Option<Timestamp>,
     /// How far the last event was behind its `event_ts`, in milliseconds.
     pub last_event_lag_ms: Option<i64>,

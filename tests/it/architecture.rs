@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Chapters that everybody may see, and that see each other alone.
-const LEAVES: [&str; 9] = ["clock", "config", "event", "json", "net", "retry_after", "telemetry", "tls", "wording"];
+const LEAVES: [&str; 10] =
+    ["clock", "config", "event", "json", "net", "retry_after", "schema", "telemetry", "tls", "wording"];
 
 /// What each chapter sees beside the leaves and itself.
 const SEES: [(&str, &[&str]); 9] = [
@@ -58,6 +59,7 @@ const PURE: &[&str] = &[
     "event/text.rs",
     "json.rs",
     "retry_after.rs",
+    "schema.rs",
     "simulator/drill/expect.rs",
     "simulator/fault.rs",
     "simulator/template.rs",

@@ -67,6 +67,9 @@ async fn reading_commands_work_with_and_without_a_bridge() {
 async fn bridge_and_its_spool_file_tell_the_same_byte_for_byte() {
     let lab = Lab::new(&["crm"]).await;
     let bridge = lab.bridge_with_viewer_and_dead_letter().await;
+    for change in ["pause", "resume"] {
+        assert_eq!(bridge.post(&format!("/api/v1/destinations/crm/{change}"), &serde_json::json!({})).await.0, 200);
+    }
     let listen = bridge.admin.to_string();
     let elsewhere = lab.directory.path().join("elsewhere.db").display().to_string();
     for line in [
@@ -82,6 +85,8 @@ async fn bridge_and_its_spool_file_tell_the_same_byte_for_byte() {
         "dead list --cause status_404 --destination crm --before 9 --limit 1 --json",
         "gaps --limit 3 --json",
         "orphans list --json",
+        "audit list --json",
+        "audit list --before 2 --limit 1 --json",
     ] {
         // One word of a command line may hold a blank.
         let words: Vec<String> = line.split(' ').map(|word| word.replace("status_", "status ")).collect();
@@ -97,6 +102,7 @@ async fn bridge_and_its_spool_file_tell_the_same_byte_for_byte() {
         assert!(
             from_bridge.contains("404")
                 || from_bridge.contains("meeting.started")
+                || from_bridge.contains("\"pause\"")
                 || from_bridge.contains("[]")
                 || line.starts_with("gaps"),
             "{line}: {from_bridge}"

@@ -24,6 +24,7 @@ mod image;
 mod lab;
 mod log;
 mod node;
+mod openapi;
 #[cfg(feature = "otel")]
 mod otel;
 mod port;

@@ -2,23 +2,25 @@
 //! no longer configured.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ALL, ListError, PAGE_MOST, check_destination, dead, events};
-use crate::event::EventId;
+use super::{ALL, ListError, PAGE_MOST, check_destination, dead, event_ids, events};
+use crate::schema::{EVENT_PATTERN, MomentOrAge, ROW_MOST};
 use crate::spool::erasure::{Erased, Erasure};
 use crate::spool::record::{DeadQuery, DestinationRow, EventQuery};
 use crate::spool::{SpoolError, View};
 use crate::wording::parse_moment;
 
 /// Asks for parked frames to be deleted.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ParkedRequest {
     /// Says that parked frames are meant; nothing else of events can be deleted.
     pub(crate) parked: bool,
     /// Only those received before this time; an age such as `2h` will do.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<MomentOrAge>")]
     pub(crate) until: Option<String>,
     /// Only count.
     pub(crate) dry_run: bool,
@@ -39,17 +41,19 @@ impl ParkedRequest {
 }
 
 /// Asks for dead letters to be deleted; all that is named must fit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DeadRequest {
     /// Only these events.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(range(max = ROW_MOST)))]
     pub(crate) events: Vec<u64>,
     /// Only of this destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) destination: Option<String>,
     /// Only types that fit this pattern.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = EVENT_PATTERN))]
     pub(crate) kind: Option<String>,
     /// Every dead letter; needed when nothing else is named, and goes with nothing else.
     pub(crate) all: bool,
@@ -70,13 +74,13 @@ impl DeadRequest {
             (true, false) | (false, true) => {}
         }
         let kind = self.kind.as_deref().map(str::parse).transpose().map_err(|error| format!("type: {error}"))?;
-        let events = self.events.iter().copied().map(EventId).collect();
+        let events = event_ids(&self.events)?;
         Ok(DeadQuery { events, destination: self.destination.clone(), kind, limit: ALL, ..DeadQuery::default() })
     }
 }
 
 /// Asks for everything to be deleted that is kept for a destination that is no longer configured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct OrphanRequest {
     /// Only count.
@@ -84,7 +88,7 @@ pub(crate) struct OrphanRequest {
 }
 
 /// Says what was deleted, or would be.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Purged {
     /// How much of what.
     #[serde(flatten)]
@@ -96,7 +100,7 @@ pub(crate) struct Purged {
 }
 
 /// Is a list of destinations that are no longer configured.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Orphans {
     /// The destinations, with what is kept for them.
     pub(crate) orphans: Vec<DestinationRow>,
@@ -172,6 +176,7 @@ mod tests {
     use super::super::tests::{FakeView, dead_row, destination_row, event_row, now};
     use super::*;
     use crate::config::filter::Pattern;
+    use crate::event::EventId;
 
     #[test]
     fn only_parked_frames_of_all_events_can_be_purged() {

@@ -3,10 +3,11 @@
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ListError, check_destination};
-use crate::event::EventId;
+use super::{ListError, check_destination, event_ids};
+use crate::schema::{EVENT_PATTERN, Moment, MomentOrAge, ROW_MOST};
 use crate::spool::View;
 use crate::spool::replay::{Counts, Progress, Request, Scope, Selection, Stage};
 use crate::wording::parse_moment;
@@ -34,11 +35,12 @@ impl Of {
 }
 
 /// Asks for a replay; all that is named must fit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ReplayRequest {
     /// Only these events.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(range(max = ROW_MOST)))]
     pub(crate) events: Vec<u64>,
     /// Only deliveries to this destination.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,12 +50,15 @@ pub(crate) struct ReplayRequest {
     pub(crate) to: Option<String>,
     /// Only types that fit this pattern.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = EVENT_PATTERN))]
     pub(crate) kind: Option<String>,
     /// Only events received at this time or later, or at most so long ago.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<MomentOrAge>")]
     pub(crate) since: Option<String>,
     /// Only events received before this time, or longer ago.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<MomentOrAge>")]
     pub(crate) until: Option<String>,
     /// Only what was given up for this reason; dead letters alone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,6 +67,7 @@ pub(crate) struct ReplayRequest {
     pub(crate) all: bool,
     /// How many deliveries a second to each destination; as fast as it goes when missing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = u32::MAX))]
     pub(crate) rate: Option<NonZeroU32>,
     /// Only count.
     pub(crate) dry_run: bool,
@@ -70,7 +76,7 @@ pub(crate) struct ReplayRequest {
 }
 
 /// Says what a replay did so far, or would do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Replayed {
     /// Its number while it is not complete, to ask how far it has come.
     pub(crate) id: Option<u64>,
@@ -81,6 +87,7 @@ pub(crate) struct Replayed {
     /// Events that the destination never had and does not want, or that cannot be delivered.
     pub(crate) unwanted: u64,
     /// When the last of them is due.
+    #[schemars(with = "Option<Moment>")]
     pub(crate) last_due_at: Option<Timestamp>,
     /// Whether it is complete.
     pub(crate) done: bool,
@@ -119,7 +126,7 @@ impl ReplayRequest {
         };
         let selection = Selection {
             scope,
-            events: events.iter().copied().map(EventId).collect(),
+            events: event_ids(events)?,
             kind: kind.as_deref().map(str::parse).transpose().map_err(|error| format!("type: {error}"))?,
             since: moment("since", since)?,
             until: moment("until", until)?,
@@ -157,6 +164,7 @@ mod tests {
     use super::*;
     use crate::admin::document::tests::now;
     use crate::config::filter::Pattern;
+    use crate::event::EventId;
 
     #[test]
     fn every_member_reaches_the_selection() {
@@ -178,6 +186,7 @@ mod tests {
         let refused = [
             (Of::Dead, "{}"),
             (Of::Dead, r#"{"events":[]}"#),
+            (Of::Dead, r#"{"events":[9223372036854775808]}"#),
             (Of::Dead, r#"{"all":true,"destination":"crm"}"#),
             (Of::Dead, r#"{"all":true,"to":"crm"}"#),
             (Of::Dead, r#"{"type":"a b"}"#),

@@ -25,6 +25,16 @@ CREATE TABLE events (
   parked TEXT
 );
 CREATE INDEX events_parked ON events (id) WHERE parked IS NOT NULL;
+DROP INDEX deliveries_retries;
+DROP INDEX deliveries_dead_times;
+DROP TRIGGER delivery_comes_dead;
+DROP TRIGGER delivery_dies;
+DROP TRIGGER delivery_lives_again;
+DROP TRIGGER dead_delivery_goes;
+DROP TABLE dead_causes;
+INSERT INTO destinations (id, name, wants) VALUES (1, 'crm', '*');
+INSERT INTO deliveries (destination, event, state, attempts, due, since, settled_at, outcome)
+  VALUES (1, 1, 3, 1, 0, 0, 0, 'status 404');
 UPDATE meta SET value = 1 WHERE key IN ('format', 'last_event', 'events');
 INSERT INTO events VALUES (1, 'meeting.started', 'main', '00000000_0000_4000_8000_000000000001', zeroblob(32), NULL,
   unixepoch() * 1000, 2, NULL);
@@ -69,12 +79,15 @@ async fn spool_of_the_first_format_is_read_as_it_is_and_brought_to_this_one_when
     connection.execute("INSERT INTO bodies (event, body) VALUES (1, ?1)", [BODY.as_bytes()]).expect("a body");
     assert_eq!(bench.found("started"), [1], "nobody has to open it for writing first");
     assert!(bench.found("kieferorthopädie").is_empty());
+    let groups = || open_view(bench.path()).expect("a spool").dead_groups(&DeadQuery::default()).expect("readable");
+    assert_eq!(groups().iter().map(|group| group.count).collect::<Vec<_>>(), [1], "one by one");
 
     let running = bench.start();
     running.route(&[("crm", "*")]).await;
     running.append("meeting.ended", &BODY.replace("1483", "1484")).await;
     running.stop().await;
     assert_eq!(bench.ids(), [2, 1]);
+    assert_eq!(groups().iter().map(|group| group.count).collect::<Vec<_>>(), [1], "those of before are counted");
     assert_eq!(bench.found("kieferorthopädie"), [2], "what was there before has no text");
     let format = "SELECT value FROM meta WHERE key = 'format'";
     assert_eq!(connection.query_row(format, [], |row| row.get::<_, i64>(0)), Ok(2));

@@ -19,6 +19,7 @@ mod probe;
 mod reload;
 mod tasks;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,7 +95,7 @@ impl App {
         let door = match &config.admin.listen {
             Some(address) => {
                 let bound = Door::bind(address).await;
-                Some(bound.with_context(|| format!("cannot listen on {address} (admin.listen): is another bridge running? --listen gives this one another address"))?)
+                Some(bound.map_err(|error| cannot_listen(address, error))?)
             }
             None => None,
         };
@@ -238,6 +239,19 @@ impl App {
     }
 }
 
+/// Says what to do about an address that cannot be listened on.
+fn cannot_listen(address: &Listen, error: io::Error) -> anyhow::Error {
+    let hint = match (address, error.kind()) {
+        (_, io::ErrorKind::AddrInUse) => "is another bridge running? --listen gives this one another address",
+        (Listen::Unix(_), io::ErrorKind::NotFound) => "make its directory first, or name another path",
+        (Listen::Unix(_), io::ErrorKind::AlreadyExists) => "name another path, or move that file away",
+        (_, io::ErrorKind::PermissionDenied) => "the user of the bridge may not: name another with --listen",
+        (_, io::ErrorKind::AddrNotAvailable) => "no interface of this machine has this address",
+        _ => "name another with --listen",
+    };
+    anyhow::Error::from(error).context(format!("cannot listen on {address} (admin.listen): {hint}"))
+}
+
 /// Ends what moves data, in the order of the data.
 async fn end(
     mut parts: Parts,
@@ -322,5 +336,28 @@ async fn beat(liveness: Liveness, clock: Clock, stop: CancellationToken) {
 fn tell_service_manager(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "the service manager could not be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn address_that_cannot_be_listened_on_is_told_with_what_helps() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").expect("written");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let cases = [
+            (Listen::Unix(folder.path().join("none/admin.sock")), "make its directory first"),
+            (Listen::Unix(file), "that is no socket"),
+            (Listen::Tcp(taken.local_addr().expect("an address")), "is another bridge running?"),
+        ];
+        for (listen, words) in cases {
+            let error = Door::bind(&listen).await.err().expect("refused");
+            let told = format!("{:#}", cannot_listen(&listen, error));
+            assert!(told.contains(words), "{told}");
+        }
     }
 }

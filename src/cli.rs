@@ -42,6 +42,7 @@ mod top;
 pub mod verify;
 mod watch;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -265,15 +266,26 @@ impl Failure {
     ///
     /// A reader of the output that has gone away (`zoomhook events list | head`) is no fault.
     pub fn report(&self, err: &mut dyn Write) -> ExitCode {
-        let (text, code) = match self {
-            Self::Configuration(problems) => (problems.to_string(), EXIT_CONFIG),
-            Self::Usage(message) => (message.clone(), EXIT_USAGE),
+        let code = match self {
+            Self::Configuration(_) => EXIT_CONFIG,
+            Self::Usage(_) => EXIT_USAGE,
             Self::Runtime(error) if is_broken_pipe(error) => return ExitCode::SUCCESS,
-            Self::Runtime(error) => (sentence(error), 1),
+            Self::Runtime(_) => 1,
         };
         // Where stderr is closed too, the exit code says it alone.
-        let _ = text.lines().try_for_each(|line| writeln!(err, "zoomhook: {}", plain(line)));
+        let _ = self.to_string().lines().try_for_each(|line| writeln!(err, "zoomhook: {}", plain(line)));
         ExitCode::from(code)
+    }
+}
+
+/// Says it in a line, or in one for each problem.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration(problems) => problems.fmt(f),
+            Self::Usage(message) => f.write_str(message),
+            Self::Runtime(error) => f.write_str(&sentence(error)),
+        }
     }
 }
 
@@ -363,6 +375,9 @@ mod tests {
             "events replay --destination crm --type meeting.* --until 2h --dry-run --json",
             "dead replay --all --json",
             "dead purge 41 42 --yes",
+            "audit export --json",
+            "gaps list --limit 5",
+            "gaps acknowledge 3 --note OPS-12",
             "dead purge --destination crm --type meeting.* --json",
             "events purge --parked --until 2h --yes",
             "orphans list --json",

@@ -15,10 +15,13 @@ const DAY: i64 = 24 * HOUR;
 /// Two slips of the finger are still the same word.
 const TYPO: usize = 2;
 
+/// Clocks of two machines may differ by so much.
+const SKEW: SignedDuration = SignedDuration::from_mins(1);
+
 /// Says that a text is neither a time nor an age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected a time such as `2026-07-30T10:00:00+02:00`, `2026-07-30 08:00` (UTC) or `08:00` (UTC, today), or an age such as `24h`"
+    "expected a time such as `2026-07-30T10:00:00+02:00`, `2026-07-30 08:00` (UTC) or `08:00` (UTC, the last one that has been), or an age such as `24h`"
 )]
 pub struct NotAMoment;
 
@@ -126,7 +129,7 @@ pub fn meant<'a, T: AsRef<str>>(text: &str, known: &'a [T]) -> Option<&'a str> {
 }
 
 /// Reads a moment: an RFC 3339 time, a time in UTC as this program writes it (`2026-07-30 10:02:11 UTC`, and
-/// `10:02:11` of today), or how long ago it was (`2h`, `1d 12h`, `90 min`).
+/// `10:02:11`, the last one that has been), or how long ago it was (`2h`, `1d 12h`, `90 min`).
 ///
 /// # Errors
 /// When the text is none of them.
@@ -145,17 +148,42 @@ pub fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, NotAMoment>
     now.checked_sub(age).map_err(|_| NotAMoment)
 }
 
-/// Reads a date, a date with a time, or a time of today.
+/// Says why nothing can have happened between two moments, where both are given or the first is still to come.
+///
+/// # Errors
+/// In words that begin with the name of the one at fault.
+pub fn check_interval(since: Option<Timestamp>, until: Option<Timestamp>, now: Timestamp) -> Result<(), String> {
+    let Some(since) = since else { return Ok(()) };
+    if since.duration_since(now) > SKEW {
+        return Err(format!("since: {} is still to come", time(since, now)));
+    }
+    match until.filter(|until| *until <= since) {
+        Some(until) => {
+            let (since, until) = (time(since, now), time(until, now));
+            Err(format!("until: {until} is not after {since} (since): nothing lies between them"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Reads a date, a date with a time, or a time of today; of yesterday where it is still to come today.
 fn parse_utc(text: &str, now: Timestamp) -> Option<Timestamp> {
     // An offset or a zone that is not understood must not be passed over.
     if !text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | 'T' | ' ')) {
         return None;
     }
-    let of_today = |time: Time| Offset::UTC.to_datetime(now).date().to_datetime(time);
+    let of_day = |time: Time| {
+        let today = Offset::UTC.to_datetime(now).date();
+        let at = today.to_datetime(time);
+        match Offset::UTC.to_timestamp(at) {
+            Ok(moment) if moment > now => today.yesterday().map(|yesterday| yesterday.to_datetime(time)),
+            Ok(_) | Err(_) => Ok(at),
+        }
+    };
     let moment = if text.contains('-') {
         text.parse::<DateTime>()
     } else if text.contains(':') {
-        text.parse().map(of_today)
+        text.parse().and_then(of_day)
     } else {
         return None;
     };
@@ -252,6 +280,8 @@ mod tests {
             ("2026-07-29", "2026-07-29T00:00:00Z"),
             ("09:59:58 UTC", "2026-07-30T09:59:58Z"),
             ("09:30", "2026-07-30T09:30:00Z"),
+            ("23:30", "2026-07-29T23:30:00Z"),
+            ("10:00", "2026-07-30T10:00:00Z"),
         ];
         for (text, moment) in cases {
             assert_eq!(parse_moment(text, now), Ok(at(moment)), "{text}");
@@ -271,6 +301,22 @@ mod tests {
         ] {
             assert_eq!(parse_moment(text, now), Err(NotAMoment), "{text}");
         }
+    }
+
+    #[test]
+    fn interval_that_can_hold_nothing_is_refused_by_name() {
+        let now = at("2026-07-30T10:00:00Z");
+        let check = |since: &str, until: &str| {
+            let read = |text: &str| (!text.is_empty()).then(|| parse_moment(text, now).expect("a moment"));
+            check_interval(read(since), read(until), now)
+        };
+        for (since, until) in [("", ""), ("2h", ""), ("", "2099-01-01"), ("2h", "1h"), ("2h", "2099-01-01")] {
+            assert_eq!(check(since, until), Ok(()), "{since} {until}");
+        }
+        assert_eq!(check("2026-07-30T23:30:00Z", ""), Err("since: 23:30:00 UTC is still to come".to_owned()));
+        let empty = "until: 08:00:00 UTC is not after 09:00:00 UTC (since): nothing lies between them".to_owned();
+        assert_eq!(check("1h", "2h"), Err(empty));
+        assert!(check("1h", "1h").is_err());
     }
 
     fn at(text: &str) -> Timestamp {

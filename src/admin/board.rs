@@ -2,14 +2,26 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::dispatch::status as lane;
 use crate::zoom::status::{self as socket, Link};
 
+/// Says that a configuration was refused, so that the one before it is in force.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// When.
+    pub at: Timestamp,
+    /// What is wrong with it, in words; never empty.
+    pub problems: Vec<String>,
+}
+
 /// Holds the status of every subscription and destination that runs now.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
+    /// The reload that was refused last, unless one was taken since.
+    pub refused: Option<Refused>,
     /// False while the bridge starts: what is configured is not here yet.
     pub started: bool,
     /// Subscriptions by name.
@@ -50,15 +62,13 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
 
     #[test]
     fn subscription_whose_task_has_ended_does_not_look_live() {
         let live = socket::Status { connects: 1, ..socket::Status::new(Link::Live, Timestamp::UNIX_EPOCH) };
         let (sender, receiver) = watch::channel(live);
-        let board = Board { started: true, subscriptions: vec![("main".into(), receiver)], destinations: Vec::new() };
+        let board = Board { started: true, subscriptions: vec![("main".into(), receiver)], ..Board::default() };
         let link = |board: &Board| board.subscriptions().first().map(|(_, status)| status.link);
         assert_eq!(link(&board), Some(Link::Live));
         drop(sender);

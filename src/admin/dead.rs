@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::Handles;
 use super::document::{self, Dead, DeadGroups, PAGE_MOST};
-use super::input::{Params, before, limit, moment, parse};
+use super::input::{Params, before, interval, limit, parse};
 use super::problem::Problem;
 use crate::schema::{EVENT_PATTERN, MomentOrAge, ROW_MOST};
 use crate::spool::record::{DeadQuery, GroupCursor};
@@ -65,13 +65,14 @@ pub(super) struct GroupParams {
 
 impl DeadParams {
     pub(super) fn query(self, now: Timestamp) -> Result<DeadQuery, Problem> {
+        let (since, until) = interval(self.since.as_deref(), self.until.as_deref(), now)?;
         Ok(DeadQuery {
             events: Vec::new(),
             kind: parse("type", self.kind.as_deref())?,
             destination: self.destination,
             cause: self.cause,
-            since: moment("since", self.since.as_deref(), now)?,
-            until: moment("until", self.until.as_deref(), now)?,
+            since,
+            until,
             before: before(self.before)?,
             limit: limit(self.limit)?,
         })

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::Handles;
 use super::caller::{Caller, Role};
 use super::document::{self, EventDocument, Events, PAGE_MOST};
-use super::input::{Id, Params, before, limit, moment, parse};
+use super::input::{Id, Params, before, interval, limit, parse};
 use super::problem::Problem;
 use crate::event::EventId;
 use crate::schema::{EVENT_PATTERN, MomentOrAge, ROW_MOST};
@@ -51,6 +51,7 @@ pub(super) struct EventParams {
 
 impl EventParams {
     pub(super) fn query(self, now: Timestamp, role: Role) -> Result<EventQuery, Problem> {
+        let (since, until) = interval(self.since.as_deref(), self.until.as_deref(), now)?;
         // What a viewer must not see, a viewer must not guess word by word.
         let within = match role {
             Role::Operator => Within::Body,
@@ -61,8 +62,8 @@ impl EventParams {
             kind: parse("type", self.kind.as_deref())?,
             state: parse("state", self.state.as_deref())?,
             destination: self.destination,
-            since: moment("since", self.since.as_deref(), now)?,
-            until: moment("until", self.until.as_deref(), now)?,
+            since,
+            until,
             parked: self.parked,
             text: words.map(|words| Text { words, within }),
             before: before(self.before)?,
@@ -129,6 +130,8 @@ mod tests {
             ("state=lost", "state: expected `waiting`"),
             ("since=yesterday", "since: expected a time"),
             ("until=", "until: expected a time"),
+            ("since=2026-07-30T12:00:00Z", "since: 12:00:00 UTC is still to come"),
+            ("since=1h&until=2h", "until: 08:00:00 UTC is not after 09:00:00 UTC"),
             ("q=%20", "q: expected 1 to 200 characters"),
             ("limit=0", "limit: expected a number from 1 to 1000"),
             ("limit=1001", "limit: expected a number from 1 to 1000"),

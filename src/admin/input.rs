@@ -12,7 +12,7 @@ use super::document::{PAGE, PAGE_MOST, row_number};
 use super::problem::Problem;
 use crate::event::EventId;
 use crate::schema::ROW_MOST;
-use crate::wording::parse_moment;
+use crate::wording::{check_interval, parse_moment};
 
 /// Reads the parameters of a query.
 pub(super) struct Params<T>(pub(super) T);
@@ -105,8 +105,19 @@ where
     text.map(|text| text.parse().map_err(wrong)).transpose()
 }
 
+/// Reads since when, and until when; between them something can have happened.
+pub(super) fn interval(
+    since: Option<&str>,
+    until: Option<&str>,
+    now: Timestamp,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
+    let (since, until) = (moment("since", since, now)?, moment("until", until, now)?);
+    check_interval(since, until, now).map_err(Problem::BadQuery)?;
+    Ok((since, until))
+}
+
 /// Reads a time or an age.
-pub(super) fn moment(name: &str, text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+fn moment(name: &str, text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
     text.map(|text| parse_moment(text, now).map_err(|error| Problem::BadQuery(format!("{name}: {error}")))).transpose()
 }
 

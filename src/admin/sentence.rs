@@ -85,10 +85,6 @@ fn live(name: &str, status: &socket::Status, now: Timestamp) -> Sentence {
         level = Level::Degraded;
         text.push_str(&format!(", which came {} late; Zoom holds events up, see its status page", span(lag)));
     }
-    if status.malformed > 0 {
-        let frames = counted(status.malformed, "frame");
-        text.push_str(&format!("; {frames} not understood and kept: zoomhook events list --parked"));
-    }
     Sentence::new(level, text)
 }
 
@@ -162,10 +158,9 @@ fn waiting(row: Option<&DestinationRow>, now: Timestamp) -> String {
         None => "backlog not known".to_owned(),
         Some(row) if row.pending == 0 => "nothing waiting".to_owned(),
         Some(row) => {
-            let age = row.oldest_pending_at.map_or(String::new(), |at| {
-                let age = span(now.duration_since(at));
-                format!(", oldest {age} old")
-            });
+            // What came just now is on its way rather than old.
+            let age = row.oldest_pending_at.map(|at| now.duration_since(at)).filter(|age| age.as_secs() > 0);
+            let age = age.map_or(String::new(), |age| format!(", oldest {} old", span(age)));
             format!("{} waiting{age}", counted(row.pending, "event"))
         }
     }
@@ -234,8 +229,9 @@ fn advice(cause: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// Says how the spool is doing; `unreadable` is why it could not be read just now, if so.
-pub(crate) fn spool(health: &Health, unreadable: Option<&str>, now: Timestamp) -> Sentence {
+/// Says how the spool is doing; `unreadable` is why it could not be read just now, if so, and `parked` how many frames it
+/// keeps that are not understood.
+pub(crate) fn spool(health: &Health, unreadable: Option<&str>, parked: u64, now: Timestamp) -> Sentence {
     match (health, unreadable) {
         (Health::Failing { since: at, reason }, _) => {
             Sentence::new(Level::Losing, format!("spool: takes no events since {}: {reason}", since(*at, now)))
@@ -243,8 +239,36 @@ pub(crate) fn spool(health: &Health, unreadable: Option<&str>, now: Timestamp) -
         (Health::Writable, Some(reason)) => {
             Sentence::new(Level::Degraded, format!("spool: takes events, but cannot be read: {reason}"))
         }
+        (Health::Writable, None) if parked > 0 => {
+            Sentence::new(Level::Degraded, format!("spool: takes events, and {}", kept_frames(parked)))
+        }
         (Health::Writable, None) => Sentence::new(Level::Fine, "spool: takes events".to_owned()),
     }
+}
+
+/// Says what the spool of a bridge that does not run keeps beside events.
+pub(crate) fn parked_at_rest(parked: u64) -> Sentence {
+    Sentence::new(Level::Degraded, format!("spool: {}", kept_frames(parked)))
+}
+
+fn kept_frames(parked: u64) -> String {
+    let (frames, are) = (counted(parked, "frame"), if parked == 1 { "is" } else { "are" });
+    format!("keeps {frames} that {are} not understood and went to nobody: zoomhook events list --parked")
+}
+
+/// Says that the configuration was refused at a reload, and what that means for the next start.
+pub(crate) fn configuration(refused_at: Timestamp, problems: &[String], now: Timestamp) -> Sentence {
+    let first = problems.first().map_or("it cannot be read", String::as_str);
+    let more = match problems.len() {
+        0 | 1 => String::new(),
+        n => format!(" (and {} more)", count(n as u64 - 1)),
+    };
+    let text = format!(
+        "configuration: refused at the reload of {}: {first}{more}; the one before it is in force, and a restart would fail; \
+         mend what zoomhook check says, and reload",
+        time_ago(refused_at, now)
+    );
+    Sentence::new(Level::Degraded, text)
 }
 
 /// Answers the question while nothing is received yet, since the bridge waits for its spool.
@@ -308,20 +332,24 @@ pub(crate) fn summary(
 }
 
 fn recent(gaps: &[GapRow], now: Timestamp) -> String {
-    let ended: Vec<SignedDuration> = gaps
+    let lasted: Vec<SignedDuration> = gaps
         .iter()
         .filter(|gap| gap.acknowledged.is_none())
-        .filter_map(|gap| gap.closed_at.map(|closed| (gap.opened_at, closed)))
-        .filter(|(_, closed)| now.duration_since(*closed) < RECENT)
-        .map(|(opened, closed)| closed.duration_since(opened))
+        .map(|gap| (gap.opened_at, gap.closed_at.unwrap_or(now)))
+        .filter(|(_, end)| now.duration_since(*end) < RECENT)
+        .map(|(opened, end)| end.duration_since(opened))
         .collect();
-    if ended.is_empty() {
+    if lasted.is_empty() {
         return String::new();
     }
-    let whole = ended.iter().fold(SignedDuration::ZERO, |sum, gap| sum.saturating_add(*gap));
-    let gaps = counted(ended.len() as u64, "gap");
-    let were = if ended.len() == 1 { "was" } else { "were" };
-    format!(" In the last {} there {were} {gaps} ({} in all): zoomhook gaps.", span(RECENT), span(whole))
+    let whole = lasted.iter().fold(SignedDuration::ZERO, |sum, gap| sum.saturating_add(*gap));
+    let open = match gaps.iter().filter(|gap| gap.closed_at.is_none()).count() {
+        0 => String::new(),
+        open => format!(", {} of them open still", count(open as u64)),
+    };
+    let counted = counted(lasted.len() as u64, "gap");
+    let were = if lasted.len() == 1 { "was" } else { "were" };
+    format!(" In the last {} there {were} {counted} ({} in all{open}): zoomhook gaps.", span(RECENT), span(whole))
 }
 
 /// Answers the question where no bridge runs: `alive_at` is its last sign of life.
@@ -341,7 +369,7 @@ pub(crate) fn not_running(
     let waiting = if waiting.is_empty() { "nothing".to_owned() } else { list(&waiting) };
     let text = format!(
         "No bridge is running on {listen}: {life}, waiting: {waiting}. What Zoom sends meanwhile is lost; \
-         start it with `zoomhook run`."
+         start it: its service, or `zoomhook run`."
     );
     Sentence::new(Level::Losing, text)
 }

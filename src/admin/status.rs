@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Handles;
+use super::board::Refused;
 use super::document::PAGE_MOST;
 use super::sentence::{self, Level, Sentence};
 use crate::dispatch::status as lane;
@@ -24,6 +25,8 @@ pub(crate) struct Rows {
     pub(crate) destinations: Vec<DestinationRow>,
     pub(crate) subscriptions: Vec<SubscriptionRow>,
     pub(crate) gaps: Vec<GapRow>,
+    /// Frames that are kept but not understood.
+    pub(crate) parked: u64,
 }
 
 impl Rows {
@@ -36,6 +39,7 @@ impl Rows {
             destinations: view.destinations()?,
             subscriptions: view.subscriptions()?,
             gaps: view.gaps(PAGE_MOST)?,
+            parked: view.parked()?,
         })
     }
 }
@@ -51,6 +55,8 @@ pub(super) struct Facts {
     destinations: Vec<(Arc<str>, lane::Status)>,
     /// When the certificate of the port expires, and what is wrong with its files, if anything is.
     certificate: Option<(Timestamp, Option<String>)>,
+    /// The reload that was refused last, unless one was taken since.
+    refused: Option<Refused>,
     /// What the spool knows, or why it could not be read.
     rows: Result<Rows, String>,
 }
@@ -75,6 +81,8 @@ pub(crate) struct Report {
     started_at: Option<Timestamp>,
     uptime_seconds: Option<i64>,
     spool: Option<SpoolReport>,
+    /// What is wrong with the configuration that was refused at the last reload, if it was.
+    configuration: Option<ConfigurationReport>,
     /// The certificate of the admin port, if it speaks TLS.
     certificate: Option<CertificateReport>,
     subscriptions: Vec<SubscriptionReport>,
@@ -92,10 +100,22 @@ pub(super) struct Subscriptions {
 struct SpoolReport {
     #[serde(flatten)]
     said: Sentence,
-    writable: bool,
+    /// Whether it takes events; not known where no bridge runs.
+    writable: Option<bool>,
     #[schemars(with = "Option<Moment>")]
     failing_since: Option<Timestamp>,
     reason: Option<Box<str>>,
+    /// Frames that are kept but not understood.
+    parked: Option<u64>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct ConfigurationReport {
+    #[serde(flatten)]
+    said: Sentence,
+    #[schemars(with = "Moment")]
+    refused_at: Timestamp,
+    problems: Vec<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -154,6 +174,7 @@ pub(super) async fn current(handles: &Handles) -> Report {
         subscriptions: board.subscriptions(),
         destinations: board.destinations(),
         certificate: handles.certificate.as_ref().map(|certificate| certificate.state()),
+        refused: board.refused.clone(),
         rows,
     };
     report(facts, handles.clock.now())
@@ -165,7 +186,8 @@ fn report(facts: Facts, now: Timestamp) -> Report {
         Ok(rows) => (Some(rows), None),
         Err(reason) => (None, Some(reason)),
     };
-    let spool = spool_report(&facts.health, unreadable.as_deref(), now);
+    let parked = rows.as_ref().map(|rows| rows.parked);
+    let spool = spool_report(&facts.health, unreadable.as_deref(), parked, now);
     let gaps = rows.as_ref().map_or(&[][..], |rows| &rows.gaps);
     let known = rows.as_ref().map_or(&[][..], |rows| &rows.subscriptions);
     let subscriptions: Vec<SubscriptionReport> = facts
@@ -194,7 +216,13 @@ fn report(facts: Facts, now: Timestamp) -> Report {
         expires_at,
         problem,
     });
+    let configuration = facts.refused.map(|Refused { at: refused_at, problems }| ConfigurationReport {
+        said: sentence::configuration(refused_at, &problems, now),
+        refused_at,
+        problems,
+    });
     let parts: Vec<&Sentence> = std::iter::once(&spool.said)
+        .chain(configuration.iter().map(|report| &report.said))
         .chain(certificate.iter().map(|report| &report.said))
         .chain(subscriptions.iter().map(|report| &report.said))
         .chain(destinations.iter().map(|report| &report.said))
@@ -216,6 +244,7 @@ fn report(facts: Facts, now: Timestamp) -> Report {
         uptime_seconds: Some(now.duration_since(facts.started_at).as_secs()),
         open_gaps: gaps.iter().filter(|gap| gap.closed_at.is_none()).cloned().collect(),
         spool: Some(spool),
+        configuration,
         certificate,
         subscriptions,
         destinations,
@@ -244,7 +273,14 @@ pub(crate) fn report_not_running(listen: &str, rows: Rows, now: Timestamp) -> Re
         at: now,
         started_at: None,
         uptime_seconds: None,
-        spool: None,
+        spool: (rows.parked > 0).then(|| SpoolReport {
+            said: sentence::parked_at_rest(rows.parked),
+            writable: None,
+            failing_since: None,
+            reason: None,
+            parked: Some(rows.parked),
+        }),
+        configuration: None,
         certificate: None,
         subscriptions: subscriptions.collect(),
         destinations: backlog_reports(&rows.destinations, now),
@@ -252,14 +288,13 @@ pub(crate) fn report_not_running(listen: &str, rows: Rows, now: Timestamp) -> Re
     }
 }
 
-fn spool_report(health: &Health, unreadable: Option<&str>, now: Timestamp) -> SpoolReport {
-    let said = sentence::spool(health, unreadable, now);
-    match health {
-        Health::Writable => SpoolReport { said, writable: true, failing_since: None, reason: None },
-        Health::Failing { since, reason } => {
-            SpoolReport { said, writable: false, failing_since: Some(*since), reason: Some(reason.clone()) }
-        }
-    }
+fn spool_report(health: &Health, unreadable: Option<&str>, parked: Option<u64>, now: Timestamp) -> SpoolReport {
+    let said = sentence::spool(health, unreadable, parked.unwrap_or(0), now);
+    let (writable, failing_since, reason) = match health {
+        Health::Writable => (true, None, None),
+        Health::Failing { since, reason } => (false, Some(*since), Some(reason.clone())),
+    };
+    SpoolReport { said, writable: Some(writable), failing_since, reason, parked }
 }
 
 /// Reports the configured destinations, then those that are gone but left something behind.
@@ -316,6 +351,32 @@ mod tests {
         assert_eq!(document["subscriptions"][0]["status"]["link"], "live");
         assert_eq!(document["destinations"][0]["backlog"]["pending"], 0);
         assert_eq!(document["open_gaps"], json!([]));
+    }
+
+    #[test]
+    fn frames_that_are_kept_are_for_the_operator_to_read_with_and_without_a_bridge() {
+        let kept = || Rows { parked: 38, ..rows() };
+        let document = self::document(report(facts(Ok(kept())), now()));
+        assert_eq!((&document["level"], &document["spool"]["parked"]), (&json!("degraded"), &json!(38)));
+        assert!(said(&document, "summary").contains("keeps 38 frames that are not understood"), "{document}");
+        let at_rest = self::document(report_not_running("off", kept(), now()));
+        assert!(said(&at_rest["spool"], "sentence").contains("38 frames"), "{at_rest}");
+        let none = self::document(report_not_running("off", rows(), now()));
+        assert_eq!(none["spool"], Value::Null);
+    }
+
+    #[test]
+    fn configuration_that_was_refused_is_something_to_do_though_the_old_one_is_in_force() {
+        let problems = vec!["destination crm: url (line 3): missing".to_owned(), "and so on".to_owned()];
+        let facts = Facts { refused: Some(Refused { at: now(), problems }), ..facts(Ok(rows())) };
+        let document = document(report(facts, now()));
+        assert_eq!((&document["level"], &document["configuration"]["level"]), (&json!("degraded"), &json!("degraded")));
+        assert!(said(&document, "summary").contains("refused at the reload"), "{document}");
+        assert!(
+            said(&document["configuration"], "sentence").contains("url (line 3): missing (and 1 more)"),
+            "{document}"
+        );
+        assert_eq!(document["configuration"]["problems"][1], "and so on");
     }
 
     #[test]
@@ -417,6 +478,7 @@ mod tests {
             subscriptions: vec![("main".into(), socket)],
             destinations: vec![("crm".into(), lane::Status::default())],
             certificate: None,
+            refused: None,
             rows,
         }
     }

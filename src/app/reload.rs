@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reread;
 use super::tasks::Tasks;
-use crate::admin::board::Board;
+use crate::admin::board::{Board, Refused};
 use crate::clock::Clock;
 use crate::config::{Config, Destination, Subscription, fingerprint};
 use crate::dispatch::{self, lane::Lane, lane::Settings};
@@ -234,6 +234,7 @@ impl Parts {
         let socket = |s: &Subscription| Some((Arc::clone(&s.name), self.sockets.get(&s.name)?.status.clone()));
         let lane = |d: &Destination| Some((Arc::clone(&d.name), self.lanes.get(&d.name)?.status.clone()));
         Board {
+            refused: None,
             started: true,
             subscriptions: subscriptions.iter().filter_map(socket).collect(),
             destinations: destinations.iter().filter_map(lane).collect(),
@@ -260,12 +261,17 @@ impl Parts {
             Ok(summary)
         };
         let outcome: Result<String, Vec<String>> = outcome.await;
+        self.metrics.config_reload_success.set(outcome.is_ok().into());
         match &outcome {
             Ok(summary) => tracing::info!("the configuration was read again: {summary}"),
-            Err(problems) => tracing::error!(
-                problems = %problems.join("; "),
-                "the new configuration has problems, the old one stays in force"
-            ),
+            Err(problems) => {
+                tracing::error!(
+                    problems = %problems.join("; "),
+                    "the new configuration has problems, the old one stays in force"
+                );
+                let refused = Refused { at: self.clock.now(), problems: problems.clone() };
+                board.store(Arc::new(Board { refused: Some(refused), ..Board::clone(&board.load()) }));
+            }
         }
         outcome
     }

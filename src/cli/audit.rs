@@ -70,6 +70,9 @@ pub(super) struct VerifyArgs {
 #[derive(Args, Debug)]
 #[command(after_help = after(&["zoomhook audit export > audit.jsonl"], EXITS))]
 pub(super) struct ExportArgs {
+    /// Print JSON, which it does in any case
+    #[arg(long = "json")]
+    _json: bool,
     #[command(flatten)]
     source: SourceArgs,
 }

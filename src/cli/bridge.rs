@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::secret::Secret;
 use crate::config::{Admin, Listen};
+use crate::spool::is_in_use;
 use crate::tls::{self, certificate};
 
 /// A port on the same machine or network takes a connection at once, or there is none.
@@ -145,6 +147,24 @@ impl Bridge {
             Err(_) => Err(anyhow!("what listens on {address} is no zoomhook bridge: it answered {status}")),
         }
     }
+}
+
+/// Refuses to go by the file of a spool that a bridge works on, and says how to reach that bridge: it must not be ended
+/// for it, since what Zoom sends meanwhile would be lost.
+///
+/// # Errors
+/// When the spool is in use; `asked` is the address that nobody answers on.
+pub(super) fn ensure_at_rest(spool: &Path, asked: Option<&Listen>) -> anyhow::Result<()> {
+    if !is_in_use(spool) {
+        return Ok(());
+    }
+    let port = match asked {
+        Some(address) => format!("does not answer on {address}; give --listen with its address"),
+        None => "this command has no address of it: give --listen with that, or, where its admin port is off, \
+                 switch it on (admin.listen)"
+            .to_owned(),
+    };
+    Err(anyhow!("a bridge works on the spool {}, but {port}", spool.display()))
 }
 
 /// Tells whether the mode of a socket file keeps us out: somebody is there all the same.

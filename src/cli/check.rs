@@ -1,5 +1,6 @@
 //! `check`: is the configuration right, what does it come to, and whom does it talk to.
 
+pub(super) mod filters;
 mod late;
 
 use std::io::{self, Write};
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
+use self::filters::doubts;
 use self::late::{LateJoiner, late_joiners};
 use super::options::{BridgeArgs, EXIT_CONFIG, after, refuse, warn};
 use super::probe::{self, Probe};
@@ -45,6 +47,7 @@ pub async fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
     let mut outcome = args.bridge.load().and_then(tried);
     if let Ok(loaded) = &mut outcome {
         loaded.warnings.extend(replaced(&loaded.config, Clock::system().now()));
+        loaded.warnings.extend(doubts(&loaded.config));
     }
     let probes = match &outcome {
         Ok(loaded) if args.probe => Some(probe::probe(&loaded.config).await),
@@ -59,9 +62,14 @@ pub async fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
     Ok(if failed { ExitCode::FAILURE } else { code })
 }
 
-/// Tries the certificates, which the rules have seen from outside only.
+/// Tries the certificates and the place of the spool, which the rules have seen from outside only.
 pub(super) fn tried(loaded: Loaded) -> Result<Loaded, Problems> {
-    let problems = inventory::problems(&loaded.config);
+    let mut problems = inventory::problems(&loaded.config);
+    let path = &loaded.config.spool.path;
+    if path.is_dir() {
+        let message = format!("{} is a directory: name a file in it, such as zoomhook.db", path.display());
+        problems.push(Problem::new("spool.path", message));
+    }
     if problems.is_empty() {
         return Ok(loaded);
     }
@@ -92,6 +100,10 @@ fn print_text(
     if !late.is_empty() {
         writeln!(out, "\nDestinations that may join late:\n")?;
         late.iter().try_for_each(|joiner| writeln!(out, "{}", joiner.line()))?;
+    }
+    let folder = config.spool.path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    if let Some(folder) = folder {
+        writeln!(out, "\nThe directory of the spool, {}, is not there yet: run makes it.", folder.display())?;
     }
     if let Some(probes) = probes {
         probe::print(probes, out)?;
@@ -195,6 +207,40 @@ mod tests {
         assert_eq!(code, ExitCode::from(78));
         assert_eq!((&document["ok"], &document["config"]), (&Value::Bool(false), &Value::Null));
         assert!(document["problems"][0]["line"].is_u64() && document["problems"][0]["message"].is_string());
+    }
+
+    #[test]
+    fn line_that_is_no_text_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("zoomhook.toml");
+        std::fs::write(&path, b"# one\n# two\nname = '\xff'\n").expect("written");
+        let (code, _, err) = check(&path, Form::Text);
+        assert!(code == ExitCode::from(78) && err.contains("line 3 is not text (UTF-8)"), "{err}");
+    }
+
+    #[test]
+    fn what_run_would_refuse_or_pass_over_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, place) = (folder.path().join("zoomhook.toml"), folder.path().display().to_string());
+        let written = |spool: &str, url: &str, token: &str, events: &str| {
+            let text = format!(
+                "[[subscription]]\nid = 'a'\nclient_id = 'a'\nclient_secret = 'a'\n[[destination]]\nname = 'crm'\n\
+                 url = '{url}'\nsecret_token = '{token}'\n{events}\n[spool]\npath = '{spool}'\n"
+            );
+            std::fs::write(&path, text).expect("written");
+            check(&path, Form::Text)
+        };
+        let (code, out, err) = written(&format!("{place}/new/zoomhook.db"), "https://a/#part", "s", "");
+        assert_eq!(code, ExitCode::SUCCESS, "{err}");
+        assert!(out.contains(&format!("{place}/new, is not there yet: run makes it")), "{out}");
+        assert!(err.contains("warning: destination \"crm\": url (line 7): what stands behind the #"), "{err}");
+        let (code, _, err) = written(&place, "https://a/", "s", "");
+        assert!(code == ExitCode::from(78) && err.contains("spool.path: ") && err.contains("is a directory"), "{err}");
+        let (code, _, err) = written("z.db", "https://a/", "   ", "");
+        assert!(code == ExitCode::from(78) && err.contains("nothing but blanks"), "{err}");
+        let (code, _, err) = written("z.db", "https://a/", "s", "events = ['meeting.strated']");
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(err.contains("did you mean meeting.started?"), "{err}");
     }
 
     #[test]

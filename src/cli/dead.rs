@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::documents::{Documents, FormArgs, Question, understood};
 use super::events::{LIMIT, limit};
-use super::moment::moment;
+use super::moment::{self, moment};
 use super::number::number;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::plain;
@@ -125,6 +125,7 @@ pub(super) async fn run(command: &DeadCommand) -> Result<(), Failure> {
 }
 
 async fn list(args: &ListArgs) -> Result<(), Failure> {
+    moment::check(args.since, args.until)?;
     let config = args.source.load()?.config;
     let documents = Documents::of(&config)?;
     let query = DeadQuery {

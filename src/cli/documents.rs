@@ -3,7 +3,7 @@
 //! Either way a command gets the same text, which is printed as it is or read and drawn as a table. Somebody who answers
 //! is believed: a refusal is never got round by way of the file.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -127,7 +127,7 @@ fn hinted(error: SpoolError) -> anyhow::Error {
     let error = anyhow::Error::from(error);
     if is_closed {
         let told = error.to_string();
-        return error.context(format!("{told}; name the bridge's address with --listen, or be its user"));
+        return anyhow!("{told}; name the bridge's address with --listen, or be its user");
     }
     error
 }

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::documents::{Documents, FormArgs, Question, understood};
-use super::moment::moment;
+use super::moment::{self, moment};
 use super::number::{number, within};
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{BAD, FAIR, GOOD, print_bytes};
@@ -137,6 +137,7 @@ pub(super) async fn run(command: &EventsCommand) -> Result<(), Failure> {
 }
 
 async fn list(args: &ListArgs) -> Result<(), Failure> {
+    moment::check(args.since, args.until)?;
     let config = args.source.load()?.config;
     let query = EventQuery {
         kind: args.kind.clone(),

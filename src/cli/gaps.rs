@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::Failure;
-use super::bridge::{Answer, Bridge};
+use super::bridge::{Answer, Bridge, ensure_at_rest};
 use super::documents::{Documents, FormArgs, Question};
 use super::events::{LIMIT, limit};
 use super::number::number;
@@ -28,6 +28,13 @@ use crate::wording::{ago, span, time};
 pub(super) struct GapsArgs {
     #[command(subcommand)]
     command: Option<GapsCommand>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = after(&["zoomhook gaps list --limit 100"], EXITS))]
+struct ListArgs {
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = LIMIT, value_parser = limit)]
     limit: usize,
@@ -39,7 +46,10 @@ pub(super) struct GapsArgs {
 
 #[derive(Debug, Subcommand)]
 enum GapsCommand {
+    /// List gaps, newest first, as gaps alone does
+    List(ListArgs),
     /// Note what was done about a gap; the status speaks of it no more
+    #[command(alias = "acknowledge")]
     Ack(AckArgs),
 }
 
@@ -66,11 +76,12 @@ struct AckArgs {
 pub(super) async fn run(args: &GapsArgs) -> Result<(), Failure> {
     match &args.command {
         Some(GapsCommand::Ack(args)) => acknowledge(args).await,
-        None => list(args).await,
+        Some(GapsCommand::List(args)) => list(args).await,
+        None => list(&args.list).await,
     }
 }
 
-async fn list(args: &GapsArgs) -> Result<(), Failure> {
+async fn list(args: &ListArgs) -> Result<(), Failure> {
     let config = args.source.load()?.config;
     let question = Question::new("/api/v1/gaps").with("limit", Some(args.limit));
     let read = |view: &mut dyn View| anyhow::Ok(Gaps { gaps: view.gaps(args.limit).context("cannot list gaps")? });
@@ -82,13 +93,17 @@ async fn acknowledge(args: &AckArgs) -> Result<(), Failure> {
     let config = args.source.load()?.config;
     let request = AcknowledgeRequest { note: args.note.clone() };
     let note = request.note().map_err(Failure::usage)?;
-    let answer = match Bridge::at(&config.admin)? {
+    let bridge = Bridge::at(&config.admin)?;
+    let answer = match &bridge {
         Some(bridge) => bridge.post(&format!("/api/v1/gaps/{}/acknowledge", args.gap), &request).await?,
         None => Answer::NobodyThere,
     };
     let done = match answer {
         Answer::Document(text) => serde_json::from_str(&text).context("the bridge's answer is not understood")?,
-        Answer::NobodyThere => at_rest(&config.spool.path, args.gap, note)?,
+        Answer::NobodyThere => {
+            ensure_at_rest(&config.spool.path, bridge.as_ref().map(Bridge::address))?;
+            at_rest(&config.spool.path, args.gap, note)?
+        }
     };
     if args.json {
         print_json(&done)?;

@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Failure;
-use super::bridge::{Answer, Bridge};
+use super::bridge::{Answer, Bridge, ensure_at_rest};
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json};
 use crate::admin::document::LogLevel;
@@ -31,12 +31,14 @@ pub(super) struct LogLevelArgs {
 /// When the configuration is wrong, or no bridge does what is asked.
 pub(super) async fn run(args: &LogLevelArgs) -> Result<(), Failure> {
     let config = args.source.load()?.config;
-    let answer = match (Bridge::at(&config.admin)?, &args.level) {
+    let bridge = Bridge::at(&config.admin)?;
+    let answer = match (&bridge, &args.level) {
         (Some(bridge), None) => bridge.get("/api/v1/log").await?,
         (Some(bridge), Some(level)) => bridge.put("/api/v1/log", &json!({ "level": level.to_string() })).await?,
         (None, _) => Answer::NobodyThere,
     };
     let Answer::Document(text) = answer else {
+        ensure_at_rest(&config.spool.path, bridge.as_ref().map(Bridge::address))?;
         return Err(anyhow!("no bridge is running: the next one logs at log.level of its configuration").into());
     };
     let level: LogLevel = serde_json::from_str(&text).context("the bridge's answer is not understood")?;

@@ -55,6 +55,15 @@ impl SourceArgs {
         load(self.flags(), Purpose::Operate)
     }
 
+    /// Loads the same from flags and variables alone, as if there were no file: for one that is broken.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub fn load_without_file(&self) -> Result<Loaded, Problems> {
+        // An empty file takes the place of the one that would be looked for.
+        load(Flags { config: Some("/dev/null".into()), ..self.flags() }, Purpose::Operate)
+    }
+
     /// Loads the same with the keys of the spool.
     ///
     /// # Errors

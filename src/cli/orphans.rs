@@ -19,7 +19,7 @@ use crate::wording::{ago, count, time_ago};
 pub(super) enum OrphansCommand {
     /// List destinations that are no longer configured, with what is kept for them
     List(ListArgs),
-    /// Delete what is kept for one of them, and forget its name
+    /// Delete what is kept for one of them, the record of what it took included, and forget its name
     Purge(OrphanArgs),
 }
 

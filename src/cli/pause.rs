@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Failure;
-use super::bridge::{Answer, Bridge};
+use super::bridge::{Answer, Bridge, ensure_at_rest};
 use super::operator;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json};
@@ -39,13 +39,17 @@ pub(super) async fn run(args: &PauseArgs, pause: Pause) -> Result<(), Failure> {
         Pause::On => "pause",
         Pause::Off => "resume",
     };
-    let answer = match Bridge::at(&config.admin)? {
+    let bridge = Bridge::at(&config.admin)?;
+    let answer = match &bridge {
         Some(bridge) => bridge.post(&format!("/api/v1/destinations/{name}/{verb}"), &json!({})).await?,
         None => Answer::NobodyThere,
     };
     let paused: Paused = match answer {
         Answer::Document(text) => serde_json::from_str(&text).context("the bridge's answer is not understood")?,
-        Answer::NobodyThere => at_rest(args, pause, &config.spool.path)?,
+        Answer::NobodyThere => {
+            ensure_at_rest(&config.spool.path, bridge.as_ref().map(Bridge::address))?;
+            at_rest(args, pause, &config.spool.path)?
+        }
     };
     if args.json {
         print_json(&paused)?;

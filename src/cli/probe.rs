@@ -50,7 +50,11 @@ pub(super) fn print(probes: &[Probe], out: &mut dyn Write) -> io::Result<()> {
     for Probe { target, ok, detail } in probes {
         writeln!(out, "  {} {target}: {detail}", if *ok { "ok    " } else { "FAILED" })?;
     }
-    Ok(())
+    let failed = probes.iter().filter(|probe| !probe.ok).count();
+    match failed {
+        0 => writeln!(out, "\nall of {} answered as they should", probes.len()),
+        _ => writeln!(out, "\n{failed} of {} FAILED", probes.len()),
+    }
 }
 
 impl Probe {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Failure;
-use super::bridge::{Answer, Bridge};
+use super::bridge::{Answer, Bridge, ensure_at_rest};
 use super::operator;
 use super::options::SourceArgs;
 use super::output::{print, print_json, progress};
@@ -45,7 +45,12 @@ pub(super) async fn run<T: Serialize>(args: &PurgeArgs, path: &str, request: &T,
     };
     let (counted, bridge) = match counted {
         Some(counted) => (counted, bridge),
-        None => (count_at_rest(&config.spool.path, &what)?, None),
+        None => {
+            if args.yes {
+                ensure_at_rest(&config.spool.path, bridge.as_ref().map(Bridge::address))?;
+            }
+            (count_at_rest(&config.spool.path, &what)?, None)
+        }
     };
     let purged = if args.yes {
         request["dry_run"] = Value::Bool(false);
@@ -77,6 +82,7 @@ async fn ask(bridge: &Bridge, path: &str, request: &Value, tell: impl Fn(Erased)
         sum.dead += purged.erased.dead;
         sum.pending += purged.erased.pending;
         sum.parked += purged.erased.parked;
+        sum.delivered += purged.erased.delivered;
         tell(sum);
         if purged.complete {
             return Ok(Some(Purged { erased: sum, ..purged }));

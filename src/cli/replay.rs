@@ -11,8 +11,8 @@ use indicatif::ProgressBar;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Failure;
-use super::bridge::{Answer, Bridge};
-use super::moment::moment;
+use super::bridge::{Answer, Bridge, ensure_at_rest};
+use super::moment::{self, moment};
 use super::number::{number, within};
 use super::operator;
 use super::options::{EXITS, SourceArgs, after};
@@ -130,6 +130,7 @@ struct How {
 /// without a confirmation.
 pub(super) async fn dead(args: &DeadArgs) -> Result<(), Failure> {
     let DeadChoice { events, destination, cause, kind, since, until, all } = args.choice.clone();
+    moment::check(since, until)?;
     let (since, until) = (since.map(|at| at.to_string()), until.map(|at| at.to_string()));
     let kind = kind.map(|kind| kind.to_string());
     let request = ReplayRequest { events, destination, cause, kind, since, until, all, ..ReplayRequest::default() };
@@ -142,6 +143,7 @@ pub(super) async fn dead(args: &DeadArgs) -> Result<(), Failure> {
 /// As for dead letters.
 pub(super) async fn events(args: &EventArgs) -> Result<(), Failure> {
     let EventChoice { events, destination, kind, since, until, all } = args.choice.clone();
+    moment::check(since, until)?;
     let (since, until) = (since.map(|at| at.to_string()), until.map(|at| at.to_string()));
     let (kind, to) = (kind.map(|kind| kind.to_string()), args.to.clone());
     let request = ReplayRequest { events, destination, to, kind, since, until, all, ..ReplayRequest::default() };
@@ -150,7 +152,7 @@ pub(super) async fn events(args: &EventArgs) -> Result<(), Failure> {
 
 async fn run(of: Of, request: ReplayRequest, how: &How) -> Result<(), Failure> {
     let config = how.source.load()?.config;
-    let request = ReplayRequest { rate: how.rate, confirmed: how.yes, ..request };
+    let request = ReplayRequest { rate: how.rate, confirmed: how.yes, dry_run: how.dry_run, ..request };
     let (place, would) = Place::find(Bridge::at(&config.admin)?, config.spool.path, of, &request).await?;
     let now = Clock::system().now();
     let needs_word = would.count > UNCONFIRMED_MOST && !how.yes;
@@ -194,11 +196,15 @@ impl Place {
         request: &ReplayRequest,
     ) -> anyhow::Result<(Self, Replayed)> {
         let dry = ReplayRequest { dry_run: true, ..request.clone() };
+        let asked = bridge.as_ref().map(|bridge| bridge.address().clone());
         if let Some(bridge) = bridge
             && let Answer::Document(text) = bridge.post(of.path(), &dry).await?
         {
             let would = understood(&text)?;
             return Ok((Self::Bridge(bridge), would));
+        }
+        if !request.dry_run {
+            ensure_at_rest(&spool, asked.as_ref())?;
         }
         let asked = dry.read(of, &operator::who(), Clock::system().now()).map_err(anyhow::Error::msg)?;
         let counts = survey(&mut *open_view(&spool)?, &asked.selection, u64::MAX)?;

@@ -7,10 +7,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Failure;
+use super::check::filters::doubts;
 use super::check::tried;
 use super::options::{BridgeArgs, after};
 use crate::admin::ReloadRequest;
 use crate::app::{App, Reread, Stop};
+use crate::config::LogFormat;
 use crate::config::problem::Problem;
 use crate::telemetry;
 
@@ -32,15 +34,24 @@ pub(super) struct RunArgs {
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let loaded = args.bridge.load()?;
     let (_flush, levels) = telemetry::install(&loaded.config.log).map_err(anyhow::Error::from)?;
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().chain(&doubts(&loaded.config)) {
         tracing::warn!("{warning}");
     }
-    let loaded = tried(loaded)?;
-    let app = App::bind(loaded.config, Some(levels)).await?;
+    let format = loaded.config.log.format;
+    let bound = async { Ok(App::bind(tried(loaded)?.config, Some(levels)).await?) };
+    let app = bound.await.inspect_err(|failure| log(failure, format))?;
     let stop = Stop::default();
     let signals = Signals::listen()?;
     tokio::spawn(signals.obey(stop.clone(), app.reloads()));
     Ok(app.run(reread(args.bridge), stop).await?)
+}
+
+/// Tells a log shipper, too, why the bridge does not start: it is told on stderr as text in any case.
+fn log(failure: &Failure, format: LogFormat) {
+    match format {
+        LogFormat::Json => tracing::error!(reason = failure.to_string(), "the bridge cannot start"),
+        LogFormat::Text => {}
+    }
 }
 
 /// Returns what reads the same sources again.

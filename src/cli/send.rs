@@ -5,7 +5,7 @@ mod judgement;
 mod report;
 
 use std::borrow::Cow;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use self::judgement::{Expected, WINDOW};
 use super::Failure;
 use super::number::within;
 use super::options::after;
+use super::output::plain;
 use super::secret_token::SecretTokenArgs;
 use crate::clock::Clock;
 use crate::config::Destination;
@@ -180,6 +181,11 @@ impl SendArgs {
         let sample = |template: &'static Template| {
             let mut body = template.fresh(now, seed);
             for edit in &self.set {
+                // Of many samples, most lack what one of them has.
+                if let Some(path) = edit.missing(&body).filter(|_| !self.all) {
+                    let warning = format!("warning: --set: {} has no field {path}: it is added", template.name);
+                    let _ = writeln!(anstream::stderr(), "{}", plain(&warning));
+                }
                 body = edit.apply(&body).map_err(|error| Failure::usage(format!("--set: {error}")))?;
             }
             Ok(Sample { event: template.name.into(), body: body.into() })

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::Failure;
-use super::bridge::{Answer, Bridge};
+use super::bridge::{Answer, Bridge, ensure_at_rest};
 use super::operator;
 use super::options::{SourceArgs, after};
 use super::output::{print, print_json};
@@ -40,14 +40,19 @@ pub(super) struct RekeyArgs {
 /// When the configuration is wrong, neither a bridge nor the spool does what is asked, or something cannot be read.
 pub(super) async fn run(command: &SpoolCommand) -> Result<(), Failure> {
     let SpoolCommand::Rekey(args) = command;
-    let asked = match Bridge::at(&args.source.load()?.config.admin)? {
-        Some(bridge) => ask(&bridge).await?,
+    let bridge = Bridge::at(&args.source.load()?.config.admin)?;
+    let asked = match &bridge {
+        Some(bridge) => ask(bridge).await?,
         None => None,
     };
     let done = match asked {
         Some(done) => done,
         // A bridge has the keys already.
-        None => at_rest(&args.source.unlock()?.config.spool)?,
+        None => {
+            let settings = args.source.unlock()?.config.spool;
+            ensure_at_rest(&settings.path, bridge.as_ref().map(Bridge::address))?;
+            at_rest(&settings)?
+        }
     };
     if args.json {
         print_json(&done)?;

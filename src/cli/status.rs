@@ -1,5 +1,6 @@
 //! `status`: is anything being lost, and what do I do?
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::Failure;
-use super::bridge::{Answer, Bridge};
+use super::bridge::{Answer, Bridge, ensure_at_rest};
 use super::documents::neither;
 use super::options::{SourceArgs, after};
 use super::output::{BAD, FAIR, GOOD, HEADING, plain, print, print_document, styled, wrapped};
@@ -21,8 +22,9 @@ use super::watch::{Form, rhythm, watch};
 use crate::admin::status::{Report, Rows, report_not_running};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::problem::Problems;
 use crate::config::quantity::format_duration;
-use crate::spool::{is_in_use, open_view};
+use crate::spool::open_view;
 use crate::wording::span;
 
 /// How long a bridge may take to say how it is; it waits up to five seconds for a spool that is held by others.
@@ -62,6 +64,7 @@ struct Shown {
     version: String,
     uptime_seconds: Option<i64>,
     spool: Option<Said>,
+    configuration: Option<Said>,
     certificate: Option<Said>,
     subscriptions: Vec<Said>,
     destinations: Vec<Said>,
@@ -85,10 +88,20 @@ pub(super) fn mark(level: &str) -> (Style, &'static str) {
 /// Asks the running bridge, or the spool where none runs; the exit code says whether all is well.
 ///
 /// # Errors
-/// When the configuration is wrong, or neither answers.
+/// When the configuration is wrong and nothing can be told without it, or neither answers.
 pub(super) async fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
-    let config = args.source.load()?.config;
+    let (config, broken) = match args.source.load() {
+        Ok(loaded) => (loaded.config, None),
+        // Whether anything is being lost can be told all the same, with what flags and variables say.
+        Err(problems) => match args.source.load_without_file() {
+            Ok(loaded) => (loaded.config, Some(problems)),
+            Err(_) => return Err(problems.into()),
+        },
+    };
     let bridge = Bridge::at(&config.admin)?;
+    if let Some(problems) = &broken {
+        tell_broken(problems, &config);
+    }
     if let Some(every) = args.watch {
         let form = if args.json { Form::Stream } else { Form::of_stdout() };
         let footer = format!("every {}, ended by q or Ctrl-C", format_duration(every));
@@ -113,10 +126,24 @@ pub(super) async fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
             if args.json {
                 print_document(&document)?;
             }
+            if let Some(problems) = broken {
+                return Err(problems.into());
+            }
             return Err(error.context("it cannot be told whether events are being lost").into());
         }
     }
-    Ok(if shown.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if shown.ok && broken.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says on stderr, before anything else, that the configuration is broken, and who is asked in spite of it.
+fn tell_broken(problems: &Problems, config: &Config) {
+    let listen = config.admin.listen.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string);
+    let text = format!(
+        "{problems}\na bridge that is started with it ends with 78. Asked without it: --listen {listen} --spool {}",
+        config.spool.path.display()
+    );
+    // Where stderr is closed, the exit code says it alone.
+    let _ = text.lines().try_for_each(|line| writeln!(anstream::stderr(), "zoomhook: {}", plain(line)));
 }
 
 /// Asks the running bridge, or the spool where none runs.
@@ -129,9 +156,8 @@ pub(super) async fn look(config: &Config, bridge: Option<&Bridge>) -> Look {
         }),
     };
     let at_rest = || -> anyhow::Result<String> {
-        if is_in_use(&config.spool.path) {
-            return Err(unreachable_bridge(config, bridge));
-        }
+        // Its spool would tell half of the truth.
+        ensure_at_rest(&config.spool.path, bridge.map(Bridge::address))?;
         serde_json::to_string(&not_running(config, bridge)?).context("the status cannot be written")
     };
     let document = match answer {
@@ -170,16 +196,6 @@ fn unknown(error: &anyhow::Error, now: Timestamp) -> String {
     .to_string()
 }
 
-/// Says that a bridge runs and cannot be asked: its spool would tell half of the truth.
-fn unreachable_bridge(config: &Config, bridge: Option<&Bridge>) -> anyhow::Error {
-    let path = config.spool.path.display();
-    let port = match bridge {
-        Some(bridge) => format!("does not answer on {}; give --listen with its address", bridge.address()),
-        None => "its admin port is off; switch it on (admin.listen)".to_owned(),
-    };
-    anyhow!("a bridge works on the spool {path}, but {port} to hear how it is")
-}
-
 fn not_running(config: &Config, bridge: Option<&Bridge>) -> anyhow::Result<Report> {
     let listen = bridge.map_or("the admin port, which is off".to_owned(), |bridge| bridge.address().to_string());
     let rows = open_view(&config.spool.path).and_then(|mut view| Rows::read(&mut *view));
@@ -204,6 +220,9 @@ impl Shown {
         }
         if let Some(spool) = &self.spool {
             out.push_str(&format!("\n{}\n{}", styled(HEADING, "spool"), spool.line(width)));
+        }
+        if let Some(configuration) = &self.configuration {
+            out.push_str(&format!("\n{}\n{}", styled(HEADING, "configuration"), configuration.line(width)));
         }
         if let Some(certificate) = &self.certificate {
             out.push_str(&format!("\n{}\n{}", styled(HEADING, "admin port"), certificate.line(width)));

@@ -188,7 +188,10 @@ fn clock(state: ClockState) -> Option<String> {
 
 fn advice(found: &Diagnosis) -> Vec<&'static str> {
     let Some(differences) = &found.differences else {
-        return vec![if found.tried == 0 {
+        return vec![if found.clock == ClockState::NotATime {
+            "Give the text of the header x-zm-request-timestamp: the signature covers it, so that nothing else can be told \
+             without it."
+        } else if found.tried == 0 {
             "Take the signature as it stands in the header x-zm-signature."
         } else {
             "What is left: another secret token (each app of the Marketplace has its own, and regenerating it makes \

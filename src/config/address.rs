@@ -1,6 +1,6 @@
 //! The rules that every URL of a configuration obeys, and the two forms in which one may be shown.
 
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 /// Is stood in for what may be a key.
 pub(crate) const MASK: &str = "***";
@@ -27,7 +27,11 @@ impl Protocol {
 pub(crate) fn parse(text: &str, protocol: Protocol) -> Result<Url, String> {
     let (secure, plain) = protocol.schemes();
     let expected = || format!("expected a URL that begins with {secure}://, or with {plain}:// towards this machine");
-    let mut url = Url::parse(text).map_err(|_| expected())?;
+    let begins = [secure, plain].iter().any(|scheme| text.starts_with(&format!("{scheme}://")));
+    let mut url = Url::parse(text).map_err(|error| match fault(error) {
+        Some(fault) if begins => fault.to_owned(),
+        Some(_) | None => expected(),
+    })?;
     if url.scheme() != secure && url.scheme() != plain {
         return Err(expected());
     }
@@ -39,6 +43,21 @@ pub(crate) fn parse(text: &str, protocol: Protocol) -> Result<Url, String> {
     }
     url.set_fragment(None);
     Ok(url)
+}
+
+/// Says which part of a URL is at fault, where that is known.
+fn fault(error: ParseError) -> Option<&'static str> {
+    let is_host = matches!(
+        error,
+        ParseError::IdnaError
+            | ParseError::InvalidDomainCharacter
+            | ParseError::InvalidIpv4Address
+            | ParseError::InvalidIpv6Address
+    );
+    match error == ParseError::InvalidPort {
+        true => Some("the port of the URL is none: expected a number from 1 to 65535"),
+        false => is_host.then_some("the host of the URL is neither a name nor an address"),
+    }
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -85,6 +104,20 @@ mod tests {
 
     fn http(text: &str) -> Result<Url, String> {
         parse(text, Protocol::Http)
+    }
+
+    #[test]
+    fn part_that_is_at_fault_is_named() {
+        for (text, words) in [
+            ("http://127.0.0.1:99999/", "the port of the URL is none"),
+            ("https://exa mple.com/", "the host of the URL is neither"),
+            ("https://[::1/", "the host of the URL is neither"),
+            ("ftp://exa mple.com/", "expected a URL that begins with https://"),
+            ("crm.internal", "expected a URL that begins with https://"),
+        ] {
+            let error = http(text).expect_err(text);
+            assert!(error.starts_with(words), "{text}: {error}");
+        }
     }
 
     #[test]

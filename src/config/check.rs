@@ -168,8 +168,14 @@ fn shutdown(mut cursor: Cursor<'_>) -> Duration {
 
 fn url(entry: Entry<'_>, protocol: Protocol) -> Option<Url> {
     let place = entry.place();
-    match address::parse(&entry.text()?, protocol) {
-        Ok(url) => Some(url),
+    let text = entry.text()?;
+    match address::parse(&text, protocol) {
+        Ok(url) => {
+            if text.contains('#') {
+                place.warn("what stands behind the # of a URL is never sent: take it out, or write %23 for a #");
+            }
+            Some(url)
+        }
         Err(message) => place.fail(message),
     }
 }

@@ -86,8 +86,9 @@ impl<'a> Entry<'a> {
             }
             Value::Integer(_) | Value::List(_) | Value::Other(_) => return place.fail(expected(self.value.shape())),
         };
-        if secret.is_empty() {
-            return place.fail("the secret is empty");
+        if secret.trim().is_empty() {
+            let what = if secret.is_empty() { "is empty" } else { "is nothing but blanks" };
+            return place.fail(format!("the secret {what}"));
         }
         if secret.contains(char::is_control) {
             return place.fail("a secret is one line of text: take out line breaks and control characters");

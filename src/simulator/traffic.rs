@@ -14,6 +14,8 @@ use super::Simulator;
 use super::template::{Template, one_of_each_type};
 use crate::config::filter::Pattern;
 
+/// The request by which Zoom validates a URL, which has the form of an event.
+const VALIDATION: &str = "endpoint.url_validation";
 /// Events of one batch: at the highest rates a tick of the pump brings some dozens, after a pause more.
 const BATCH: u64 = 256;
 /// The shortest tick, which is also the finest that tokio's timer knows.
@@ -62,7 +64,9 @@ impl Source {
                 Box::new(move |now| meetings.next_of(&wanted, now))
             }
             Self::EachType(wanted) => {
-                let of_each = one_of_each_type().into_iter();
+                // Zoom asks a URL for its validation, and never a socket: it comes to those who name it.
+                let named = wanted.contains(&Pattern::Exact(VALIDATION.into()));
+                let of_each = one_of_each_type().into_iter().filter(|of| named || of.kind() != VALIDATION);
                 let templates: Vec<&Template> =
                     of_each.filter(|of| wanted.iter().any(|pattern| pattern.matches(&of.kind()))).collect();
                 // Every event is about somebody else.
@@ -178,6 +182,13 @@ mod tests {
 
     #[test]
     fn each_type_of_the_corpus_comes_in_turn_and_fresh() {
+        let cycle = |pattern: &str, count: u64| -> Vec<String> {
+            let mut bodies = Source::EachType([pattern.parse().expect("a pattern")].into()).bodies(1);
+            (0..count).filter_map(|_| bodies(Timestamp::UNIX_EPOCH)).collect()
+        };
+        let all = cycle("*", 1000);
+        assert!(all.len() == 1000 && !all.iter().any(|body| body.contains(VALIDATION)), "no socket brings it");
+        assert!(cycle(VALIDATION, 1)[0].contains(VALIDATION), "but to those who name it");
         let messages = Source::EachType(["chat_message.*".parse().expect("a pattern")].into());
         let bodies = taken(messages, 40);
         let kind = |body: &String| {

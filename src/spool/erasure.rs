@@ -24,7 +24,7 @@ pub enum Erasure {
         /// The time.
         until: Timestamp,
     },
-    /// All that is kept for a destination that is no longer configured, and its name.
+    /// All that is kept for a destination that is no longer configured, the record of what it took included, and its name.
     Orphan {
         /// Its name.
         destination: Box<str>,
@@ -50,7 +50,7 @@ impl fmt::Display for Erasure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dead(query) => query.fmt(f),
-            Self::Parked { until } => write!(f, "received before {until}"),
+            Self::Parked { until } => write!(f, "received before {until:.3}"),
             Self::Orphan { destination } => write!(f, "destination {destination}, no longer configured"),
             Self::Oldest => f.write_str("the oldest, to make room"),
         }
@@ -66,19 +66,27 @@ pub struct Erased {
     pub pending: u64,
     /// Parked frames.
     pub parked: u64,
+    /// Records of deliveries that were made.
+    #[serde(default)]
+    pub delivered: u64,
 }
 
 impl Erased {
     /// Returns how many there are of everything.
     pub fn total(&self) -> u64 {
-        self.dead + self.pending + self.parked
+        self.dead + self.pending + self.parked + self.delivered
     }
 }
 
 impl fmt::Display for Erased {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { dead, pending, parked } = *self;
-        let counts = [(dead, "dead letter"), (pending, "waiting event"), (parked, "parked frame")];
+        let Self { dead, pending, parked, delivered } = *self;
+        let counts = [
+            (dead, "dead letter"),
+            (pending, "waiting event"),
+            (parked, "parked frame"),
+            (delivered, "delivery record"),
+        ];
         let counts: Vec<String> =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, noun)| counted(*count, noun)).collect();
         f.pad(&if counts.is_empty() { "nothing".to_owned() } else { list(&counts) })
@@ -115,7 +123,10 @@ mod tests {
         let cases = [
             (Erased::default(), "nothing"),
             (Erased { dead: 1, ..Erased::default() }, "1 dead letter"),
-            (Erased { dead: 2, pending: 1000, parked: 1 }, "2 dead letters, 1,000 waiting events and 1 parked frame"),
+            (
+                Erased { dead: 2, pending: 1000, parked: 1, delivered: 7 },
+                "2 dead letters, 1,000 waiting events, 1 parked frame and 7 delivery records",
+            ),
         ];
         for (erased, text) in cases {
             assert_eq!(erased.to_string(), text);

@@ -100,10 +100,10 @@ impl fmt::Display for Selection {
             write!(f, ", type {kind}")?;
         }
         if let Some(since) = self.since {
-            write!(f, ", since {since}")?;
+            write!(f, ", since {since:.3}")?;
         }
         if let Some(until) = self.until {
-            write!(f, ", until {until}")?;
+            write!(f, ", until {until:.3}")?;
         }
         if !self.events.is_empty() {
             let ids: Vec<String> = self.events.iter().map(EventId::to_string).collect();

@@ -295,6 +295,10 @@ pub trait View: Send {
     fn destinations(&mut self) -> Result<Vec<DestinationRow>, SpoolError>;
     /// Lists every subscription that the spool ever had.
     fn subscriptions(&mut self) -> Result<Vec<SubscriptionRow>, SpoolError>;
+    /// Counts the parked frames that are kept.
+    fn parked(&mut self) -> Result<u64, SpoolError>;
+    /// Counts what is kept of deliveries that a destination took.
+    fn delivered(&mut self, destination: DestinationId) -> Result<u64, SpoolError>;
 }
 
 /// Reads a spool as lanes do.

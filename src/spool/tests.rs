@@ -309,6 +309,11 @@ fn files_that_are_no_spool_are_refused_and_left_alone() {
     other.execute_batch("CREATE TABLE t (x)").expect("a table");
     assert!(matches!(bench.open(), Err(SpoolError::NotASpool { .. })));
     assert!(matches!(open_view(Path::new("/nonexistent/spool.db")), Err(SpoolError::Missing(_))));
+    // An empty file is none as yet, and nobody else's.
+    std::fs::write(bench.path(), "").expect("written");
+    let error = open_view(bench.path()).err().expect("empty").to_string();
+    assert!(error.ends_with("it is empty as yet: a bridge that starts on it makes it one"), "{error}");
+    assert!(bench.open().is_ok() && open_view(bench.path()).is_ok());
 }
 
 #[cfg(unix)]

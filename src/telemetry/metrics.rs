@@ -102,6 +102,8 @@ pub struct Metrics {
     pub process_start_time: Real,
     /// Identifies what the configuration says, secrets left out.
     pub config_hash: Real,
+    /// 1 unless the configuration was refused at the last reload, then 0.
+    pub config_reload_success: Gauge,
     /// 1 while the socket is accepted and heard from, else 0.
     pub socket_live: Family<BySubscription, Gauge>,
     /// Time that the socket was live.
@@ -210,6 +212,7 @@ impl Metrics {
             registry: Registry::default(),
             process_start_time: Gauge::default(),
             config_hash: Gauge::default(),
+            config_reload_success: Gauge::default(),
             socket_live: Family::default(),
             socket_live_seconds: Family::default(),
             socket_contended: Family::default(),
@@ -252,6 +255,7 @@ impl Metrics {
             spans_dropped: Counter::default(),
             spans: Spans::default(),
         };
+        metrics.config_reload_success.set(1);
         // An alert on a counter that is not there yet would stay blind.
         for what in ["dead", "parked"] {
             metrics.spool_dropped.get_or_create_owned(&ByWhat { what });
@@ -267,6 +271,8 @@ impl Metrics {
         let r = self.registry.sub_registry_with_prefix("zoomhook");
         r.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         r.register("config_hash", "Identifies what the configuration says", self.config_hash.clone());
+        let success = self.config_reload_success.clone();
+        r.register("config_reload_success", "0 once the configuration was refused at the last reload", success);
         r.register("socket_live", "1 while the socket is accepted and heard from", self.socket_live.clone());
         r.register("socket_live_seconds", "Time that the socket was live", self.socket_live_seconds.clone());
         r.register("socket_contended", "1 while somebody else takes the socket away", self.socket_contended.clone());

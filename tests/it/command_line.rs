@@ -38,7 +38,7 @@ async fn probe_asks_zoom_for_a_token_and_each_handler_for_its_validation() {
     lab.handler("crm").answer(Answer::Status(503));
     let (code, out, _) = lab.run(&["check", "--probe"]).await;
     assert_eq!(code, 1, "{out}");
-    assert!(out.contains("503"), "{out}");
+    assert!(out.contains("503") && out.ends_with("\n1 of 2 FAILED\n"), "{out}");
     assert_eq!(lab.zoom.counts().tokens, 1);
     crate::lab::assert_no_canary(&out);
 }
@@ -156,6 +156,13 @@ async fn reading_says_which_of_bridge_and_spool_failed_and_what_to_do() {
         }
         assert_eq!(err.lines().count(), 1, "{err}");
     }
+    for command in [&["events", "list"][..], &["dead", "list"], &["dead", "replay", "--dry-run"]] {
+        let (code, out, err) =
+            lab.run(&[command, &["--since", "1h", "--until", "2h", "--listen", &listen]].concat()).await;
+        assert!(code == 2 && out.is_empty() && err.contains("--until: "), "{command:?}: {out}{err}");
+    }
+    let (status, problem) = bridge.get("/api/v1/events?since=2099-01-01").await;
+    assert!(status == 400 && problem.contains("since: 2099-01-01 00:00:00 UTC is still to come"), "{problem}");
     let (_, _, err) = lab.run(&["events", "list", "--destination", "crn", "--listen", &listen]).await;
     assert!(err.contains(" refuses: no destination is called crn: did you mean crm?"), "{err}");
     let (_, _, err) = lab.run(&["events", "list", "--destination", "crn", "--listen", "off"]).await;
@@ -169,6 +176,25 @@ async fn bridge_that_cannot_be_asked_is_not_called_stopped() {
     let bridge = lab.live_bridge().await;
     let (code, out, err) = lab.run(&["status", "--listen", "off"]).await;
     assert!(code == 1 && out.is_empty() && err.contains("a bridge works on the spool"), "{out}{err}");
+    for asked in [
+        &["pause", "crm"][..],
+        &["resume", "crm"],
+        &["dead", "replay", "--all"],
+        &["dead", "purge", "--all", "--yes"],
+        &["orphans", "purge", "crm", "--yes"],
+        &["gaps", "ack", "1", "--note", "seen"],
+        &["spool", "rekey"],
+        &["log-level", "debug"],
+    ] {
+        for listen in ["off", "127.0.0.1:1"] {
+            let (code, out, err) = lab.run(&[asked, &["--listen", listen]].concat()).await;
+            assert!(
+                code == 1 && out.is_empty() && err.contains("a bridge works on the spool"),
+                "{asked:?}: {out}{err}"
+            );
+            assert!(err.contains("give --listen with") && !err.contains("end that one"), "{asked:?}: {err}");
+        }
+    }
     bridge.stop().await;
     let beside = std::fs::metadata(lab.spool().with_extension("db-wal")).map_or(0, |file| file.len());
     assert_eq!(beside, 0, "one file is left, complete in itself");

@@ -77,6 +77,26 @@ async fn token_is_asked_for_and_kept_in_the_tab_alone() {
 }
 
 #[tokio::test]
+async fn console_that_is_left_again_and_again_keeps_no_connection_and_is_live_when_it_is_come_back_to() {
+    let Some(browser) = Browser::start().await else { return };
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.live_bridge().await;
+    open(&browser, &bridge, "#/").await;
+    // More than the connections that a browser opens to one address.
+    for _ in 0..8 {
+        browser.go("about:blank").await;
+        browser.go(&format!("http://{}/", bridge.admin)).await;
+        browser.shows("What each part says").await;
+        browser.shows("You are an operator").await;
+    }
+    browser.js("history.go(-2)").await;
+    browser.shows("What each part says").await;
+    let seen = browser.js("return document.querySelector('.pulse.live time').textContent").await;
+    browser.until(&format!("document.querySelector('.pulse.live time').textContent !== {seen}")).await;
+    bridge.stop().await;
+}
+
+#[tokio::test]
 async fn event_is_found_and_its_body_stays_text_whatever_is_in_it() {
     let Some(browser) = Browser::start().await else { return };
     let lab = Lab::new(&["crm"]).await;

@@ -1,5 +1,7 @@
 //! What the spool has accepted arrives, whatever happens to the process.
 
+use serde_json::Value;
+
 use crate::lab::{Lab, bodies, body};
 use crate::receiver::Answer;
 
@@ -62,7 +64,13 @@ async fn second_bridge_on_the_same_spool_is_refused_in_words() {
     let bridge = lab.live_bridge().await;
     let (code, _, err) = lab.run(&["run"]).await;
     assert_eq!(code, 1);
-    assert!(err.contains("is in use by another process"), "{err}");
+    let reason = "is in use by another process";
+    let told = |line: &&str| line.starts_with("zoomhook: ") && line.contains(reason);
+    let logged = |line: &&str| {
+        let line: Value = serde_json::from_str(line).unwrap_or_default();
+        line["level"] == "ERROR" && line.to_string().contains(reason)
+    };
+    assert_eq!((err.lines().filter(told).count(), err.lines().filter(logged).count()), (1, 1), "{err}");
     bridge.stop().await;
 }
 

@@ -48,6 +48,16 @@ async fn configuration_with_problems_changes_nothing_and_names_each() {
     assert!(text.contains("colour") && text.contains("concurrency"), "{text}");
     lab.zoom.push(&body(1)).await;
     lab.handler("crm").has_taken(1).await;
+
+    // Whoever looks later sees it, too: a restart would not come up.
+    let (code, out, _) = lab.run(&["status", "--listen", &bridge.admin.to_string()]).await;
+    assert!(code == 1 && out.contains("configuration: refused at the reload of ") && out.contains("colour"), "{out}");
+    assert!(bridge.get("/metrics").await.1.contains("\nzoomhook_config_reload_success 0\n"));
+    std::fs::write(lab.file(), good).expect("written");
+    let (status, answer) = bridge.post("/api/v1/reload", &json!({})).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(bridge.status().await["configuration"], json!(null));
+    assert!(bridge.get("/metrics").await.1.contains("\nzoomhook_config_reload_success 1\n"));
     bridge.stop().await;
 }
 

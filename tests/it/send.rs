@@ -23,6 +23,9 @@ async fn good_handler_takes_a_fresh_sample_with_the_field_that_was_set() {
     assert_eq!(deliveries.len(), 1);
     assert_eq!((&*deliveries[0].event, deliveries[0].verified), ("meeting.started", Ok(())));
     assert!(deliveries[0].event_ts > Some(1_785_369_419_181), "it happens now");
+    assert!(err.is_empty(), "{err}");
+    let (code, _, err) = sample.send(&["meeting.started", "--set", "payload.objekt.topic=x"]).await;
+    assert_eq!((code, &*err), (0, "warning: --set: meeting.started has no field payload.objekt: it is added\n"));
 }
 
 #[tokio::test]
@@ -189,6 +192,10 @@ async fn verify_says_what_is_wrong_with_a_signature() {
 
     let another = run(binary().args(line).arg(&right).env("ZOOM_WEBHOOK_SECRET_TOKEN", "another")).await;
     assert!(another.0 == 1 && another.1.contains("another secret token"), "{}", another.1);
+    let no_time = ["verify", "--signature", &signature, "--timestamp", "now", "--body", &right];
+    let (code, out, _) = run(binary().args(no_time)).await;
+    assert!(code == 1 && out.contains("the text of the header x-zm-request-timestamp"), "{out}");
+    assert!(!out.contains("another secret token"), "{out}");
     let (code, _, err) = run(binary().args(["verify", "--headers", &right, "--body", &right])).await;
     assert!(code == 2 && err.contains("there is no x-zm-signature"), "{err}");
 }

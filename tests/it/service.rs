@@ -50,6 +50,21 @@ fn service_unit_is_valid_and_its_exposure_is_below_two() {
 }
 
 #[test]
+fn spool_is_in_one_place_for_the_unit_the_image_and_the_command_line() {
+    let value = |file: &str, key: &str| {
+        let text = read(file);
+        let found = text.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        found.map(str::to_owned).unwrap_or_else(|| panic!("{file} has no {key}"))
+    };
+    let example: toml::Table = read("deploy/zoomhook.toml").parse().expect("TOML");
+    let path = example["spool"]["path"].as_str().expect("a path");
+    assert_eq!(path, format!("{}/zoomhook.db", value(UNIT, "WorkingDirectory")));
+    assert_eq!(path, value("deploy/docker/Dockerfile", "ZOOMHOOK_SPOOL"));
+    // A variable of the unit would go before what the command line reads.
+    assert!(!read(UNIT).contains("ZOOMHOOK_SPOOL"));
+}
+
+#[test]
 fn service_unit_knows_how_the_program_starts_and_ends() {
     let value = |key: &str| {
         let unit = read(UNIT);

@@ -25,6 +25,18 @@ async fn exit_code_of_status_says_whether_all_is_well() {
     let document: Value = serde_json::from_str(&out).expect("json");
     assert_eq!((code, &document["ok"], &document["level"]), (1, &Value::from(false), &Value::from("degraded")));
 
+    // A file that is broken hides nothing that flags tell.
+    let good = std::fs::read_to_string(lab.file()).expect("written");
+    std::fs::write(lab.file(), "[[subscription]\n").expect("written");
+    let mut asked = lab.command(&["status", "--listen", &listen]);
+    let output = asked.env("ZOOMHOOK_ADMIN_TOKEN", crate::lab::ADMIN_TOKEN).output().await.expect("it runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.code() == Some(1) && out.starts_with("Nothing is being lost, but crm"), "{out}{err}");
+    assert!(err.contains(": 1 problem") && err.contains("ends with 78"), "{err}");
+    let (code, out, err) = lab.run(&["status", "--listen", "127.0.0.1:1", "--spool", "/nonexistent/z.db"]).await;
+    assert!(code == 78 && out.is_empty(), "{out}{err}");
+    std::fs::write(lab.file(), good).expect("written");
+
     bridge.stop().await;
     let (code, out, _) = lab.run(&["status", "--listen", &listen]).await;
     assert!(code == 1 && out.starts_with("No bridge is running on "), "{out}");

@@ -4,6 +4,9 @@ const PLACES = [
   ["", "Overview"], ["events", "Events"], ["dead", "Dead letters"], ["destinations", "Destinations"], ["gaps", "Gaps"], ["audit", "Audit"],
 ];
 
+/** Why nothing may have come at all: browsers allow few connections to one address. */
+const UNHEARD = "no answer yet: the bridge is busy, or other tabs of this browser have every connection to it that the browser allows";
+
 /** Reads the address: `#/events/7` or `#/events?state=dead`. */
 function place() {
   const [path, parameters] = location.hash.replace(/^#\/?/, "").split("?");
@@ -28,35 +31,51 @@ function usePlace() {
   return here;
 }
 
-/** Tells whether somebody can see the page; one in the background gives its stream back, for there are few. */
-function useVisible() {
-  const [visible, setVisible] = useState(!document.hidden);
+/**
+ * Returns the number of this visit, or 0 while nobody can see the page: one in the background gives its stream back, for
+ * there are few. A page that is come back to is a visit of its own, for its stream was ended.
+ */
+function useVisit() {
+  const visits = useRef(1);
+  const [visit, setVisit] = useState(document.hidden ? 0 : 1);
   useEffect(() => {
-    const look = () => setVisible(!document.hidden);
-    const hide = () => setVisible(false);
+    const look = () => setVisit(document.hidden ? 0 : visits.current);
+    const hide = () => setVisit(0);
+    const show = () => {
+      visits.current += 1;
+      look();
+    };
     document.addEventListener("visibilitychange", look);
     // A page that is left may be kept by the browser, with its connections.
     addEventListener("pagehide", hide);
-    addEventListener("pageshow", look);
+    addEventListener("pageshow", show);
     return () => {
       document.removeEventListener("visibilitychange", look);
       removeEventListener("pagehide", hide);
-      removeEventListener("pageshow", look);
+      removeEventListener("pageshow", show);
     };
   }, []);
-  return visible;
+  return visit;
 }
 
-/** Follows the stream while `on`: the last snapshot, the minutes, and since when nothing has been heard. */
-function useLive(on, session) {
+/** Ends a stream when the page is left, at once: what a page does later it may never do, and its connection counts. */
+function endWhenLeft(stop) {
+  const end = () => stop.abort();
+  addEventListener("pagehide", end);
+  return () => removeEventListener("pagehide", end);
+}
+
+/** Follows the stream in a visit, unless that is 0: the last snapshot, the minutes, and since when nothing has been heard. */
+function useLive(visit, session) {
   const [live, setLive] = useState(null);
   const [lost, setLost] = useState(null);
   const [minutes, setMinutes] = useState(new Map());
   const heard = useRef(Date.now());
   useEffect(() => {
-    if (!on) return undefined;
+    if (visit === 0) return undefined;
     const begun = Date.now();
     const stop = new AbortController();
+    const stay = endWhenLeft(stop);
     const fill = () => ask("/api/v1/history", { signal: stop.signal })
       .then((stretch) => setMinutes((known) => new Map([...withMinutes(new Map(), stretch), ...known])), () => {});
     // What was missed is asked for again.
@@ -76,13 +95,14 @@ function useLive(on, session) {
     };
     listen(stop.signal, onSnapshot, onLost);
     const watch = setInterval(() => {
-      if (Date.now() - Math.max(heard.current, begun) > SILENCE) setLost((lost) => lost ?? { since: heard.current, reason: "the bridge says nothing" });
+      if (Date.now() - Math.max(heard.current, begun) > SILENCE) setLost((lost) => lost ?? { since: heard.current, reason: whole ? "the bridge says nothing" : UNHEARD });
     }, 1000);
     return () => {
+      stay();
       stop.abort();
       clearInterval(watch);
     };
-  }, [on, session]);
+  }, [visit, session]);
   return { live, lost, minutes };
 }
 
@@ -157,8 +177,8 @@ function Console() {
   const [locked, setLocked] = useState(false);
   const [notice, setNotice] = useState("");
   const here = usePlace();
-  const visible = useVisible();
-  const { live, lost, minutes } = useLive(visible && !locked, session);
+  const visit = useVisit();
+  const { live, lost, minutes } = useLive(locked ? 0 : visit, session);
   const me = useAnswer(locked ? null : "/api/v1/whoami", session);
   const operator = me.data?.role === "operator";
   token.wanted = () => { token.forget(); setLocked(true); };
@@ -185,7 +205,7 @@ function Console() {
     <footer>
       <span>Times are in ${zone() === "UTC" ? "UTC" : `${zone()}; hover over one for UTC`}.</span>
       ${live && html`<span>zoomhook ${live.status.version}, up ${span(live.status.uptime_seconds * 1000)}</span>`}
-      ${me.data && html`<span>You are ${operator ? "an operator" : "a viewer: payloads are hidden, and nothing can be changed"}.</span>`}
+      ${me.data && live && html`<span>You are ${operator ? "an operator" : "a viewer: payloads are hidden, and nothing can be changed"}.</span>`}
       ${token.get() && html`<button type="button" class="small quiet" onClick=${() => token.wanted()}>Forget the token</button>`}
     </footer>`;
 }

@@ -8,7 +8,7 @@ function Overview({ live, minutes }) {
   const openGaps = status.open_gaps.map(({ id }) => id).join();
   const gaps = useAnswer("/api/v1/gaps?limit=200");
   useEffect(() => gaps.again(), [openGaps]);
-  const parts = [...status.subscriptions, ...status.destinations, status.spool]
+  const parts = [...status.subscriptions, ...status.destinations, status.spool, status.configuration].filter(Boolean)
     .sort((a, b) => WORST_FIRST[a.level] - WORST_FIRST[b.level]);
   return html`<${View} title="Overview">
     <section class="panel" aria-labelledby="lanes-title">

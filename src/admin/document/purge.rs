@@ -128,7 +128,9 @@ pub(crate) fn count(view: &mut dyn View, what: &Erasure) -> Result<Erased, ListE
             let mut rows = view.destinations()?.into_iter();
             match rows.find(|row| row.name == *destination) {
                 Some(row) if row.orphaned_at.is_none() => Err(SpoolError::Configured(destination.to_string()).into()),
-                Some(DestinationRow { pending, dead, .. }) => Ok(Erased { dead, pending, parked: 0 }),
+                Some(DestinationRow { id, pending, dead, .. }) => {
+                    Ok(Erased { dead, pending, parked: 0, delivered: view.delivered(id)? })
+                }
                 None => Ok(Erased::default()),
             }
         }
@@ -227,7 +229,7 @@ mod tests {
         };
         let mut counted = |what| count(&mut view, &what).map_err(|error| error.to_string());
         let orphan = |name: &str| Erasure::Orphan { destination: name.into() };
-        assert_eq!(counted(orphan("old")), Ok(Erased { dead: 2, pending: 5, parked: 0 }));
+        assert_eq!(counted(orphan("old")), Ok(Erased { dead: 2, pending: 5, parked: 0, delivered: 7 }));
         assert!(counted(orphan("crm")).expect_err("in use").contains("`crm` is configured"));
         assert!(counted(orphan("older")).expect_err("unknown").contains("no destination is called older"));
         assert_eq!(counted(Erasure::Dead(DeadQuery::default())).map(|erased| erased.dead), Ok(1));

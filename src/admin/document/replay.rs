@@ -10,7 +10,7 @@ use super::{ListError, check_destination, event_ids};
 use crate::schema::{EVENT_PATTERN, Moment, MomentOrAge, ROW_MOST};
 use crate::spool::View;
 use crate::spool::replay::{Counts, Progress, Request, Scope, Selection, Stage};
-use crate::wording::parse_moment;
+use crate::wording::{check_interval, parse_moment};
 
 /// More deliveries than this are replayed only on confirmation: a slip of the pen must not flood a handler.
 pub(crate) const UNCONFIRMED_MOST: u64 = 100;
@@ -131,6 +131,7 @@ impl ReplayRequest {
             since: moment("since", since)?,
             until: moment("until", until)?,
         };
+        check_interval(selection.since, selection.until, now)?;
         Ok(Request { selection, rate: *rate, who: who.into() })
     }
 }

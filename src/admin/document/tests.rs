@@ -153,6 +153,14 @@ pub(crate) struct FakeView {
 }
 
 impl View for FakeView {
+    fn parked(&mut self) -> Result<u64, SpoolError> {
+        Ok(0)
+    }
+
+    fn delivered(&mut self, _: DestinationId) -> Result<u64, SpoolError> {
+        Ok(7)
+    }
+
     fn search(&mut self, query: &EventQuery) -> Result<Page<EventRow>, SpoolError> {
         let older = |row: &&EventRow| query.before.is_none_or(|before| row.id < before);
         let mut rows: Vec<EventRow> = self.events.iter().filter(older).cloned().collect();

@@ -126,7 +126,7 @@ impl Picture {
             "P99",
             "DEAD",
         ];
-        let mut table = Table::new(heading).may_go(&[8, 4, 9, 10, 7, 6, 1]);
+        let mut table = Table::new(heading).may_go(&[8, 4, 9, 7, 6, 1, 10]);
         for line in &self.destinations {
             let failed = number(line.failed_per_second.map(rate));
             let dead = number(line.dead.map(count));

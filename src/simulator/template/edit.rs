@@ -78,6 +78,22 @@ impl Edit {
         Ok(splice(body, vec![(json::place(body, at), self.value.clone())]))
     }
 
+    /// Tells which part of the path a body lacks, if any: it would be added.
+    pub fn missing(&self, body: &str) -> Option<String> {
+        let mut at = json::value(body)?;
+        for (depth, name) in self.path.iter().enumerate() {
+            at = match json::inside(at) {
+                Inside::Object(members) => match members.iter().rev().find(|(key, _)| is(key, name)) {
+                    Some(found) => found.1,
+                    None => return Some(self.way(depth + 1)),
+                },
+                Inside::Array(items) => name.parse::<usize>().ok().and_then(|number| items.get(number).copied())?,
+                Inside::Scalar => return None,
+            };
+        }
+        None
+    }
+
     /// Adds what is missing of the path behind the last member of an object.
     fn append(&self, body: &str, object: &RawValue, last: Option<&RawValue>, depth: usize) -> String {
         let (first, inner) = self.path[depth..].split_first().expect("something of the path is missing");

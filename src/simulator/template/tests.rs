@@ -8,6 +8,14 @@ use super::*;
 const NOW: i64 = 1_900_000_000_123;
 
 #[test]
+fn field_that_the_body_lacks_is_named_before_it_is_added() {
+    let missing =
+        |path: &str| format!("{path}=1").parse::<edit::Edit>().expect("an edit").missing(r#"{"a":{"b":[{"c":1}]}}"#);
+    assert_eq!([missing("a.b"), missing("a.b.0.c")], [None, None]);
+    assert_eq!([missing("foo.bar"), missing("a.b.0.d")], [Some("foo".to_owned()), Some("a.b.0.d".to_owned())]);
+}
+
+#[test]
 fn corpus_is_the_folder_of_fixtures() {
     let mut files = BTreeSet::new();
     for family in list(Path::new("fixtures/events")) {

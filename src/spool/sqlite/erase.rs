@@ -61,6 +61,7 @@ pub(super) fn step(connection: &Connection, mut progress: Progress, now: Timesta
     progress.erased.dead += erased.dead;
     progress.erased.pending += erased.pending;
     progress.erased.parked += erased.parked;
+    progress.erased.delivered += erased.delivered;
     tell(connection, &mut progress, now)?;
     Ok(progress)
 }
@@ -151,7 +152,7 @@ fn orphan(connection: &Connection, name: &str) -> Result<(Erased, bool), SpoolEr
         match state {
             0 | 1 => erased.pending += 1,
             3 => erased.dead += 1,
-            _ => {}
+            _ => erased.delivered += 1,
         }
     }
     if deliveries.len() < STEP {

@@ -201,7 +201,11 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), SpoolErr
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(|error| explain(path, error))?;
     if application != APPLICATION_ID {
-        let reason = "it is an SQLite file of another program".to_owned();
+        let is_empty = is_empty(connection).map_err(|error| explain(path, error))?;
+        let reason = match is_empty {
+            true => "it is empty as yet: a bridge that starts on it makes it one".to_owned(),
+            false => "it is an SQLite file of another program".to_owned(),
+        };
         return Err(SpoolError::NotASpool { path: path.to_owned(), reason });
     }
     let found = meta(connection, "format")?.unwrap_or(0);

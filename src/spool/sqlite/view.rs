@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::sealed::{self, key_of};
 use super::search::{BUDGET, Letter, Search};
-use super::{audit, page, replay, schema};
+use super::{audit, meta, page, replay, schema};
 use crate::config::filter::Pattern;
 use crate::event::{Digest, Event, EventId, RequestId};
 use crate::spool::SpoolError;
@@ -151,6 +151,16 @@ impl View for SqliteView {
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn parked(&mut self) -> Result<u64, SpoolError> {
+        Ok(meta(&self.connection, "parked")?.unwrap_or(0).unsigned_abs())
+    }
+
+    fn delivered(&mut self, destination: DestinationId) -> Result<u64, SpoolError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT count(*) FROM deliveries WHERE destination = ?1 AND state = 2")?;
+        Ok(statement.query_row([destination.0], |row| row.get(0))?)
     }
 }
 

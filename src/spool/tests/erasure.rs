@@ -110,7 +110,7 @@ async fn destination_that_is_no_longer_configured_is_forgotten_with_all_that_wai
     running.route(&[("stays", "*")]).await;
     assert_eq!(bench.orphans(), ["goes"]);
     let purged = running.spool.erase(orphan(), "test", PATIENCE).await.expect("purged");
-    assert_eq!(purged, (Erased { dead: 2, pending: MANY - 3, parked: 0 }, true));
+    assert_eq!(purged, (Erased { dead: 2, pending: MANY - 3, parked: 0, delivered: 1 }, true));
     // A request that was in flight reports to nobody.
     let at = Timestamp::now();
     let failed = FailedAttempt { at, elapsed_ms: 1, cause: "timeout".into(), excerpt: "".into() };
@@ -128,7 +128,7 @@ async fn destination_that_is_no_longer_configured_is_forgotten_with_all_that_wai
     assert_eq!(rows, [("stays".to_owned(), MANY), ("goes".to_owned(), 0)]);
     assert_eq!(view.event(EventId(9)).expect("readable").expect("stored").attempts, []);
     let told = format!(
-        "test purge_orphan 2 dead letters and {} waiting events purged: destination goes, no longer configured (begun in row 1)",
+        "test purge_orphan 2 dead letters, {} waiting events and 1 delivery record purged: destination goes, no longer configured (begun in row 1)",
         crate::wording::count(MANY - 3)
     );
     assert_eq!(bench.audited(), ["test purge_orphan_begun destination goes, no longer configured", &told]);

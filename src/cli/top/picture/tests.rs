@@ -30,6 +30,8 @@ fn narrow_terminals_keep_what_matters_in_lines_that_fit() {
             assert!(text.contains(word), "{width}: no {word}\n{text}");
         }
     }
+    let narrow = shown(Some(60));
+    assert!(narrow.contains("DEAD") && !narrow.contains("P99"), "{narrow}");
     insta::assert_snapshot!(shown(Some(80)), @"
     Nothing is being lost, but crm: failing.
 

@@ -46,8 +46,8 @@ use crate::telemetry::WITNESS;
 const PAGE_BYTES: u32 = 8 << 10;
 /// Pages of the WAL after which it is copied back: 40 MB, so that a burst does not pay for it.
 const CHECKPOINT_PAGES: u32 = 5000;
-/// Page cache of the writer, in KiB.
-const WRITER_CACHE_KIB: i32 = 8 << 10;
+/// Page cache of the writer, in KiB: the ends of the tables and what one commit changes.
+const WRITER_CACHE_KIB: i32 = 4 << 10;
 /// Page cache of each reader, in KiB.
 const READER_CACHE_KIB: i32 = 2 << 10;
 /// Statements that stay compiled.

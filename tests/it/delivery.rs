@@ -155,7 +155,6 @@ async fn slow_handler_does_not_grow_the_memory_of_the_bridge() {
         })
         .await;
     let peak = bridge.peak_bytes();
-    eprintln!("PEAK {} KiB", peak >> 10);
     assert!(peak < 64 << 20, "{} MiB", peak >> 20);
     bridge.kill().await;
 }

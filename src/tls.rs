@@ -75,6 +75,9 @@ pub enum TlsError {
     Provider(#[from] rustls::Error),
 }
 
+/// Variables that name a CA store in place of the system's.
+const NAMED_STORE: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
 /// Holds the roots that this machine trusts. Reading them takes milliseconds: read them once for many clients.
 #[derive(Clone)]
 pub struct Roots {
@@ -89,6 +92,12 @@ impl Roots {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
+            // Whoever names a store trusts that one, and not the world's.
+            if NAMED_STORE.iter().any(|name| std::env::var_os(name).is_some()) {
+                tracing::warn!(
+                    "SSL_CERT_FILE or SSL_CERT_DIR names no certificate: Mozilla's authorities are trusted instead"
+                );
+            }
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
         Self { store: Arc::new(roots), watch: None }

@@ -33,6 +33,9 @@ pub(super) fn admin(mut cursor: Cursor<'_>, purpose: Purpose) -> Option<Admin> {
         let message = format!("missing: the port can be reached from other machines at {address}, so it needs a token");
         cursor.place_of("token").fail::<Admin>(message);
     }
+    if let (Some(Some(Listen::Unix(_))), true) = (&listen, has_token) {
+        cursor.place_of("token").warn("a Unix socket asks for no token: whoever its file mode lets in is an operator");
+    }
     let tls = tls(&mut cursor, purpose);
     if let (Some(Some(Listen::Unix(_))), true) = (&listen, tls.is_some()) {
         cursor

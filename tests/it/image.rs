@@ -42,8 +42,10 @@ fn program_is_linked_to_what_the_base_of_the_image_has() {
 #[test]
 fn paths_of_image_and_unit_are_one_and_the_same() {
     let (dockerfile, unit) = (read(DOCKERFILE), read(UNIT));
-    let spool = "ZOOMHOOK_SPOOL=/var/lib/zoomhook/zoomhook.db";
-    assert!(dockerfile.contains(spool) && unit.contains(spool));
+    assert!(dockerfile.contains("ENV ZOOMHOOK_SPOOL=/var/lib/zoomhook/zoomhook.db"));
+    // The unit runs with the installed file, where a command finds the spool too.
+    assert!(read("deploy/zoomhook.toml").contains("\npath = \"/var/lib/zoomhook/zoomhook.db\""));
+    assert!(unit.contains("WorkingDirectory=/var/lib/zoomhook\n"));
     for line in
         ["VOLUME /var/lib/zoomhook", "WORKDIR /etc/zoomhook", " /spool /var/lib/zoomhook", "mkdir -m 0700 /spool"]
     {

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::documents::{Documents, FormArgs, Question, understood};
+use super::documents::{Documents, FormArgs, Question, filled, understood};
 use super::events::{LIMIT, limit};
 use super::moment::{self, moment};
 use super::number::number;
@@ -20,7 +20,7 @@ use crate::config::filter::Pattern;
 use crate::event::EventId;
 use crate::spool::View;
 use crate::spool::erasure::Erasure;
-use crate::spool::record::{DeadGroup, DeadQuery, DeadRow, GroupCursor, Groups};
+use crate::spool::record::{DeadGroup, DeadQuery, GroupCursor, Groups};
 use crate::wording::{ago, count};
 
 /// Is the command line of `dead`.
@@ -147,19 +147,15 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
 
 /// Reads a page of dead letters, asking again for as long as it is short and there may be more.
 async fn rows(documents: &Documents, mut query: DeadQuery) -> anyhow::Result<String> {
-    let mut found: Vec<DeadRow> = Vec::new();
-    loop {
-        let question = question("/api/v1/dead", &query).with("before", query.before).with("limit", Some(query.limit));
+    let (dead, next) = filled((query.limit, query.before), async |limit, before| {
+        (query.limit, query.before) = (limit, before);
+        let question = question("/api/v1/dead", &query).with("before", before).with("limit", Some(limit));
         let read = |view: &mut dyn View| document::dead(view, &query).context("cannot list dead letters");
-        let part: Dead = understood(&documents.read(question, read).await?)?;
-        query.limit = query.limit.saturating_sub(part.dead.len());
-        found.extend(part.dead);
-        query.before = part.next;
-        if query.limit == 0 || query.before.is_none() {
-            let whole = Dead { dead: found, next: query.before };
-            return serde_json::to_string(&whole).context("the document cannot be written");
-        }
-    }
+        let Dead { dead, next } = understood(&documents.read(question, read).await?)?;
+        Ok((dead, next))
+    })
+    .await?;
+    serde_json::to_string(&Dead { dead, next }).context("the document cannot be written")
 }
 
 /// Reads all groups, part by part.

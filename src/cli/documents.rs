@@ -15,6 +15,7 @@ use super::output::{print, print_document};
 use super::table::terminal_width;
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::event::EventId;
 use crate::spool::{SpoolError, View, open_unlocked};
 
 /// Says for whom a document is printed.
@@ -138,6 +139,27 @@ fn hinted(error: SpoolError) -> anyhow::Error {
 /// When it is not what it should be.
 pub(super) fn understood<T: DeserializeOwned>(document: &str) -> anyhow::Result<T> {
     serde_json::from_str(document).context("the bridge's answer is not understood: is it of another version?")
+}
+
+/// Reads so many rows, those before an event if one is given, asking again for as long as a part is short and there may
+/// be more; returns them, and where to go on.
+///
+/// # Errors
+/// When a part cannot be read.
+pub(super) async fn filled<T>(
+    (mut limit, mut before): (usize, Option<EventId>),
+    mut part: impl AsyncFnMut(usize, Option<EventId>) -> anyhow::Result<(Vec<T>, Option<EventId>)>,
+) -> anyhow::Result<(Vec<T>, Option<EventId>)> {
+    let mut found = Vec::new();
+    loop {
+        let (rows, next) = part(limit, before).await?;
+        limit = limit.saturating_sub(rows.len());
+        found.extend(rows);
+        before = next;
+        if limit == 0 || before.is_none() {
+            return Ok((found, before));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::documents::{Documents, FormArgs, Question, understood};
+use super::documents::{Documents, FormArgs, Question, filled, understood};
 use super::moment::{self, moment};
 use super::number::{number, within};
 use super::options::{EXITS, SourceArgs, after};
@@ -155,18 +155,14 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
 
 /// Reads a page, asking again for as long as it is short and there may be more.
 async fn page(documents: &Documents, mut query: EventQuery) -> anyhow::Result<String> {
-    let mut found: Vec<EventRow> = Vec::new();
-    loop {
+    let (events, next) = filled((query.limit, query.before), async |limit, before| {
+        (query.limit, query.before) = (limit, before);
         let read = |view: &mut dyn View| document::events(view, &query).context("cannot list events");
-        let part: Events = understood(&documents.read(question(&query), read).await?)?;
-        query.limit = query.limit.saturating_sub(part.events.len());
-        found.extend(part.events);
-        query.before = part.next;
-        if query.limit == 0 || query.before.is_none() {
-            let whole = Events { events: found, next: query.before };
-            return serde_json::to_string(&whole).context("the document cannot be written");
-        }
-    }
+        let Events { events, next } = understood(&documents.read(question(&query), read).await?)?;
+        Ok((events, next))
+    })
+    .await?;
+    serde_json::to_string(&Events { events, next }).context("the document cannot be written")
 }
 
 /// Asks the API for what the query chooses.

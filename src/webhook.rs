@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Event ──request (signature)──▶ Outgoing ──client──▶ Answer | SendError ──verdict──▶ Verdict
-//!                                          tower stack around reqwest: concurrency limit, timeout, one POST
+//!                                          tower stack: concurrency limit, token, one POST over a kept connection
 //! ```
 //!
 //! Everything but `client`, `probe` and `stale` is pure. An attempt carries the stored body byte for byte, or the form of it

@@ -7,33 +7,25 @@ use std::net::SocketAddr;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::config::allow::{AllowList, Forbidden};
-use crate::config::proxy::Outbound;
 use crate::net;
 
 /// Resolves the names of one client, and passes on the addresses that are allowed.
 #[derive(Clone)]
 pub(crate) struct Guard {
-    /// `None` where names need no pattern and no look, as those of Zoom's side.
     allow: Option<AllowList>,
-    /// The proxy, whose name needs no pattern.
-    proxy: Option<Box<str>>,
 }
 
 impl Guard {
-    pub(crate) fn new(allow: &AllowList, outbound: &Outbound) -> Self {
-        Self { allow: Some(allow.clone()), proxy: outbound.proxy().map(|proxy| proxy.host.clone()) }
-    }
-
-    /// Passes on whatever a name leads to.
-    pub(crate) fn open() -> Self {
-        Self { allow: None, proxy: None }
+    /// Passes on what a list allows, or, without one, whatever a name leads to, as for those of Zoom's side.
+    pub(crate) fn new(allow: Option<AllowList>) -> Self {
+        Self { allow }
     }
 
     fn sift(&self, name: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Forbidden> {
-        let Some(allow) = &self.allow else { return Ok(addresses) };
-        let any = AllowList::default();
-        let allow = if self.proxy.as_deref() == Some(name) { &any } else { allow };
-        allow.sift(name, addresses)
+        match &self.allow {
+            Some(allow) => allow.sift(name, addresses),
+            None => Ok(addresses),
+        }
     }
 }
 
@@ -56,7 +48,7 @@ mod tests {
 
     fn guard() -> Guard {
         let patterns = Some(vec![HostPattern::new("10.0.0.0/8").expect("a network")]);
-        Guard { proxy: Some("proxy.example".into()), ..Guard::new(&AllowList { patterns }, &Outbound::DIRECT) }
+        Guard::new(Some(AllowList { patterns }))
     }
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
@@ -84,9 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn proxy_needs_no_pattern_and_is_at_no_special_address() {
-        assert!(guard().sift("proxy.example", addresses(&["192.168.1.1"])).is_ok());
-        assert!(guard().sift("proxy.example", addresses(&["169.254.169.254"])).is_err());
-        assert!(Guard::open().sift("zoom.example", addresses(&["169.254.1.1"])).is_ok());
+    fn without_a_list_every_address_is_passed_on() {
+        assert!(Guard::new(None).sift("zoom.example", addresses(&["169.254.1.1"])).is_ok());
     }
 }

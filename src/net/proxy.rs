@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use self::library::Told;
@@ -21,8 +21,8 @@ use self::library::Told;
 use crate::config::allow::AllowList;
 use crate::config::proxy::{Outbound, Proxy, ProxyProtocol};
 
-/// How long a proxy may take for all of its answer, in which it looks for the host behind it.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(8);
+/// How long a proxy may take to say what it said to the HTTP client already.
+const AGAIN: Duration = Duration::from_secs(8);
 
 /// Says why a proxy gives no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,19 +89,29 @@ const CLOSED: &str = "closed the connection without an answer: is it a proxy of 
 /// Is what a handshake came to, before it is known of which proxy.
 type Refusal = (ProxyFault, String);
 
-/// Opens a connection through a proxy to a host, given by its name or its address without brackets. A name that is
-/// resolved on this machine is connected to at an allowed address only.
+/// Opens a connection through a proxy to a host, given by its name or its address without brackets. With a list, a name
+/// that is resolved on this machine is connected to at an allowed address only, and no proxy is at a special one.
 ///
 /// # Errors
-/// When the proxy cannot be reached, gives no connection, or does not answer in time.
-pub(crate) async fn open(proxy: &Proxy, host: &str, port: u16, allow: &AllowList) -> Result<TcpStream, ProxyError> {
+/// When the proxy cannot be reached, gives no connection, or has not answered at the deadline.
+pub(crate) async fn open(
+    proxy: &Proxy,
+    host: &str,
+    port: u16,
+    allow: Option<&AllowList>,
+    deadline: Instant,
+) -> Result<TcpStream, ProxyError> {
     let error = |(fault, words)| ProxyError { fault, proxy: proxy.authority(), words };
-    let mut tcp = crate::net::connect(&proxy.host, proxy.port)
+    let any = AllowList::default();
+    let mut tcp = crate::net::connect(&proxy.host, proxy.port, allow.map(|_| &any), deadline)
         .await
         .map_err(|reason| error((ProxyFault::Unreachable, format!("cannot be reached: {reason}"))))?;
     let target = match proxy.protocol {
         ProxyProtocol::Http | ProxyProtocol::Socks5h => host.to_owned(),
-        ProxyProtocol::Socks5 => resolved(host, port, allow).await.map_err(error)?,
+        ProxyProtocol::Socks5 => {
+            let resolving = timeout_at(deadline, resolved(host, port, allow));
+            resolving.await.unwrap_or_else(|_| Err(unresolved(host))).map_err(error)?
+        }
     };
     let credentials = proxy.credentials.as_ref();
     let handshake = async {
@@ -112,41 +122,41 @@ pub(crate) async fn open(proxy: &Proxy, host: &str, port: u16, allow: &AllowList
             }
         }
     };
-    let shaken = timeout(ANSWER_DEADLINE, handshake).await.unwrap_or_else(|_| {
-        let seconds = ANSWER_DEADLINE.as_secs();
-        Err((ProxyFault::Silent, format!("has not answered within {seconds} s: it is stuck, or waits for {host}")))
+    let shaken = timeout_at(deadline, handshake).await.unwrap_or_else(|_| {
+        Err((ProxyFault::Silent, format!("has not answered in time: it is stuck, or waits for {host}")))
     });
     shaken.map(|()| tcp).map_err(error)
 }
 
-async fn resolved(host: &str, port: u16, allow: &AllowList) -> Result<String, Refusal> {
+async fn resolved(host: &str, port: u16, allow: Option<&AllowList>) -> Result<String, Refusal> {
     let found = crate::net::resolve(host, port).await.unwrap_or_default();
-    match allow.sift(host, found).map(|allowed| allowed.into_iter().next()) {
+    let allowed = match allow {
+        Some(allow) => allow.sift(host, found),
+        None => Ok(found),
+    };
+    match allowed.map(|allowed| allowed.into_iter().next()) {
         Ok(Some(address)) => Ok(address.ip().to_string()),
-        Ok(None) => {
-            let advice = "to be resolved by the proxy, write socks5h://";
-            Err((ProxyFault::Name, format!("is to connect to {host}, which does not resolve here; {advice}")))
-        }
+        Ok(None) => Err(unresolved(host)),
         Err(forbidden) => Err((ProxyFault::Denied, format!("is not asked: {forbidden}"))),
     }
 }
 
+fn unresolved(host: &str) -> Refusal {
+    let advice = "to be resolved by the proxy, write socks5h://";
+    (ProxyFault::Name, format!("is to connect to {host}, which does not resolve here; {advice}"))
+}
+
 /// Finds out whether a request that came to nothing did so at its proxy. What the HTTP client says of it is enough, where
 /// it says why; else the proxy is asked once more. `None` where there is no proxy, or where it gives a connection.
-pub(crate) async fn fault(
-    outbound: &Outbound,
-    url: &Url,
-    allow: &AllowList,
-    error: Option<&reqwest::Error>,
-) -> Option<ProxyError> {
+pub(crate) async fn fault(outbound: &Outbound, url: &Url, error: &reqwest::Error) -> Option<ProxyError> {
     let proxy = outbound.proxy_for(url)?;
     let (host, port) = (host(url), url.port_or_known_default().unwrap_or(443));
     let refused = |(fault, words)| ProxyError { fault, proxy: proxy.authority(), words };
-    let told = error.map_or(Told::Nothing, |error| library::told(error, proxy.credentials.as_ref(), host, port));
+    let told = library::told(error, proxy.credentials.as_ref(), host, port);
     if let Told::Reason(refusal) = told {
         return Some(refused(refusal));
     }
-    match (open(proxy, host, port, allow).await, told) {
+    match (open(proxy, host, port, None, Instant::now() + AGAIN).await, told) {
         (Err(error), _) => Some(error),
         // It changed its mind in between.
         (Ok(_), Told::Fault) => Some(refused((ProxyFault::Target, format!("gave no connection to {host}:{port}")))),

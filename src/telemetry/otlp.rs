@@ -93,7 +93,7 @@ impl Exporter {
             // A collector is inside; a redirect would carry its key away.
             .no_proxy()
             .redirect(redirect::Policy::none())
-            .dns_resolver(Guard::new(&traces.allow, &Outbound::DIRECT))
+            .dns_resolver(Guard::new(Some(traces.allow.clone())))
             .timeout(ANSWER)
             .build()?;
         let dropped = metrics.spans_dropped.clone();

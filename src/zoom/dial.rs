@@ -4,26 +4,27 @@
 //! it, so that every error is put into our own words.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
-use tokio_util::either::Either;
 use url::{Position, Url};
 
 use super::session::Fault;
 use super::{throttled_until, time_until, wire};
 use crate::clock::Clock;
-use crate::config::allow::AllowList;
 use crate::config::proxy::Outbound;
 use crate::config::secret::Secret;
-use crate::net::{self, ConnectError};
+use crate::net::ConnectError;
+use crate::net::route::{DialError, Route, Stream};
 use crate::tls;
+
+/// How long it may take until there is a connection: less than the session waits for the socket, which then says no more
+/// than that there is none.
+const CONNECTED: Duration = Duration::from_secs(12);
 
 /// Bodies of 4 MiB are taken. Inside a JSON string each of their quotes takes two bytes, and there is the envelope.
 const LONGEST_MESSAGE: usize = (8 << 20) + (64 << 10);
@@ -34,23 +35,24 @@ const WRITE_BUFFER: usize = 1 << 10;
 /// Answers to pings wait here while Zoom does not read them; of those beyond it only the last one is kept.
 const LONGEST_WRITE: usize = 16 << 10;
 
-pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
-
 /// Is where sockets are opened.
 pub(super) struct Target {
-    pub(super) url: Url,
-    pub(super) outbound: Outbound,
-    pub(super) tls: Arc<ClientConfig>,
-    pub(super) clock: Clock,
+    url: Url,
+    route: Route,
+    clock: Clock,
+}
+
+impl Target {
+    pub(super) fn new(url: Url, outbound: &Outbound, tls: Arc<ClientConfig>, clock: Clock) -> Self {
+        let route = Route::new(&url, outbound, None, tls);
+        Self { url, route, clock }
+    }
 }
 
 /// Opens a socket.
 pub(super) async fn dial(target: Arc<Target>, token: Secret) -> Result<WebSocketStream<Stream>, Fault> {
-    let tcp = connect(&target).await?;
-    let stream = match target.url.scheme() {
-        "wss" => Either::Right(Box::new(encrypt(&target, tcp).await?)),
-        _ => Either::Left(tcp),
-    };
+    let opened = target.route.open(Instant::now() + CONNECTED).await;
+    let stream = opened.map_err(|error| fault(error, host(&target.url)))?;
     let mut url = target.url.clone();
     url.query_pairs_mut().append_pair("access_token", token.expose());
     match client_async_with_config(url.as_str(), stream, Some(limits())).await {
@@ -69,29 +71,21 @@ pub(super) fn limits() -> WebSocketConfig {
         .max_write_buffer_size(LONGEST_WRITE)
 }
 
-/// Connects directly, or through the proxy that is meant for the URL.
-async fn connect(target: &Target) -> Result<TcpStream, Fault> {
-    let Target { url, outbound, .. } = target;
-    let port = url.port_or_known_default().unwrap_or(443);
-    if let Some(proxy) = outbound.proxy_for(url) {
-        let opened = net::proxy::open(proxy, net::proxy::host(url), port, &AllowList::default()).await;
-        return opened.map_err(|error| Fault::Proxy { fault: error.fault, reason: error.to_string().into() });
+/// Says why there is no connection.
+fn fault(error: DialError, host: &str) -> Fault {
+    match error {
+        DialError::Proxy(error) => Fault::Proxy { fault: error.fault, reason: error.to_string().into() },
+        DialError::Connect(ConnectError::Name(error)) => hiccup(format!("{host} does not resolve: {error}")),
+        DialError::Connect(ConnectError::Late) => {
+            hiccup(format!("cannot connect to {host}: no answer within {} s", CONNECTED.as_secs()))
+        }
+        DialError::Connect(error) => hiccup(format!("cannot connect to {host}: {error}")),
+        DialError::Tls(error) => match tls::distrust(&error) {
+            Some(words) => hiccup(format!("no tls with {host}: {words}")),
+            None => hiccup(format!("no tls with {host}: {error}")),
+        },
+        DialError::Late => hiccup(format!("no tls with {host}: no answer within {} s", CONNECTED.as_secs())),
     }
-    net::connect(net::proxy::host(url), port).await.map_err(|error| match error {
-        ConnectError::Name(error) => hiccup(format!("{} does not resolve: {error}", host(url))),
-        ConnectError::Address(reason) => hiccup(format!("cannot connect to {}: {reason}", host(url))),
-    })
-}
-
-async fn encrypt(target: &Target, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Fault> {
-    let host = host(&target.url);
-    let name = net::proxy::host(&target.url).to_owned();
-    let name = ServerName::try_from(name).map_err(|_| hiccup(format!("{host} is no name for tls")))?;
-    let connector = TlsConnector::from(Arc::clone(&target.tls));
-    connector.connect(name, tcp).await.map_err(|error| match tls::distrust(&error) {
-        Some(words) => hiccup(format!("no tls with {host}: {words}")),
-        None => hiccup(format!("no tls with {host}: {error}")),
-    })
 }
 
 /// Says what an upgrade that failed means.

@@ -78,7 +78,7 @@ impl Socket {
         let roots = Roots::load().watching(&subscription.url, expiry);
         let tls = Arc::new(roots.client(subscription.ca_file.as_deref(), &subscription.tls)?);
         let (url, outbound) = (subscription.url.clone(), subscription.outbound.clone());
-        let target = Arc::new(Target { url, outbound, tls, clock: clock.clone() });
+        let target = Arc::new(Target::new(url, &outbound, tls, clock.clone()));
         let tokens = tokens.source(subscription)?;
         let outbox = Outbox::new(Arc::clone(&name), appender);
         let (report, status) = Report::new(Arc::clone(&name), Arc::clone(metrics), clock.now(), clock.instant());

@@ -8,6 +8,10 @@ use super::*;
 use crate::config::proxy::ProxyCredentials;
 use crate::config::secret::Secret;
 
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
 fn credentials() -> ProxyCredentials {
     ProxyCredentials { user: Secret::new("user"), password: Secret::new("canary") }
 }
@@ -127,7 +131,7 @@ async fn proxy_that_is_not_there_is_named_without_its_credentials() {
     drop(listener);
     let (protocol, credentials) = (ProxyProtocol::Http, Some(credentials()));
     let proxy = Proxy { protocol, host: "127.0.0.1".into(), port, credentials };
-    let error = open(&proxy, "ws.zoom.us", 443, &AllowList::default()).await.expect_err("nobody there");
+    let error = open(&proxy, "ws.zoom.us", 443, None, soon()).await.expect_err("nobody there");
     assert_eq!(error.fault, ProxyFault::Unreachable);
     let said = format!("{error} {error:?}");
     assert!(said.contains(&format!("127.0.0.1:{port}")) && !said.contains("canary"), "{said}");
@@ -158,8 +162,7 @@ async fn library_shows_the_same_credentials_as_we_do() {
                 ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => message,
             }
         };
-        let allow = AllowList::default();
-        let (ours, _) = tokio::join!(recorded(&listener), open(&proxy, "crm.invalid", 443, &allow));
+        let (ours, _) = tokio::join!(recorded(&listener), open(&proxy, "crm.invalid", 443, None, soon()));
         let outbound = Outbound { way: crate::config::proxy::Way::Proxy(proxy), no_proxy: Vec::new() };
         let tls = crate::tls::client_config(None).expect("roots");
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).proxy(for_reqwest(outbound));

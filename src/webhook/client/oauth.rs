@@ -7,17 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::HeaderValue;
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::Client;
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
 use url::Position;
 
-use super::connecting::{Sent, watch};
+use super::endpoint::{Endpoint, Limits};
 use super::excerpt::conceal;
-use super::{Route, diagnose, late, read_body};
 use crate::clock::Clock;
 use crate::config::authorization::OAuth;
 use crate::config::secret::Secret;
@@ -89,9 +88,8 @@ impl Token {
 
 /// Holds the token of one destination.
 pub(super) struct Tokens {
-    http: Client,
+    endpoint: Endpoint,
     oauth: OAuth,
-    route: Arc<Route>,
     credentials: HeaderValue,
     patience: Duration,
     clock: Clock,
@@ -102,13 +100,12 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Makes a source of tokens that asks over `http`, and waits for an answer as long as `patience`.
-    pub(super) fn new(http: Client, oauth: &OAuth, route: Arc<Route>, patience: Duration, clock: Clock) -> Self {
+    /// Makes a source of tokens that asks an endpoint, and waits for an answer as long as `patience`.
+    pub(super) fn new(endpoint: Endpoint, oauth: &OAuth, patience: Duration, clock: Clock) -> Self {
         let credentials = basic(&oauth.client_id, &oauth.client_secret);
         Self {
-            http,
+            endpoint,
             oauth: oauth.clone(),
-            route,
             credentials,
             patience,
             clock,
@@ -134,11 +131,7 @@ impl Tokens {
             Some(Err(error)) if waited_for_another => return Err(error.clone()),
             Some(Ok(_) | Err(_)) | None => {}
         }
-        let Sent { outcome, connection } = watch(timeout(self.patience, self.ask())).await;
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(_) => Err(late(connection, &self.route, &self.oauth.token_url).await.to_string()),
-        };
+        let outcome = self.ask().await;
         let outcome = outcome.map_err(|reason| self.failed(reason));
         self.requests.fetch_add(1, Ordering::Relaxed);
         *last = Some(outcome.clone());
@@ -147,21 +140,14 @@ impl Tokens {
 
     async fn ask(&self) -> Result<Token, String> {
         let asked_at = self.clock.instant();
-        let sent = self
-            .http
-            .post(self.oauth.token_url.clone())
-            .header(AUTHORIZATION, self.credentials.clone())
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body("grant_type=client_credentials")
-            .send()
-            .await;
-        let mut response = match sent {
-            Ok(response) => response,
-            Err(error) => return Err(diagnose(&error, &self.route, &self.oauth.token_url).await.to_string()),
-        };
-        let status = response.status().as_u16();
-        let body = read_body(&mut response, ANSWER_MAX, ANSWER_MAX).await.map_err(|error| error.to_string())?;
-        let grant = grant(status, &body)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, self.credentials.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let body = Bytes::from_static(b"grant_type=client_credentials");
+        let limits = Limits { read: ANSWER_MAX, kept: ANSWER_MAX };
+        let sent = self.endpoint.post(headers, body, limits, Instant::now() + self.patience).await;
+        let reply = sent.map_err(|error| error.to_string())?;
+        let grant = grant(reply.status, &reply.body)?;
         let header = bearer(&grant.token).ok_or_else(|| "gives a token that does not fit into a header".to_owned())?;
         Ok(Token { value: grant.token, header, good_until: asked_at + grant.used_for })
     }

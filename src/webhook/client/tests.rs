@@ -50,7 +50,6 @@ async fn request_on_the_wire_is_the_captured_one() {
         "x-zm-signature: v0=07fccbf59a48a5e9a3a32d66b455358f528f5ce02253a0e7703a2f8aa2ca8dd7",
         "x-zm-request-id: 12345678_9abc_4def_8123_456789abcdef",
         "x-zm-trackingid: v=2.0;clid=us02;rid=WEB_123456789abc4def8123456789abcdef",
-        "accept: */*",
         &format!("host: {}", handler.addr),
         &format!("content-length: {}", BODY.len()),
     ];
@@ -211,10 +210,11 @@ async fn address_without_a_way_to_it_is_connect() {
     assert_eq!(error.cause(), Cause::Connect, "{error}");
 }
 
-#[tokio::test]
-async fn url_that_cannot_be_posted_to_is_an_own_fault() {
-    let error = failure(&destination("ftp://127.0.0.1/")).await;
-    assert_eq!(error.cause(), Cause::Own, "{error}");
+#[test]
+fn url_that_no_request_can_carry_is_an_error_of_the_client() {
+    let endless = format!("https://localhost/?a={}", "b".repeat(1 << 16));
+    let Err(error) = connected(&destination(&endless)) else { panic!("a client") };
+    assert!(matches!(error, ClientError::Url), "{error}");
 }
 
 #[tokio::test]

@@ -12,7 +12,6 @@ use url::{Position, Url};
 
 use super::TokenError;
 use crate::clock::Clock;
-use crate::config::allow::AllowList;
 use crate::config::proxy::Outbound;
 use crate::config::secret::Secret;
 use crate::config::tls::TlsRules;
@@ -129,7 +128,7 @@ impl Endpoint {
             .timeout(TIMEOUT)
             // Credentials go to the configured host and nowhere else.
             .redirect(Policy::none())
-            .dns_resolver(Guard::open())
+            .dns_resolver(Guard::new(None))
             .proxy(net::proxy::for_reqwest(credentials.outbound.clone()))
             // The next request comes in an hour, by which time the connection is gone.
             .pool_max_idle_per_host(0)
@@ -215,7 +214,7 @@ impl Endpoint {
         let Credentials { outbound, token_url, .. } = &self.credentials;
         if error.is_connect()
             && tls::fault(error).is_none()
-            && let Some(wrong) = net::proxy::fault(outbound, token_url, &AllowList::default(), Some(error)).await
+            && let Some(wrong) = net::proxy::fault(outbound, token_url, error).await
         {
             return TokenError::Proxy {
                 fault: wrong.fault,

@@ -7,8 +7,8 @@ use crate::config::authorization::OAuth;
 use crate::net::proxy::ProxyFault;
 use crate::net::proxy::tests::hostile::{Blame, Harm, HostileProxy, harms};
 
-/// The longest that a proxy is asked after an attempt was given up.
-const QUESTION: Duration = Duration::from_secs(9);
+/// The clock that stands still moves on to the next timer, which may be a trickling proxy's.
+const MARGIN: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn hostile_proxy_is_told_apart_from_the_handler_within_bounds() {
@@ -16,7 +16,7 @@ async fn hostile_proxy_is_told_apart_from_the_handler_within_bounds() {
         let proxy = HostileProxy::start(harm).await;
         let error = send(&behind(&proxy)).await.expect_err("no answer");
         judge(harm, &error.cause(), &error.to_string());
-        assert_eq!(proxy.connections(), harm.connections, "{}: {error}", harm.name);
+        assert_eq!(proxy.connections(), 1, "{}: {error}", harm.name);
         proxy.is_left_alone(harm.name).await;
     }
 }
@@ -29,8 +29,8 @@ async fn proxy_that_never_answers_is_called_so_in_bounded_time() {
         let error = send(&behind(&proxy)).await.expect_err("no answer");
         judge(harm, &error.cause(), &error.to_string());
         let taken = begun.elapsed();
-        assert!(taken < Destination::STEADY_TIMEOUT + QUESTION, "{}: {taken:?}", harm.name);
-        assert_eq!(proxy.connections(), harm.connections, "{}: {error}", harm.name);
+        assert!(taken < Destination::STEADY_TIMEOUT + MARGIN, "{}: {taken:?}", harm.name);
+        assert_eq!(proxy.connections(), 1, "{}: {error}", harm.name);
         proxy.is_left_alone(harm.name).await;
     }
 }
@@ -42,7 +42,7 @@ async fn token_of_a_handler_through_a_hostile_proxy_is_given_up_within_bounds() 
         let error = send(&asking_for_a_token(&proxy)).await.expect_err("no answer");
         assert_eq!(error.cause(), Cause::Token, "{}: {error}", harm.name);
         judge_words(harm, &error.to_string());
-        assert_eq!(proxy.connections(), harm.connections, "{}: {error}", harm.name);
+        assert_eq!(proxy.connections(), 1, "{}: {error}", harm.name);
         proxy.is_left_alone(harm.name).await;
     }
 }
@@ -56,7 +56,7 @@ async fn token_of_a_handler_is_not_waited_for_without_end() {
         assert_eq!(error.cause(), Cause::Token, "{}: {error}", harm.name);
         judge_words(harm, &error.to_string());
         let taken = begun.elapsed();
-        assert!(taken < Destination::STEADY_TIMEOUT + QUESTION, "{}: {taken:?}", harm.name);
+        assert!(taken < Destination::STEADY_TIMEOUT + MARGIN, "{}: {taken:?}", harm.name);
         proxy.is_left_alone(harm.name).await;
     }
 }

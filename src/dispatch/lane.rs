@@ -12,9 +12,11 @@ mod voice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -116,7 +118,8 @@ pub struct Lane<S> {
     unproven: bool,
     pause: Pause,
     retries: Retries,
-    attempts: JoinSet<Ended<S>>,
+    /// Driven by the lane itself: an answer wakes one task, and costs no way from one to another.
+    attempts: FuturesUnordered<BoxFuture<'static, Ended<S>>>,
 }
 
 impl<S> Lane<S>
@@ -158,7 +161,7 @@ where
             current,
             accepted: None,
             voice,
-            attempts: JoinSet::new(),
+            attempts: FuturesUnordered::new(),
         };
         (lane, watched)
     }
@@ -189,12 +192,7 @@ where
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(joined) = self.attempts.join_next() => {
-                    // An attempt catches its own panic, and only `cut` aborts it.
-                    if let Ok(ended) = joined {
-                        self.end(ended).await?;
-                    }
-                }
+                Some(ended) = self.attempts.next() => self.end(ended).await?,
                 step = self.retries.next(|| clock.now()) => {
                     self.take_step(step).await?;
                     self.voice.next_retry(self.retries.look_at());
@@ -245,10 +243,8 @@ where
 
     /// Lets what is in flight end.
     async fn drain(&mut self) -> Result<(), Closed> {
-        while let Some(joined) = self.attempts.join_next().await {
-            if let Ok(ended) = joined {
-                self.end(ended).await?;
-            }
+        while let Some(ended) = self.attempts.next().await {
+            self.end(ended).await?;
         }
         Ok(())
     }

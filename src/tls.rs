@@ -32,8 +32,9 @@ use self::watch::{Watch, Watching};
 use crate::config::tls::{SystemRoots, TlsRules, TlsVersion};
 use crate::telemetry::metrics::Expiry;
 
-/// The bit of a file's mode.
+/// Bits of a file's mode.
 const READ_BY_OTHERS: u32 = 0o004;
+const WRITTEN_BY_OTHERS: u32 = 0o002;
 
 /// Says why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,12 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
+    /// Anybody on this machine can put other certificates or another key there.
+    #[error("{path} can be written by every user of this machine: chmod o-w {path}")]
+    Writable {
+        /// The file.
+        path: PathBuf,
+    },
     /// Certificate and key do not belong together, or cannot be used.
     #[error("the certificate in {cert} and the key in {key} cannot be used: {source}")]
     Pair {
@@ -82,8 +89,8 @@ const NAMED_STORE: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 #[derive(Clone)]
 pub struct Roots {
     store: Arc<RootCertStore>,
-    /// Whose certificate is looked at on the way.
-    watch: Option<Watch>,
+    /// Whose certificates are looked at on the way.
+    watches: Arc<[Watch]>,
 }
 
 impl Roots {
@@ -100,13 +107,14 @@ impl Roots {
             }
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        Self { store: Arc::new(roots), watch: None }
+        Self { store: Arc::new(roots), watches: Arc::default() }
     }
 
-    /// Returns the same roots for a client that notes when the certificate expires that the host of this URL shows.
+    /// Returns the same roots for a client that notes when the certificate expires that the host of this URL shows, too.
     #[must_use]
     pub fn watching(&self, url: &Url, expiry: Expiry) -> Self {
-        Self { store: Arc::clone(&self.store), watch: Some(Watch::new(url, expiry)) }
+        let watches = self.watches.iter().cloned().chain([Watch::new(url, expiry)]).collect();
+        Self { store: Arc::clone(&self.store), watches }
     }
 
     /// Makes the client side of TLS, trusting these roots and the certificates in `ca_file`.
@@ -135,9 +143,10 @@ impl Roots {
         } else {
             Arc::new(Trust::new(self, *system, files)?)
         };
-        let verifier = match self.watch.clone() {
-            None => verifier,
-            Some(watch) => Arc::new(Watching { verifier, watch }),
+        let verifier = if self.watches.is_empty() {
+            verifier
+        } else {
+            Arc::new(Watching { verifier, watches: Arc::clone(&self.watches) })
         };
         // Nothing is left out: whatever is put around it, rustls' own verifier decides.
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
@@ -198,8 +207,11 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     Ok(())
 }
 
-/// Reads the certificates of a file; there is at least one.
+/// Reads the certificates of a file; there is at least one. Whoever can write it says who is trusted.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    if others_may(path, WRITTEN_BY_OTHERS) {
+        return Err(TlsError::Writable { path: path.to_owned() });
+    }
     let wrong = |reason: String| TlsError::File { path: path.to_owned(), reason };
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -211,11 +223,19 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & READ_BY_OTHERS != 0) {
+    if others_may(path, READ_BY_OTHERS) {
         return Err(TlsError::Exposed { path: path.to_owned() });
+    }
+    if others_may(path, WRITTEN_BY_OTHERS) {
+        return Err(TlsError::Writable { path: path.to_owned() });
     }
     PrivateKeyDer::from_pem_file(path)
         .map_err(|error| TlsError::Key { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Tells whether a file's mode has a bit; of a symbolic link its target counts.
+fn others_may(path: &Path, bit: u32) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & bit != 0)
 }
 
 /// Is what changes when a file does: its size, time and number.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::telemetry::metrics::{Certificate, Metrics};
-use crate::tls::inventory::{Used, expires_at};
+use crate::tls::inventory::{InUse, Used, expires_at};
 use crate::wording::span;
 
 /// How often the files are looked at: whoever renews a certificate does so days before its end.
@@ -21,56 +21,89 @@ const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// How often the same certificate is warned of.
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// Looks after the files that are in use until `stop`.
+/// Whose certificates are looked at whatever a reload says: what serves and what sends traces is that of the start.
+const OF_THE_START: [Certificate; 2] = [Certificate::Admin, Certificate::Collector];
+
+/// Looks after the certificates that are in use until `stop`: reads the files, and warns of each whose end comes near.
 pub(super) async fn watch(
-    mut files: watch::Receiver<Vec<Used>>,
+    mut certificates: watch::Receiver<InUse>,
     metrics: Arc<Metrics>,
     clock: Clock,
     stop: CancellationToken,
 ) {
     let mut checks = interval(CHECK);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut shown, mut warned) = (Vec::new(), HashMap::new());
+    let (mut before, mut warned) = (InUse::default(), HashMap::new());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = checks.tick() => {}
             // Whoever sends goes with the program.
-            Ok(()) = files.changed() => {}
+            Ok(()) = certificates.changed() => {}
         }
-        let used = files.borrow_and_update().clone();
-        for gone in shown.iter().filter(|known| !used.contains(known)) {
-            metrics.certificate_expiry.remove(&labels(gone));
+        let in_use = certificates.borrow_and_update().clone();
+        for gone in before.files.iter().filter(|known| !in_use.files.contains(known)) {
+            metrics.certificate_expiry.remove(&of_file(gone));
         }
-        shown.clone_from(&used);
-        let read = tokio::task::spawn_blocking(|| used.into_iter().map(|it| (expires_at(&it.file), it)).collect());
+        for gone in before.peers.iter().filter(|known| !in_use.peers.contains(known)) {
+            metrics.certificate_expiry.get_or_create(gone).forget();
+        }
+        before.clone_from(&in_use);
+        let InUse { files, peers } = in_use;
+        let read = tokio::task::spawn_blocking(|| files.into_iter().map(|it| (expires_at(&it.file), it)).collect());
         let read: Vec<(Option<Timestamp>, Used)> = read.await.unwrap_or_default();
         for (expires_at, used) in read {
             // What cannot be read is not in use: the one before is.
             let Some(expires_at) = expires_at else { continue };
-            metrics.certificate_expiry.get_or_create(&labels(&used)).set(expires_at);
-            warn(&used, expires_at, clock.now(), &mut warned);
+            metrics.certificate_expiry.get_or_create(&of_file(&used)).set(expires_at);
+            warn(&of_file(&used), expires_at, clock.now(), &mut warned);
+        }
+        for peer in peers.iter().chain(&OF_THE_START) {
+            if let Some(expires_at) = metrics.certificate_expiry.get_or_create_owned(peer).get() {
+                warn(peer, expires_at, clock.now(), &mut warned);
+            }
         }
     }
 }
 
-fn warn(used: &Used, expires_at: Timestamp, now: Timestamp, warned: &mut HashMap<Used, Timestamp>) {
+fn warn(
+    certificate: &Certificate,
+    expires_at: Timestamp,
+    now: Timestamp,
+    warned: &mut HashMap<Certificate, Timestamp>,
+) {
     let left = expires_at.duration_since(now);
-    let again = warned.get(used).is_none_or(|before| now.duration_since(*before) >= AGAIN);
+    let again = warned.get(certificate).is_none_or(|before| now.duration_since(*before) >= AGAIN);
     if left >= SOON || !again {
         return;
     }
-    warned.insert(used.clone(), now);
-    let (file, side) = (used.file.display(), used.side);
+    warned.insert(certificate.clone(), now);
+    let (side, owner) = certificate.labels();
+    let of = |label| owner.and_then(|(name, value)| (name == label).then_some(value));
+    let (file, subscription, destination) = (of("file"), of("subscription"), of("destination"));
+    let cure = match certificate {
+        Certificate::Admin | Certificate::File { .. } => "put a new one into the file",
+        Certificate::Socket(_)
+        | Certificate::SocketToken(_)
+        | Certificate::Handler(_)
+        | Certificate::HandlerToken(_)
+        | Certificate::Collector => "have it renewed by whoever runs that side",
+    };
     if left.is_negative() {
-        tracing::error!(%file, side, %expires_at, "a certificate has expired: put a new one into the file");
+        tracing::error!(
+            side, file, subscription.name = subscription, destination.name = destination, %expires_at,
+            "{certificate} has expired: {cure}"
+        );
     } else {
         let left = span(left);
-        tracing::warn!(%file, side, %expires_at, "a certificate expires in {left}: put a new one into the file");
+        tracing::warn!(
+            side, file, subscription.name = subscription, destination.name = destination, %expires_at,
+            "{certificate} expires in {left}: {cure}"
+        );
     }
 }
 
-fn labels(used: &Used) -> Certificate {
+fn of_file(used: &Used) -> Certificate {
     Certificate::File { side: used.side, file: used.file.display().to_string() }
 }
 
@@ -81,7 +114,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn expiry_of_every_file_is_shown_and_goes_with_the_file() {
+    async fn expiry_is_shown_as_long_as_a_file_or_a_peer_is_in_use() {
         let folder = tempfile::tempdir().expect("a folder");
         let write = |name: &str, year| {
             let mut params = CertificateParams::new(["a".to_owned()]).expect("a name");
@@ -92,8 +125,14 @@ mod tests {
             Used { side: "destinations", file }
         };
         let (first, second) = (write("first", 2031), write("second", 2032));
-        let (files, watched) = watch::channel(vec![first.clone(), second.clone()]);
+        let in_use = |files: &[&Used], peers: &[Certificate]| InUse {
+            files: files.iter().map(|it| (*it).clone()).collect(),
+            peers: peers.to_vec(),
+        };
+        let peer = Certificate::SocketToken("main".to_owned());
+        let (files, watched) = watch::channel(in_use(&[&first, &second], std::slice::from_ref(&peer)));
         let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
+        metrics.certificate_expiry.get_or_create(&peer).set(Timestamp::UNIX_EPOCH);
         let watching = tokio::spawn(watch(watched, Arc::clone(&metrics), Clock::system(), stop.clone()));
         let page = || metrics.render().expect("a page");
         let until = async |so: &dyn Fn(&str) -> bool| {
@@ -105,15 +144,16 @@ mod tests {
         write("first", 2032);
         until(&|page| page.contains("/first\"} 1966")).await;
         std::fs::write(&first.file, "nothing").expect("written");
-        files.send_replace(vec![first]);
-        until(&|page| page.contains("/first\"} 1966") && !page.contains("/second\"}")).await;
+        until(&|page| page.contains("{side=\"token\",subscription=\"main\"} 0\n")).await;
+        files.send_replace(in_use(&[&first], &[]));
+        until(&|page| page.contains("/first\"} 1966") && !page.contains("/second\"}") && !page.contains("token")).await;
         stop.cancel();
         watching.await.expect("no panic");
     }
 
     #[test]
     fn end_that_comes_near_is_warned_of_once_a_day() {
-        let used = Used { side: "zoom", file: "ca.pem".into() };
+        let used = Certificate::File { side: "zoom", file: "ca.pem".to_owned() };
         let mut warned = HashMap::new();
         let now: Timestamp = "2026-07-29T12:00:00Z".parse().expect("an instant");
         let days = |days: i64| SignedDuration::from_hours(days * 24);

@@ -19,9 +19,9 @@ use crate::clock::Clock;
 use crate::config::{Config, Destination, Subscription, fingerprint};
 use crate::dispatch::{self, lane::Lane, lane::Settings};
 use crate::spool::{Destined, Routes, Spool};
-use crate::telemetry::metrics::{Certificate, Metrics};
+use crate::telemetry::metrics::Metrics;
 use crate::tls::Roots;
-use crate::tls::inventory::{self, Used};
+use crate::tls::inventory::{InUse, shown_to};
 use crate::webhook::client::{Client, client};
 use crate::wording::counted;
 use crate::zoom;
@@ -36,7 +36,7 @@ pub(super) struct Parts {
     tokens: TokenCache,
     sockets: HashMap<Arc<str>, RunningSocket>,
     lanes: HashMap<Arc<str>, RunningLane>,
-    certificates: watch::Sender<Vec<Used>>,
+    certificates: watch::Sender<InUse>,
     /// The ends of lanes that were taken out and may have requests in flight.
     leaving: HashMap<Arc<str>, CancellationToken>,
 }
@@ -63,7 +63,7 @@ pub(super) struct Prepared {
     fingerprint: u64,
     subscriptions: Vec<Subscription>,
     destinations: Vec<Destination>,
-    certificates: Vec<Used>,
+    certificates: InUse,
     /// Of subscriptions that are new or changed.
     sockets: Vec<(Subscription, Socket, watch::Receiver<zoom::status::Status>)>,
     /// Of destinations that are new or changed.
@@ -90,8 +90,8 @@ impl Parts {
         }
     }
 
-    /// Tells which files of certificates are in use.
-    pub(super) fn certificates(&self) -> watch::Receiver<Vec<Used>> {
+    /// Tells which certificates are in use.
+    pub(super) fn certificates(&self) -> watch::Receiver<InUse> {
         self.certificates.subscribe()
     }
 
@@ -112,16 +112,21 @@ impl Parts {
         for destination in &config.destinations {
             let runs = self.lanes.get(&destination.name).is_some_and(|known| known.destination == *destination);
             if !runs {
-                let certificate = Certificate::Handler(destination.name.to_string());
-                let expiry = self.metrics.certificate_expiry.get_or_create_owned(&certificate);
-                let made = client(destination, &roots.watching(&destination.url, expiry), &self.clock);
+                let made = client(destination, &self.watching(&roots, destination), &self.clock);
                 let made = made.with_context(|| format!("destination {:?}", destination.name))?;
                 clients.insert(Arc::clone(&destination.name), made);
             }
         }
         let (subscriptions, destinations) = (config.subscriptions.clone(), config.destinations.clone());
-        let (fingerprint, certificates) = (fingerprint(config), inventory::files(config));
+        let (fingerprint, certificates) = (fingerprint(config), InUse::of(config));
         Ok(Prepared { fingerprint, subscriptions, destinations, certificates, sockets, clients })
+    }
+
+    /// Returns the roots for a destination, by which the ends of the certificates are noted that it meets.
+    fn watching(&self, roots: &Roots, destination: &Destination) -> Roots {
+        shown_to(destination).fold(roots.clone(), |roots, (certificate, url)| {
+            roots.watching(url, self.metrics.certificate_expiry.get_or_create_owned(&certificate))
+        })
     }
 
     /// Puts a configuration in force; fails only when the spool has closed.

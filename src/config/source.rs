@@ -3,8 +3,10 @@
 //! [`Sources::gather`] is all that touches the machine; [`load`](super::load) works on what it found.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::Read as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use zeroize::Zeroizing;
 
@@ -72,7 +74,7 @@ impl Sources<'static> {
     /// `--config` or `ZOOMHOOK_CONFIG` names, else `./zoomhook.toml` where it exists, else none.
     ///
     /// # Errors
-    /// When a file that was named cannot be read or, for `--env-file`, understood.
+    /// When a file that was named cannot be read or, for `--env-file`, understood, or when everybody may write it.
     pub fn gather(flags: Flags, log_format: LogFormat) -> Result<Self, Problems> {
         let mut environment = Environment::of_process();
         let mut problems = Vec::new();
@@ -97,7 +99,7 @@ impl Sources<'static> {
             }
         }
         if problems.is_empty() {
-            return Ok(Self { file, environment, flags, log_format, read: &|path| std::fs::read(path), fetch: &fetch });
+            return Ok(Self { file, environment, flags, log_format, read: &|path| fs::read(path), fetch: &fetch });
         }
         Err(Problems { origin: "the configuration".to_owned(), problems, warnings: Vec::new() })
     }
@@ -113,8 +115,24 @@ impl Sources<'_> {
     }
 }
 
+/// Reads a configuration, unless everybody may write it: what stands there says which programs are run, as this one.
+///
+/// The group may write it: that is how operators get at a file of root's. Of a symbolic link its target counts.
 fn read_text(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    let mut file = fs::File::open(path).map_err(unreadable)?;
+    // Of what is open, not of the path: another file may take its place meanwhile.
+    let metadata = file.metadata().map_err(unreadable)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    // What is written to a device such as /dev/null is not what others read there.
+    if mode & 0o002 != 0 && !metadata.file_type().is_char_device() {
+        let shown = path.display();
+        return Err(format!(
+            "is writable for everybody (mode {mode:04o}), who could have it run any program: chmod o-w {shown}"
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -222,5 +240,27 @@ mod tests {
         let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
         assert_eq!(paths, ["--env-file", "--config"]);
         assert!(problems.iter().all(|problem| problem.message.contains("/nonexistent/zoomhook")));
+    }
+
+    #[test]
+    fn configuration_that_everybody_may_write_is_refused_with_what_mends_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, link) = (folder.path().join("zoomhook.toml"), folder.path().join("link"));
+        fs::write(&path, "a = 1\n").expect("written");
+        std::os::unix::fs::symlink(&path, &link).expect("linked");
+        for (mode, refused) in
+            [(0o666, true), (0o602, true), (0o777, true), (0o664, false), (0o644, false), (0o440, false)]
+        {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set");
+            for path in [&path, &link] {
+                let error = format!(
+                    "is writable for everybody (mode {mode:04o}), who could have it run any program: chmod o-w {}",
+                    path.display()
+                );
+                let expected = if refused { Err(error) } else { Ok("a = 1\n".to_owned()) };
+                assert_eq!(read_text(path), expected, "{mode:o}");
+            }
+        }
+        assert_eq!(read_text(Path::new("/dev/null")), Ok(String::new()));
     }
 }

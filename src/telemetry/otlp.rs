@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use self::message::request;
-use super::metrics::Metrics;
+use super::metrics::{Certificate, Metrics};
 use super::spans::Span;
 use crate::config::allow::Forbidden;
 use crate::config::authorization::HeaderText;
@@ -88,8 +88,10 @@ impl Exporter {
         let Some(traces) = traces else { return Ok(None) };
         // Addresses that stand in a URL are not resolved, and so never looked at again.
         traces.allow.judge_url(&traces.endpoint, &Outbound::DIRECT)?;
+        let expiry = metrics.certificate_expiry.get_or_create_owned(&Certificate::Collector);
+        let roots = Roots::load().watching(&traces.endpoint, expiry);
         let client = Client::builder()
-            .tls_backend_preconfigured(Roots::load().client(traces.ca_file.as_deref(), &TlsRules::DEFAULT)?)
+            .tls_backend_preconfigured(roots.client(traces.ca_file.as_deref(), &TlsRules::DEFAULT)?)
             // A collector is inside; a redirect would carry its key away.
             .no_proxy()
             .redirect(redirect::Policy::none())

@@ -13,7 +13,7 @@ use url::Url;
 use super::certificate;
 use crate::telemetry::metrics::Expiry;
 
-/// Says whose certificate is looked at: a client can have to do with others, too, such as those who give it a token.
+/// Says whose certificate is looked at: a client can have to do with several, such as those who give it a token.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
     host: Box<str>,
@@ -30,7 +30,8 @@ impl Watch {
 #[derive(Debug)]
 pub(super) struct Watching {
     pub(super) verifier: Arc<dyn ServerCertVerifier>,
-    pub(super) watch: Watch,
+    /// Of one host, those of several ports see what any of them shows.
+    pub(super) watches: Arc<[Watch]>,
 }
 
 impl ServerCertVerifier for Watching {
@@ -42,10 +43,12 @@ impl ServerCertVerifier for Watching {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if server_name.to_str().eq_ignore_ascii_case(&self.watch.host)
+        let name = server_name.to_str();
+        let mut meant = self.watches.iter().filter(|watch| name.eq_ignore_ascii_case(&watch.host)).peekable();
+        if meant.peek().is_some()
             && let Some(at) = certificate::expires_at(end_entity)
         {
-            self.watch.expiry.set(at);
+            meant.for_each(|watch| watch.expiry.set(at));
         }
         self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }

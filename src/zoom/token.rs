@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::Subscription;
 use crate::config::secret::Secret;
 use crate::net::proxy::ProxyFault;
-use crate::telemetry::metrics::{BySubscriptionOutcome, Metrics};
+use crate::telemetry::metrics::{BySubscriptionOutcome, Certificate, Expiry, Metrics};
 
 /// Says why there is no token. Messages hold no secret and no URL but the host's name.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -87,7 +87,9 @@ impl TokenCache {
             }
         };
         let (clock, metrics) = (self.clock.clone(), Arc::clone(&self.metrics));
-        Ok(TokenSource { subscription: Arc::clone(&subscription.name), clock, metrics, entry })
+        let expiry =
+            metrics.certificate_expiry.get_or_create_owned(&Certificate::SocketToken(subscription.name.to_string()));
+        Ok(TokenSource { subscription: Arc::clone(&subscription.name), clock, metrics, expiry, entry })
     }
 }
 
@@ -97,6 +99,7 @@ pub struct TokenSource {
     subscription: Arc<str>,
     clock: Clock,
     metrics: Arc<Metrics>,
+    expiry: Expiry,
     entry: Arc<Entry>,
 }
 
@@ -130,6 +133,8 @@ impl TokenSource {
     /// # Errors
     /// When the endpoint gives none.
     pub async fn token(&self, refused: Option<&Secret>) -> Result<Secret, TokenError> {
+        // Whoever else uses the entry may be the one that makes the connection.
+        self.expiry.follow(self.entry.endpoint.expiry());
         let asked = self.entry.requests.load(Ordering::Relaxed);
         let mut cached = self.entry.cached.lock().await;
         let waited_for_another = self.entry.requests.load(Ordering::Relaxed) != asked;

@@ -1,40 +1,41 @@
 //! Whom the process contacts: those that the configuration names, at addresses that it allows.
 
+mod estate;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::Value;
 use tokio::process::Command;
-use zoomhook::simulator::{Options, Transport};
 
-use crate::front::{Clients, Front};
+use self::estate::{Estate, NAME_SERVER, SUBSCRIPTIONS};
 use crate::lab::{Bridge, Lab, body};
-use crate::proxies::{Access, Kind, RealProxy};
 
 #[tokio::test]
 async fn process_contacts_what_check_lists_and_nothing_else() {
-    let Some(proxy) = RealProxy::start(Kind::Tiny, Access::Open).await else { return };
-    let mut lab = Lab::with(&["crm"], Options { transport: Transport::Tls, ..Options::default() }).await;
-    let ca_file = lab.directory.path().join("zoom.pem");
-    fs::write(&ca_file, lab.zoom.authority().expect("it is encrypted")).expect("written");
-    lab.subscription_lines = format!("ca_file = {ca_file:?}\nproxy = \"{}\"\n", proxy.url("http"));
-    let front = Front::before(&lab, Clients::Anybody).await;
-    front.configure(&mut lab, "");
-    front.write(&lab);
+    contacts_are_those_of_check(None).await;
+}
+
+/// Lets a bridge have to do with everybody that it can have to do with, and compares whom it contacts with what `check`
+/// prints: there is nobody else, and nobody is on the list for nothing. `collector` is where one of traces listens.
+pub(crate) async fn contacts_are_those_of_check(collector: Option<SocketAddr>) {
+    let Some(estate) = Estate::build(collector).await else { return };
+    let Estate { lab, .. } = &estate;
     let calls = lab.directory.path().join("calls");
-    let Some(command) = watched(lab.command(&["run"]), &calls) else { return };
+    let Some(command) = estate.watched(lab.command(&["run"]), &calls) else { return };
     let bridge = Bridge::start(command).await;
     bridge.until_ready().await;
     for event in 0..3 {
         lab.zoom.push(&body(event)).await;
-        lab.handler("crm").has_taken(event + 1).await;
+        for (_, handler) in &lab.handlers {
+            handler.has_taken(event + 1).await;
+        }
     }
     let before = lab.zoom.counts().accepted;
-    assert_eq!(lab.zoom.drop_sockets("reset".parse().expect("a cut")), 1);
-    lab.zoom.wait_for(|counts| counts.accepted > before).await;
+    assert_eq!(lab.zoom.drop_sockets("reset".parse().expect("a cut")), SUBSCRIPTIONS.len());
+    lab.zoom.wait_for(|counts| counts.accepted == before + SUBSCRIPTIONS.len() as u64).await;
     bridge.signal("HUP");
     bridge.logged("the configuration was read again").await;
     bridge.stop().await;
@@ -42,13 +43,43 @@ async fn process_contacts_what_check_lists_and_nothing_else() {
     let (code, out, err) = lab.run(&["check", "--json"]).await;
     assert_eq!(code, 0, "{err}");
     let document: Value = serde_json::from_str(&out).expect("json");
-    let places = document["egress"].as_array().expect("a list");
-    let address = |place: &Value| format!("{}:{}", place["host"].as_str().expect("text"), place["port"]);
-    let direct: BTreeSet<String> = places.iter().filter(|place| place["through"].is_null()).map(address).collect();
-    let through: BTreeSet<String> = places.iter().filter(|place| !place["through"].is_null()).map(address).collect();
-    assert_eq!(through, [lab.zoom.addr().to_string()].into());
-    assert_eq!(direct, [front.address(), format!("127.0.0.1:{}", proxy.port)].into());
-    assert_eq!(contacted(&calls).await, direct);
+    let (mut direct, mut through) = (BTreeSet::new(), BTreeSet::new());
+    for place in document["egress"].as_array().expect("a list") {
+        let text = |key: &str| place[key].as_str().map(str::to_owned);
+        let to = format!("{}:{}", text("host").expect("text"), place["port"]);
+        match text("through") {
+            None => direct.insert(to),
+            Some(proxy) => through.insert((proxy, to)),
+        };
+    }
+    assert_eq!((&direct, &through), (&estate.direct, &estate.through), "what is printed is what was configured");
+    // Each name has an address of its own; a lookup of any other name would be a packet to a name server.
+    let addresses: BTreeSet<String> = direct.iter().map(|place| estate.address(place)).collect();
+    assert_eq!(contacted(&calls).await, addresses);
+    for (proxy, place) in &through {
+        assert!(estate.has_passed(proxy, place), "nobody asked {proxy} for {place}");
+    }
+
+    // The list is made without a word to anybody, and what tries the rest has to do with those on it.
+    for (arguments, silent) in [(&["check", "--json"], true), (&["check", "--probe"], false)] {
+        let calls = lab.directory.path().join("more-calls");
+        let Some(mut command) = estate.watched(lab.command(arguments), &calls) else { return };
+        let output = command.output().await.expect("it starts");
+        assert!(output.status.success(), "{output:?}");
+        let contacted = contacted(&calls).await;
+        assert!(contacted.is_empty() == silent && contacted.is_subset(&addresses), "{arguments:?}: {contacted:?}");
+    }
+}
+
+#[tokio::test]
+async fn lookup_of_a_name_is_seen() {
+    let Some(estate) = Estate::build(None).await else { return };
+    let calls = estate.lab.directory.path().join("calls");
+    let mut lookup = Command::new("getent");
+    lookup.args(["hosts", "elsewhere.example"]).env("PATH", "/usr/bin:/bin");
+    let Some(mut command) = estate.watched(lookup, &calls) else { return };
+    assert!(!command.output().await.expect("it starts").status.success(), "nobody knows the name");
+    assert_eq!(contacted(&calls).await, [NAME_SERVER.to_owned() + ":53"].into());
 }
 
 #[tokio::test]
@@ -92,31 +123,11 @@ async fn url_that_can_never_be_allowed_is_refused_at_once() {
     }
 }
 
-/// Runs the same command, and writes down every connection that it opens. Where that cannot be done, the test that
-/// calls is skipped with a word, and fails where `CI` is set.
-fn watched(command: Command, calls: &Path) -> Option<Command> {
-    match std::process::Command::new("strace").arg("-V").output() {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound && std::env::var_os("CI").is_none() => {
-            eprintln!("skipped: strace cannot be started: {error}");
-            return None;
-        }
-        Err(error) => panic!("strace cannot be started: {error}"),
-    }
-    let inner = command.as_std();
-    let mut outer = Command::new("strace");
-    // The bridge stays the child; whoever watches it is a process beside.
-    outer.args(["-D", "-f", "-q", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-e", "signal=none", "-o"]).arg(calls);
-    outer.arg(inner.get_program()).args(inner.get_args()).env_clear().kill_on_drop(true);
-    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Some(outer)
-}
-
 /// Returns every address of another host, or another socket of this one, that was named in a call.
 async fn contacted(calls: &Path) -> BTreeSet<String> {
     let text = loop {
         let text = fs::read_to_string(calls).expect("written");
-        if text.lines().last().is_some_and(|line| line.ends_with("+++ exited with 0 +++")) {
+        if text.lines().last().is_some_and(|line| line.contains("+++ exited with ") && line.ends_with(" +++")) {
             break text;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -46,11 +46,16 @@ fn paths_of_image_and_unit_are_one_and_the_same() {
     // The unit runs with the installed file, where a command finds the spool too.
     assert!(read("deploy/zoomhook.toml").contains("\npath = \"/var/lib/zoomhook/zoomhook.db\""));
     assert!(unit.contains("WorkingDirectory=/var/lib/zoomhook\n"));
-    for line in
-        ["VOLUME /var/lib/zoomhook", "WORKDIR /etc/zoomhook", " /spool /var/lib/zoomhook", "mkdir -m 0700 /spool"]
-    {
-        assert!(dockerfile.contains(line), "{line}");
+    let place = |line: &str| dockerfile.find(&format!("\n{line}\n")).unwrap_or_else(|| panic!("{line}"));
+    for line in [
+        "VOLUME /var/lib/zoomhook",
+        "RUN mkdir -m 0755 /configuration /configuration/zoomhook /state && mkdir -m 0700 /state/zoomhook",
+        "COPY --from=build --chown=65532:65532 /state /var/lib",
+    ] {
+        place(line);
     }
+    // Whose directory it would be that is not there yet is for the builder to say.
+    assert!(place("COPY --from=build /configuration /etc") < place("WORKDIR /etc/zoomhook"));
     assert!(dockerfile.contains(&format!("ENTRYPOINT [{PROGRAM:?}]")));
     assert!(unit.contains(&format!("ExecStart={PROGRAM} run --config /etc/zoomhook/zoomhook.toml\n")));
     for line in ["StateDirectory=zoomhook\n", "StateDirectoryMode=0700\n"] {

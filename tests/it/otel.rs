@@ -15,7 +15,9 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::front::Front;
 use crate::lab::{Lab, assert_no_canary, body};
+use crate::port::Authority;
 
 /// Takes traces, and the requests of a destination; clones are the same one.
 #[derive(Clone)]
@@ -176,6 +178,34 @@ async fn collector_is_among_the_hosts_that_are_shown_and_its_key_is_not() {
     let (code, out, err) = lab.run(&["check"]).await;
     assert!(code == 0 && out.contains("traces") && out.contains("sample = \"10%\""), "{out}{err}");
     assert_no_canary(&out);
+}
+
+#[tokio::test]
+async fn collector_is_contacted_and_listed_with_everybody_else_and_nobody_beside() {
+    let collector = Collector::start(&[200], &[200]).await;
+    crate::egress::contacts_are_those_of_check(Some(collector.0.address)).await;
+    assert!(!collector.0.spans.borrow().is_empty(), "it was sent traces");
+}
+
+#[tokio::test]
+async fn certificate_of_the_collector_that_is_about_to_expire_is_a_metric_and_a_warning() {
+    let mut lab = Lab::new(&[]).await;
+    let collector = Collector::start(&[200], &[200]).await;
+    let (authority, ca_file) = (Authority::new(), lab.directory.path().join("house.pem"));
+    std::fs::write(&ca_file, authority.0.pem()).expect("written");
+    let plain = format!("http://{}", collector.0.address);
+    let front = Front::named("127.0.0.1", authority.identity("127.0.0.1", 3), &plain).await;
+    collector.configure(&mut lab, &format!("ca_file = {ca_file:?}"));
+    let endpoint = format!("endpoint = \"{plain}\"");
+    lab.more_configuration =
+        lab.more_configuration.replace(&endpoint, &format!("endpoint = \"https://{}\"", front.address()));
+    let bridge = lab.live_bridge().await;
+    lab.zoom.push(&body(1)).await;
+    collector.spans(3).await;
+    bridge.until("/metrics", |_, page| page.contains("expiry_timestamp_seconds{side=\"collector\"} ")).await;
+    bridge.signal("HUP");
+    bridge.logged("the certificate that the collector of traces shows expires in 2 d").await;
+    bridge.stop().await;
 }
 
 fn attribute(span: &Span, key: &str) -> String {

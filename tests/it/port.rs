@@ -2,11 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::lab::{Bridge, Lab, bodies};
 
@@ -143,6 +145,16 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "a house");
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority"))
+    }
+
+    /// Makes a certificate for this name that is good for so many days, and its key.
+    pub(crate) fn identity(&self, name: &str, days: u64) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let pair = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        let since_1970 = SystemTime::UNIX_EPOCH.elapsed().expect("later");
+        params.not_after = date_time_ymd(1970, 1, 1) + since_1970 + Duration::from_secs(days * 86_400);
+        let certificate = params.signed_by(&pair, &self.0).expect("a certificate");
+        (certificate.der().clone(), PrivateKeyDer::try_from(pair.serialize_der()).expect("a key"))
     }
 
     pub(crate) fn write(&self, name: &str, cert: &Path, key: &Path) {

@@ -1,5 +1,6 @@
 //! SIGHUP and the API read the configuration again: all or nothing, and what did not change goes on.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use serde_json::json;
@@ -76,5 +77,36 @@ async fn destination_that_returns_waits_for_its_requests_that_are_in_flight() {
     lab.zoom.push(&body(2)).await;
     lab.handler("second").has_taken(2).await;
     assert_eq!(lab.handler("second").requests(), 2, "the event in flight was not posted beside itself");
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn file_that_everybody_may_write_is_refused_by_run_check_and_reload() {
+    let mut lab = Lab::new(&["crm"]).await;
+    let ca_file = lab.directory.path().join("house.pem");
+    std::fs::write(&ca_file, crate::port::Authority::new().0.pem()).expect("written");
+    lab.destination_lines = format!("ca_file = {ca_file:?}");
+    let bridge = lab.live_bridge().await;
+    let file = lab.file();
+    for path in [&file, &ca_file] {
+        let mode = |mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+        mode(0o666);
+        let cure = format!("chmod o-w {}", path.display());
+        std::fs::write(&file, std::fs::read_to_string(&file).expect("written") + "timeout = \"9s\"\n")
+            .expect("written");
+        let (status, answer) = bridge.post("/api/v1/reload", &json!({})).await;
+        assert!(status == 422 && answer.to_string().contains(&cure), "{answer}");
+        for command in ["check", "run"] {
+            let (code, _, err) = lab.run(&[command]).await;
+            assert!(code == 78 && err.contains(&cure), "{command}: {code} {err}");
+        }
+        mode(0o664);
+        lab.write_configuration(&["crm"]);
+        let (code, _, err) = lab.run(&["check"]).await;
+        assert_eq!(code, 0, "the group may: {err}");
+    }
+    // The bridge goes on with what it had.
+    lab.zoom.push(&body(1)).await;
+    lab.handler("crm").has_taken(1).await;
     bridge.stop().await;
 }

@@ -5,7 +5,7 @@ use std::fs;
 use zoomhook::simulator::{Options, Transport};
 
 use crate::front::{Clients, Front};
-use crate::lab::{Lab, body};
+use crate::lab::{Bridge, Lab, body};
 use crate::port::Authority;
 
 async fn encrypted() -> Lab {
@@ -40,6 +40,66 @@ async fn event_comes_over_wss_with_a_token_over_https() {
 }
 
 #[tokio::test]
+async fn certificate_that_is_about_to_expire_is_a_metric_and_a_warning_whoever_shows_it() {
+    let lab = Lab::new(&["crm"]).await;
+    let (authority, ca_file) = (Authority::new(), lab.directory.path().join("house.pem"));
+    fs::write(&ca_file, authority.0.pem()).expect("written");
+    let (zoom, handler) = (lab.zoom.token_url(), lab.handler("crm").url());
+    let front =
+        async |name: &str, days, url: &str| Front::named("127.0.0.1", authority.identity(name, days), url).await;
+    let socket = front("127.0.0.1", 3, zoom.as_str()).await;
+    let token = front("127.0.0.1", 4, zoom.as_str()).await;
+    let crm = front("127.0.0.1", 5, &handler).await;
+    // Of one host, the ports are not told apart.
+    let login = front("localhost", 6, zoom.as_str()).await;
+    let oauth = format!(
+        "\nca_file = {ca_file:?}\nauth = {{ oauth = {{ token_url = \"https://localhost:{}/oauth/token\", \
+         client_id = \"demo-client\", client_secret = {{ env = \"LAB_CLIENT_SECRET\" }} }} }}\n",
+        login.port()
+    );
+    lab.write_configuration(&["crm"]);
+    let plain = fs::read_to_string(lab.file()).expect("written");
+    let zoom = zoom.as_str().trim_end_matches("/oauth/token").trim_start_matches("http://");
+    let text = plain
+        .replace(&format!("ws://{zoom}"), &format!("wss://{}", socket.address()))
+        .replace(&format!("http://{zoom}"), &format!("https://{}", token.address()))
+        .replace("account_id =", &format!("ca_file = {ca_file:?}\naccount_id ="))
+        .replace(&handler, &format!("https://{}/webhook", crm.address()));
+    fs::write(lab.file(), text + &oauth).expect("written");
+
+    let bridge = Bridge::start(lab.command(&["run"])).await;
+    bridge.until_ready().await;
+    lab.zoom.push(&body(1)).await;
+    lab.handler("crm").has_taken(1).await;
+    let shown = [
+        ("socket", "subscription=\"main\"", 3, "the certificate that subscription main is shown at its socket"),
+        ("token", "subscription=\"main\"", 4, "the certificate that subscription main is shown at its token_url"),
+        ("handler", "destination=\"crm\"", 5, "the certificate that the handler of destination crm shows"),
+        ("token", "destination=\"crm\"", 6, "the certificate that destination crm is shown at its token_url"),
+    ];
+    let (_, page) = bridge.get("/metrics").await;
+    for (side, owner, days, _) in shown {
+        let line = format!("zoomhook_certificate_expiry_timestamp_seconds{{side=\"{side}\",{owner}}} ");
+        let end = page.lines().find_map(|it| it.strip_prefix(&line)).unwrap_or_else(|| panic!("{line}\n{page}"));
+        let left = end.parse::<i64>().expect("a number") - jiff::Timestamp::now().as_second();
+        // Days are those of this test, which takes less than one.
+        assert_eq!(left.unsigned_abs().div_ceil(86_400), days, "{line}{end}");
+    }
+    // A reload has them looked at at once.
+    bridge.signal("HUP");
+    for (.., days, words) in shown {
+        bridge.logged(&format!("{words} expires in {} d", days - 1)).await;
+    }
+
+    // Who speaks in plain text shows none.
+    fs::write(lab.file(), plain).expect("written");
+    bridge.signal("HUP");
+    bridge.until("/metrics", |_, page| !page.contains("expiry_timestamp_seconds{side=")).await;
+    let log = bridge.stop().await;
+    assert_eq!(log.matches("have it renewed by whoever runs that side").count(), shown.len(), "once a day: {log}");
+}
+
+#[tokio::test]
 async fn certificate_of_an_unknown_authority_keeps_the_bridge_down_and_is_named() {
     let lab = encrypted().await;
     let bridge = lab.bridge().await;
@@ -57,7 +117,7 @@ async fn certificate_of_the_socket_alone_is_named_too() {
     let text = fs::read_to_string(lab.file()).expect("written");
     let text = text.replace(lab.zoom.token_url().as_str(), plain.zoom.token_url().as_str());
     fs::write(lab.file(), text).expect("written");
-    let bridge = crate::lab::Bridge::start(lab.command(&["run"])).await;
+    let bridge = Bridge::start(lab.command(&["run"])).await;
     bridge.until("/readyz", |status, text| status == 503 && text.contains("no tls with")).await;
     let (_, text) = bridge.get("/readyz").await;
     assert!(text.contains(&lab.zoom.addr().to_string()) && text.contains("name its file in ca_file"), "{text}");

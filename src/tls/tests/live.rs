@@ -39,7 +39,7 @@ async fn files_alone_are_trusted_where_that_is_asked_for() {
     let mut store = RootCertStore::empty();
     add_file(&mut store, &bench.write("outside.pem", &outside.pem())).expect("an authority");
     // A machine that trusts the outside.
-    let roots = Roots { store: Arc::new(store), watch: None };
+    let roots = Roots { store: Arc::new(store), watches: Arc::default() };
     for (system, taken) in [(SystemRoots::Trusted, true), (SystemRoots::Ignored, false)] {
         let rules = TlsRules { system, ..TlsRules::DEFAULT };
         let client = roots.client(Some(&ca_file), &rules).expect("a client");
@@ -103,6 +103,35 @@ fn key_that_everybody_can_read_is_refused_with_the_cure() {
     assert!(error.contains(&format!("chmod o= {}", key.display())), "{error}");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).expect("a mode");
     assert!(Roots::load().client(None, &rules).is_ok(), "a group is for such things");
+}
+
+#[test]
+fn files_that_everybody_can_write_are_refused_with_the_cure() {
+    let bench = Bench::new();
+    let house = bench.authority("house");
+    let ca_file = bench.write("ca.pem", &house.pem());
+    let (cert, key) = bench.identity(&house);
+    let rules = TlsRules { identity: Some((cert.clone(), key.clone())), ..TlsRules::DEFAULT };
+    for file in [&ca_file, &cert, &key] {
+        let mode = |mode| std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("a mode");
+        mode(0o602);
+        let error = Roots::load().client(Some(&ca_file), &rules).expect_err("writable").to_string();
+        assert!(error.contains(&format!("chmod o-w {}", file.display())), "{error}");
+        mode(0o660);
+        assert!(Roots::load().client(Some(&ca_file), &rules).is_ok(), "a group is for such things");
+    }
+}
+
+#[tokio::test]
+async fn authority_that_anybody_could_have_put_there_is_not_trusted() {
+    let bench = Bench::new();
+    let (old, new) = (bench.authority("old"), bench.authority("new"));
+    let ca_file = bench.write("ca.pem", &old.pem());
+    let client = client(Some(&ca_file), &TlsRules::DEFAULT);
+    bench.write("ca.pem", &new.pem());
+    std::fs::set_permissions(&ca_file, std::fs::Permissions::from_mode(0o666)).expect("a mode");
+    assert!(shake(&client, &server(&new, None)).await.is_err());
+    assert_eq!(shake(&client, &server(&old, None)).await, Ok(()));
 }
 
 type Authority = CertifiedIssuer<'static, KeyPair>;

@@ -4,11 +4,17 @@ use std::error::Error as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use serde_json::Value;
 use url::{Position, Url};
+use zeroize::Zeroizing;
 
 use super::TokenError;
 use crate::clock::Clock;
@@ -17,6 +23,7 @@ use crate::config::secret::Secret;
 use crate::config::tls::TlsRules;
 use crate::config::{Grant, Subscription};
 use crate::net::guard::Guard;
+use crate::telemetry::metrics::Expiry;
 use crate::tls::Roots;
 use crate::zoom::{SetupError, plain, throttled_until};
 use crate::{net, tls};
@@ -113,17 +120,22 @@ pub(super) enum Answer {
 /// Asks for tokens.
 pub(super) struct Endpoint {
     credentials: Credentials,
+    /// The credentials as every request shows them.
+    basic: HeaderValue,
     client: Client,
+    expiry: Expiry,
 }
 
 impl Endpoint {
     pub(super) fn new(credentials: Credentials) -> Result<Self, SetupError> {
+        let expiry = Expiry::default();
+        let roots = Roots::load().watching(&credentials.token_url, expiry.clone());
         let client = match credentials.outbound.proxy_for(&credentials.token_url) {
             Some(_) => Client::builder().connect_timeout(THROUGH_PROXY),
             None => Client::builder(),
         };
         let client = client
-            .tls_backend_preconfigured(Roots::load().client(credentials.ca_file.as_deref(), &credentials.tls)?)
+            .tls_backend_preconfigured(roots.client(credentials.ca_file.as_deref(), &credentials.tls)?)
             .user_agent(concat!("zoomhook/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)
             // Credentials go to the configured host and nowhere else.
@@ -134,7 +146,13 @@ impl Endpoint {
             .pool_max_idle_per_host(0)
             .build()
             .map_err(SetupError::Client)?;
-        Ok(Self { credentials, client })
+        let basic = basic(&credentials.client_id, &credentials.client_secret);
+        Ok(Self { credentials, basic, client, expiry })
+    }
+
+    /// Tells when the certificate expires that the endpoint showed.
+    pub(super) fn expiry(&self) -> &Expiry {
+        &self.expiry
     }
 
     pub(super) fn credentials(&self) -> &Credentials {
@@ -151,7 +169,7 @@ impl Endpoint {
         let sent = self
             .client
             .post(credentials.token_url.clone())
-            .basic_auth(&credentials.client_id, Some(credentials.client_secret.expose()))
+            .header(AUTHORIZATION, self.basic.clone())
             .form(&form)
             .send()
             .await;
@@ -247,6 +265,20 @@ impl Endpoint {
     fn host(&self) -> &str {
         &self.credentials.token_url[Position::BeforeHost..Position::AfterPort]
     }
+}
+
+/// Makes the header once for all requests, in memory that is wiped when the last of them has gone.
+fn basic(client_id: &str, client_secret: &Secret) -> HeaderValue {
+    const SCHEME: &[u8] = b"Basic ";
+    let pair = Zeroizing::new([client_id, client_secret.expose()].join(":"));
+    let length = base64::encoded_len(pair.len(), true).expect("a configuration is not that long");
+    let mut line = Zeroizing::new(vec![0; SCHEME.len() + length]);
+    line[..SCHEME.len()].copy_from_slice(SCHEME);
+    STANDARD.encode_slice(pair.as_bytes(), &mut line[SCHEME.len()..]).expect("there is as much room as it takes");
+    let value = HeaderValue::from_maybe_shared(Bytes::from_owner(line));
+    let mut value = value.expect("base64 is made of characters that a header takes");
+    value.set_sensitive(true);
+    value
 }
 
 async fn read(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {

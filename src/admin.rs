@@ -85,6 +85,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::middleware;
+use http::Method;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -101,7 +102,7 @@ pub use self::door::Door;
 pub(crate) use self::inputs::read_every_query;
 use self::limits::Limits;
 use self::liveness::Liveness;
-use self::openapi::{Operation, get, post, put};
+use self::openapi::{Operation, ask};
 use self::problem::{Code, Problem};
 pub use self::reload::ReloadRequest;
 use self::replay::Replays;
@@ -149,11 +150,11 @@ pub async fn serve(door: Door, handles: Handles, token: CancellationToken) {
     let guard = match (handles.token.clone(), &handles.certificate) {
         _ if door.is_guarded_by_file_mode() => Guard::Nothing,
         (Some(token), _) => Guard::Token(token, handles.viewer_token.clone()),
-        (None, Some(_)) => Guard::Nothing,
+        (None, Some(certificate)) => Guard::CertifiedHost(Arc::clone(certificate)),
         (None, None) => Guard::LoopbackHost,
     };
     let gate = Gate::new(guard.clone(), Arc::clone(&metrics));
-    let certificate = handles.certificate.clone();
+    let (certificate, clock) = (handles.certificate.clone(), handles.clock.clone());
     let limits = Limits::new(Arc::clone(&metrics), token.clone());
     let handles = Arc::new(handles);
     let live = Live::new(Arc::clone(&handles), token.clone());
@@ -163,7 +164,7 @@ pub async fn serve(door: Door, handles: Handles, token: CancellationToken) {
     let looked_after = certificate.clone();
     let looking_after = async {
         if let Some(certificate) = looked_after {
-            certificate.watch(&token).await;
+            certificate.watch(&clock, &token).await;
         }
     };
     let serving = listener::serve(door, certificate, router, metrics, token.clone());
@@ -204,69 +205,132 @@ fn operations() -> Vec<Operation> {
         TooManyStreams, UnknownDestination,
     };
     vec![
-        get("/livez", health::livez, "livez", "Whether the loops turn"),
-        get("/readyz", health::readyz, "readyz", "Whether events can arrive and be stored"),
-        get("/metrics", metrics::show, "metrics", "Every metric, in the OpenMetrics format"),
-        get("/api/v1/status", status::show, "status", "Is anything being lost, and what do I do?"),
-        get("/api/v1/subscriptions", status::subscriptions, "subscriptions", "How each subscription is doing"),
-        get("/api/v1/destinations", destinations::list, "destinations", "How each destination is doing"),
-        get("/api/v1/destinations/{name}", destinations::show, "destination", "How one destination is doing")
-            .refuses(&[UnknownDestination]),
-        get("/api/v1/events", events::list, "events", "What was received, newest first")
+        ask(Method::GET, "/livez", health::livez, "livez", "Whether the loops turn"),
+        ask(Method::GET, "/readyz", health::readyz, "readyz", "Whether events can arrive and be stored"),
+        ask(Method::GET, "/metrics", metrics::show, "metrics", "Every metric, in the OpenMetrics format"),
+        ask(Method::GET, "/api/v1/status", status::show, "status", "Is anything being lost, and what do I do?"),
+        ask(
+            Method::GET,
+            "/api/v1/subscriptions",
+            status::subscriptions,
+            "subscriptions",
+            "How each subscription is doing",
+        ),
+        ask(Method::GET, "/api/v1/destinations", destinations::list, "destinations", "How each destination is doing"),
+        ask(
+            Method::GET,
+            "/api/v1/destinations/{name}",
+            destinations::show,
+            "destination",
+            "How one destination is doing",
+        )
+        .refuses(&[UnknownDestination]),
+        ask(Method::GET, "/api/v1/events", events::list, "events", "What was received, newest first")
             .refuses(&[UnknownDestination, SpoolUnavailable]),
-        get("/api/v1/events/{id}", events::show, "event", "One event with deliveries, failed attempts and its body")
-            .refuses(&[NotFound, SpoolUnavailable]),
-        post("/api/v1/events/replay", replay::events, "replay_events", "Delivers events again, or to somebody new")
+        ask(
+            Method::GET,
+            "/api/v1/events/{id}",
+            events::show,
+            "event",
+            "One event with deliveries, failed attempts and its body",
+        )
+        .refuses(&[NotFound, SpoolUnavailable]),
+        ask(
+            Method::POST,
+            "/api/v1/events/replay",
+            replay::events,
+            "replay_events",
+            "Delivers events again, or to somebody new",
+        )
+        .refuses(&[UnknownDestination, NotConfirmed, SpoolUnavailable, Stopping]),
+        ask(Method::GET, "/api/v1/dead", dead::list, "dead", "What was given up, newest event first")
+            .refuses(&[UnknownDestination, SpoolUnavailable]),
+        ask(
+            Method::GET,
+            "/api/v1/dead/groups",
+            dead::groups,
+            "dead_groups",
+            "What was given up, by destination and cause",
+        )
+        .refuses(&[UnknownDestination, SpoolUnavailable]),
+        ask(Method::POST, "/api/v1/dead/replay", replay::dead, "replay_dead", "Makes dead letters due again")
             .refuses(&[UnknownDestination, NotConfirmed, SpoolUnavailable, Stopping]),
-        get("/api/v1/dead", dead::list, "dead", "What was given up, newest event first")
-            .refuses(&[UnknownDestination, SpoolUnavailable]),
-        get("/api/v1/dead/groups", dead::groups, "dead_groups", "What was given up, by destination and cause")
-            .refuses(&[UnknownDestination, SpoolUnavailable]),
-        post("/api/v1/dead/replay", replay::dead, "replay_dead", "Makes dead letters due again").refuses(&[
-            UnknownDestination,
-            NotConfirmed,
-            SpoolUnavailable,
-            Stopping,
-        ]),
-        get("/api/v1/replays/{id}", replay::show, "replay", "How far a replay has come that takes longer").refuses(&[
-            NotFound,
-            SpoolUnavailable,
-            Stopping,
-        ]),
-        post("/api/v1/dead/purge", purge::dead, "purge_dead", "Deletes dead letters for good, or counts them")
-            .refuses(&[UnknownDestination, SpoolUnavailable]),
-        post("/api/v1/events/purge", purge::events, "purge_parked", "Deletes parked frames for good, or counts them")
+        ask(Method::GET, "/api/v1/replays/{id}", replay::show, "replay", "How far a replay has come that takes longer")
+            .refuses(&[NotFound, SpoolUnavailable, Stopping]),
+        ask(
+            Method::POST,
+            "/api/v1/dead/purge",
+            purge::dead,
+            "purge_dead",
+            "Deletes dead letters for good, or counts them",
+        )
+        .refuses(&[UnknownDestination, SpoolUnavailable]),
+        ask(
+            Method::POST,
+            "/api/v1/events/purge",
+            purge::events,
+            "purge_parked",
+            "Deletes parked frames for good, or counts them",
+        )
+        .refuses(&[SpoolUnavailable]),
+        ask(Method::GET, "/api/v1/orphans", purge::orphans, "orphans", "Destinations that are no longer configured")
             .refuses(&[SpoolUnavailable]),
-        get("/api/v1/orphans", purge::orphans, "orphans", "Destinations that are no longer configured")
-            .refuses(&[SpoolUnavailable]),
-        post(
+        ask(
+            Method::POST,
             "/api/v1/orphans/{name}/purge",
             purge::orphan,
             "purge_orphan",
             "Deletes what is kept for one, or counts it",
         )
         .refuses(&[UnknownDestination, DestinationConfigured, SpoolUnavailable]),
-        post("/api/v1/destinations/{name}/pause", destinations::pause, "pause", "Holds deliveries back")
+        ask(Method::POST, "/api/v1/destinations/{name}/pause", destinations::pause, "pause", "Holds deliveries back")
             .refuses(&[UnknownDestination, SpoolUnavailable]),
-        post("/api/v1/destinations/{name}/resume", destinations::resume, "resume", "Lets deliveries go on")
-            .refuses(&[UnknownDestination, SpoolUnavailable]),
-        post("/api/v1/destinations/{name}/probe", destinations::probe, "probe", "Sends the handler a URL validation")
-            .refuses(&[UnknownDestination, Stopping]),
-        get("/api/v1/gaps", gaps::list, "gaps", "When no socket was live, newest first").refuses(&[SpoolUnavailable]),
-        post("/api/v1/gaps/{id}/acknowledge", gaps::acknowledge, "acknowledge_gap", "Notes what was done about a gap")
-            .refuses(&[NotFound, GapOpen, SpoolUnavailable]),
-        post("/api/v1/spool/rekey", rekey::rekey, "rekey", "Brings what is kept to the key of the configuration")
+        ask(
+            Method::POST,
+            "/api/v1/destinations/{name}/resume",
+            destinations::resume,
+            "resume",
+            "Lets deliveries go on",
+        )
+        .refuses(&[UnknownDestination, SpoolUnavailable]),
+        ask(
+            Method::POST,
+            "/api/v1/destinations/{name}/probe",
+            destinations::probe,
+            "probe",
+            "Sends the handler a URL validation",
+        )
+        .refuses(&[UnknownDestination, Stopping]),
+        ask(Method::GET, "/api/v1/gaps", gaps::list, "gaps", "When no socket was live, newest first")
             .refuses(&[SpoolUnavailable]),
-        get("/api/v1/audit", audit::list, "audit", "Who changed what, newest first").refuses(&[SpoolUnavailable]),
-        get("/api/v1/whoami", caller::show, "whoami", "What the one who asks may do"),
-        get("/api/v1/stream", stream::listen, "stream", "The status about every second").refuses(&[TooManyStreams]),
-        get("/api/v1/history", stream::history, "history", "The last day, minute by minute"),
-        post("/api/v1/reload", reload::reload, "reload", "Reads the configuration again")
+        ask(
+            Method::POST,
+            "/api/v1/gaps/{id}/acknowledge",
+            gaps::acknowledge,
+            "acknowledge_gap",
+            "Notes what was done about a gap",
+        )
+        .refuses(&[NotFound, GapOpen, SpoolUnavailable]),
+        ask(
+            Method::POST,
+            "/api/v1/spool/rekey",
+            rekey::rekey,
+            "rekey",
+            "Brings what is kept to the key of the configuration",
+        )
+        .refuses(&[SpoolUnavailable]),
+        ask(Method::GET, "/api/v1/audit", audit::list, "audit", "Who changed what, newest first")
+            .refuses(&[SpoolUnavailable]),
+        ask(Method::GET, "/api/v1/whoami", caller::show, "whoami", "What the one who asks may do"),
+        ask(Method::GET, "/api/v1/stream", stream::listen, "stream", "The status about every second")
+            .refuses(&[TooManyStreams]),
+        ask(Method::GET, "/api/v1/history", stream::history, "history", "The last day, minute by minute"),
+        ask(Method::POST, "/api/v1/reload", reload::reload, "reload", "Reads the configuration again")
             .refuses(&[ConfigurationRefused, Stopping]),
-        get("/api/v1/log", log::show, "log_level", "How much is logged").refuses(&[NotFound]),
-        put("/api/v1/log", log::set, "set_log_level", "Changes how much is logged until the next start")
+        ask(Method::GET, "/api/v1/log", log::show, "log_level", "How much is logged").refuses(&[NotFound]),
+        ask(Method::PUT, "/api/v1/log", log::set, "set_log_level", "Changes how much is logged until the next start")
             .refuses(&[NotFound]),
-        get("/api/v1/openapi.json", openapi::show, "openapi", "This document"),
+        ask(Method::GET, "/api/v1/openapi.json", openapi::show, "openapi", "This document"),
     ]
 }
 

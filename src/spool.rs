@@ -139,6 +139,14 @@ pub enum SpoolError {
     Interrupted,
 }
 
+impl SpoolError {
+    /// Tells whether the file or its directory may not be written to, which SQLite does for a reader, too.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let Self::Engine(error) = self else { return false };
+        error.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly)
+    }
+}
+
 /// Tells whether the spool takes events.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Health {

@@ -75,6 +75,16 @@ pub fn until(at: Timestamp, now: Timestamp) -> String {
     if left < SignedDuration::from_secs(1) { "now".to_owned() } else { format!("in {}", span(left)) }
 }
 
+/// Writes when the next of something comes: `next try in 12 s`, `next try due`.
+pub fn next(what: &str, at: Timestamp, now: Timestamp) -> String {
+    let left = at.duration_since(now);
+    if left < SignedDuration::from_secs(1) {
+        format!("next {what} due")
+    } else {
+        format!("next {what} in {}", span(left))
+    }
+}
+
 /// Writes a time of day, with its date unless that is today's: `10:02:11 UTC`.
 pub fn time(at: Timestamp, now: Timestamp) -> String {
     let day = |t: Timestamp| t.as_second().div_euclid(DAY);
@@ -231,6 +241,10 @@ mod tests {
         assert_eq!(ago(at("2026-07-30T10:06:12Z"), now), "just now");
         assert_eq!(until(at("2026-07-30T10:06:23Z"), now), "in 12 s");
         assert_eq!(until(at("2026-07-30T10:06:11Z"), now), "now");
+        assert_eq!(next("try", at("2026-07-30T10:06:23Z"), now), "next try in 12 s");
+        for due in ["2026-07-30T10:06:11Z", "2026-07-30T10:02:11Z"] {
+            assert_eq!(next("probe", at(due), now), "next probe due");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A token is compared in constant time; whoever shows a wrong one is refused, as often as they like, and locks nobody
 //! out by it. Without one the port listens on loopback only, where the
 //! danger is a browser on the same machine: a page that rebinds its own name to 127.0.0.1 is told by
-//! `Host`, and a form that posts across origins cannot send a JSON content type without asking first.
+//! `Host`, encrypted or not, and a form that posts across origins cannot send a JSON content type without asking first.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use http::{HeaderMap, header};
 use tokio::time::Instant;
 
 use super::caller::{Caller, Role};
+use super::certificate::Certificate;
 use super::door::Peer;
 use super::problem::{Code, Problem};
 use super::rarely::Rarely;
@@ -26,14 +27,16 @@ use crate::telemetry::metrics::{ByReason, Metrics};
 const OPEN: [&str; 3] = ["/", "/livez", "/readyz"];
 
 /// Says what a request must show.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Guard {
     /// A bearer token: the operator's, or that of viewers, if they have one.
     Token(Secret, Option<Secret>),
     /// A `Host` that names this machine.
     LoopbackHost,
-    /// Nothing: whoever gets this far is an operator. No browser can open a Unix socket; and a page that rebinds its name
-    /// to an encrypted port finds no certificate for that name there.
+    /// The same, or one that the certificate of the port is good for: a browser may have been told to pass over a
+    /// certificate for another name.
+    CertifiedHost(Arc<Certificate>),
+    /// Nothing: whoever gets this far is an operator. No browser can open a Unix socket.
     Nothing,
 }
 
@@ -42,7 +45,7 @@ impl Guard {
     pub(super) fn refusals(&self) -> &'static [Code] {
         match self {
             Self::Token(..) => &[Code::Unauthorized],
-            Self::LoopbackHost => &[Code::HostRefused],
+            Self::LoopbackHost | Self::CertifiedHost(_) => &[Code::HostRefused],
             Self::Nothing => &[],
         }
     }
@@ -59,8 +62,11 @@ impl Guard {
                 }
             }
             Self::LoopbackHost => {
-                let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-                if host.is_some_and(is_loopback) { Ok(Role::Operator) } else { Err(Problem::HostRefused) }
+                host(headers).filter(|host| is_loopback(host)).map(|_| Role::Operator).ok_or(Problem::HostRefused)
+            }
+            Self::CertifiedHost(certificate) => {
+                let ours = |host: &&str| is_loopback(host) || certificate.names(host);
+                host(headers).filter(ours).map(|_| Role::Operator).ok_or(Problem::HostRefused)
             }
             Self::Nothing => Ok(Role::Operator),
         }
@@ -151,13 +157,18 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Returns the name or the address that a request is for, without port and brackets.
+fn host(headers: &HeaderMap) -> Option<&str> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         Some(_) | None => host,
     };
-    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    Some(name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -168,7 +179,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use rcgen::{CertificateParams, KeyPair};
+
     use super::*;
+    use crate::config::AdminTls;
 
     #[test]
     fn only_the_very_token_is_let_through() {
@@ -199,6 +217,41 @@ mod tests {
     }
 
     #[test]
+    fn encrypted_port_may_be_named_as_its_certificate_names_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let names = ["zoomhook.bank.internal", "*.ops.internal", "10.1.2.3", "fd00::5"];
+        let guard = Guard::CertifiedHost(certified(directory.path(), &names));
+        for host in [
+            "zoomhook.bank.internal",
+            "ZOOMHOOK.bank.internal:8686",
+            "a.ops.internal:443",
+            "10.1.2.3:8686",
+            "10.1.2.3",
+            "[fd00::5]:8686",
+            "localhost:8686",
+            "127.0.0.1:8686",
+            "[::1]:8686",
+        ] {
+            assert!(guard.role(&headers(header::HOST, host)).is_ok(), "{host}");
+        }
+        for host in [
+            "evil.example:8686",
+            "bank.internal",
+            "zoomhook.bank.internal.evil.example",
+            "a.b.ops.internal",
+            "ops.internal",
+            "10.1.2.4",
+            "[fd00::6]:8686",
+            "*.ops.internal",
+            "",
+            ":8686",
+        ] {
+            assert!(matches!(guard.role(&headers(header::HOST, host)), Err(Problem::HostRefused)), "{host}");
+        }
+        assert!(matches!(guard.role(&HeaderMap::new()), Err(Problem::HostRefused)));
+    }
+
+    #[test]
     fn content_type_of_forms_is_not_json() {
         for value in ["application/json", "Application/JSON; charset=utf-8"] {
             assert!(is_json(&headers(header::CONTENT_TYPE, value)), "{value}");
@@ -209,6 +262,18 @@ mod tests {
             assert!(!is_json(&headers(header::CONTENT_TYPE, value)), "{value}");
         }
         assert!(!is_json(&HeaderMap::new()));
+    }
+
+    /// Makes what an encrypted port shows of itself, for these names.
+    fn certified(directory: &Path, names: &[&str]) -> Arc<Certificate> {
+        let key = KeyPair::generate().expect("a key");
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names");
+        let files = AdminTls { cert: directory.join("cert"), key: directory.join("key"), client_ca_file: None };
+        fs::write(&files.cert, params.self_signed(&key).expect("a certificate").pem()).expect("written");
+        fs::write(&files.key, key.serialize_pem()).expect("written");
+        fs::set_permissions(&files.key, fs::Permissions::from_mode(0o600)).expect("a mode");
+        Arc::new(Certificate::load(&files, Arc::default()).expect("they fit"))
     }
 
     fn role(guard: &Guard, shown: &str) -> Option<Role> {

@@ -4,18 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use rustls::client::verify_server_name;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::ParsedCertificate;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::sentence::RENEW;
+use crate::clock::Clock;
 use crate::config::AdminTls;
 use crate::telemetry::metrics::{self, Metrics};
 use crate::tls::server::{self, Identity};
 use crate::tls::{Stamp, TlsError, stamp};
+use crate::wording::span;
 
 /// How often the files are looked at: whoever renews a certificate does so days before its end.
 const CHECK: Duration = Duration::from_secs(60);
+/// How often the end of the certificate is warned of.
+const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 /// Labels the metric.
 const SIDE: metrics::Certificate = metrics::Certificate::Admin;
 
@@ -29,6 +37,7 @@ pub struct Certificate {
 struct Current {
     acceptor: TlsAcceptor,
     expires_at: Timestamp,
+    certificate: CertificateDer<'static>,
     /// Why the files as they are now cannot be used, if so.
     problem: Option<String>,
     stamps: Stamps,
@@ -44,9 +53,9 @@ impl Certificate {
     /// When they cannot be read, or do not fit.
     pub fn load(files: &AdminTls, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
         let stamps = stamps(files);
-        let Identity { config, expires_at } = read(files)?;
+        let Identity { config, expires_at, certificate } = read(files)?;
         metrics.certificate_expiry.get_or_create(&SIDE).set(expires_at);
-        let current = Current { acceptor: TlsAcceptor::from(config), expires_at, problem: None, stamps };
+        let current = Current { acceptor: TlsAcceptor::from(config), expires_at, certificate, problem: None, stamps };
         Ok(Self { files: files.clone(), current: ArcSwap::from_pointee(current), metrics })
     }
 
@@ -55,36 +64,67 @@ impl Certificate {
         let stamps = stamps(&self.files);
         let before = self.current.load();
         let current = match read(&self.files) {
-            Ok(Identity { config, expires_at }) => {
+            Ok(Identity { config, expires_at, certificate }) => {
                 tracing::info!(%expires_at, "the certificate of the admin port was read again");
-                Current { acceptor: TlsAcceptor::from(config), expires_at, problem: None, stamps }
+                Current { acceptor: TlsAcceptor::from(config), expires_at, certificate, problem: None, stamps }
             }
             Err(error) => {
                 tracing::error!(%error, "the admin port keeps the certificate that it has: the new one is no good");
                 let (acceptor, problem) = (before.acceptor.clone(), Some(error.to_string()));
-                Current { acceptor, expires_at: before.expires_at, problem, stamps }
+                let certificate = before.certificate.clone();
+                Current { acceptor, expires_at: before.expires_at, certificate, problem, stamps }
             }
         };
         self.metrics.certificate_expiry.get_or_create(&SIDE).set(current.expires_at);
         self.current.store(Arc::new(current));
     }
 
-    /// Looks after the files until `stop`.
-    pub(super) async fn watch(&self, stop: &CancellationToken) {
+    /// Looks after the files until `stop`, and warns of an end that comes near.
+    pub(super) async fn watch(&self, clock: &Clock, stop: &CancellationToken) {
         let mut checks = interval(CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut warned = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = checks.tick() => if stamps(&self.files) != self.current.load().stamps {
-                    self.refresh();
-                },
+                _ = checks.tick() => {}
             }
+            if stamps(&self.files) != self.current.load().stamps {
+                self.refresh();
+            }
+            self.warn(clock.now(), &mut warned);
+        }
+    }
+
+    /// Says in the log, once a day, that the certificate ends soon: when it has, the status cannot be asked for.
+    fn warn(&self, now: Timestamp, warned: &mut Option<Timestamp>) {
+        let (expires_at, file) = (self.current.load().expires_at, self.files.cert.display());
+        let left = expires_at.duration_since(now);
+        if left >= RENEW || warned.is_some_and(|before| now.duration_since(before) < AGAIN) {
+            return;
+        }
+        *warned = Some(now);
+        if left.is_negative() {
+            tracing::error!(
+                %file, %expires_at,
+                "the certificate of the admin port has expired, so that nobody can ask for the status: put a new one into the file"
+            );
+        } else {
+            let left = span(left);
+            tracing::warn!(%file, %expires_at, "the certificate of the admin port expires in {left}: put a new one into the file");
         }
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         self.current.load().acceptor.clone()
+    }
+
+    /// Tells whether the certificate is good for a host: a name, or an address.
+    pub(super) fn names(&self, host: &str) -> bool {
+        let Ok(name) = ServerName::try_from(host) else { return false };
+        let current = self.current.load();
+        let parsed = ParsedCertificate::try_from(&current.certificate);
+        parsed.is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
     }
 
     /// Returns when the certificate expires, and why the files as they are now cannot be used, if so.

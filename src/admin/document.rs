@@ -70,17 +70,29 @@ pub(crate) struct EventDocument {
     /// The body in base 64, when it is no text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) body_base64: Option<String>,
-    /// True when body and answers are left out, because whoever asks is a viewer.
+    /// True when body, digest and answers are left out, because whoever asks is a viewer.
     pub(crate) payload_hidden: bool,
 }
 
+impl Events {
+    /// Leaves out what would prove a guess of a body.
+    pub(crate) fn without_payload(self) -> Self {
+        Self { events: self.events.into_iter().map(without_digest).collect(), ..self }
+    }
+}
+
 impl EventDocument {
-    /// Leaves out what came from Zoom and from handlers: the body, and the excerpts of answers.
+    /// Leaves out what came from Zoom and from handlers: the body with its digest, and the excerpts of answers.
     pub(crate) fn without_payload(self) -> Self {
         let hidden = |attempt: AttemptRow| AttemptRow { excerpt: Box::default(), ..attempt };
         let attempts = self.attempts.into_iter().map(hidden).collect();
-        Self { attempts, body: None, body_base64: None, payload_hidden: true, ..self }
+        let row = without_digest(self.row);
+        Self { row, attempts, body: None, body_base64: None, payload_hidden: true }
     }
+}
+
+fn without_digest(row: EventRow) -> EventRow {
+    EventRow { digest: None, ..row }
 }
 
 /// Is a page of dead letters, newest event first.

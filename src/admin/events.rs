@@ -80,7 +80,10 @@ pub(super) async fn list(
 ) -> Result<Json<Events>, Problem> {
     let query = params.query(handles.clock.now(), caller.role)?;
     let page = handles.spool.search(move |view| Ok(document::events(view, &query))).await??;
-    Ok(Json(page))
+    Ok(Json(match caller.role {
+        Role::Operator => page,
+        Role::Viewer => page.without_payload(),
+    }))
 }
 
 /// Shows one event, with its payload to those who may see it.

@@ -16,7 +16,7 @@ use axum::extract::State;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-pub(super) use self::operation::{Access, Operation, get, post, put, router};
+pub(super) use self::operation::{Access, Operation, ask, router};
 use self::shape::{PROBLEM, Schemas, Shape};
 use super::auth::Guard;
 use super::problem::{Code, Document};
@@ -130,7 +130,9 @@ fn security(operation: &Operation, guard: &Guard) -> Vec<Value> {
     match (operation.access, guard) {
         (Access::Open, _) => Vec::new(),
         (Access::Guarded, Guard::Token(..)) => tokens.collect(),
-        (Access::Guarded, Guard::LoopbackHost | Guard::Nothing) => tokens.chain([json!({})]).collect(),
+        (Access::Guarded, Guard::LoopbackHost | Guard::CertifiedHost(_) | Guard::Nothing) => {
+            tokens.chain([json!({})]).collect()
+        }
     }
 }
 

@@ -185,7 +185,7 @@ impl Problem {
             Self::Unauthorized => (Code::Unauthorized, "send `authorization: Bearer` with the admin token"),
             Self::HostRefused => (
                 Code::HostRefused,
-                "without an admin token only requests to localhost, 127.0.0.1 or [::1] are answered",
+                "without an admin token only requests to localhost, 127.0.0.1, [::1] or a name of the port's certificate are answered",
             ),
             Self::OperatorOnly => {
                 (Code::OperatorOnly, "the token shown is that of viewers, who change nothing; send the operator's")

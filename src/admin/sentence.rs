@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::dispatch::status as lane;
 use crate::spool::Health;
 use crate::spool::record::{DestinationRow, GapRow, SubscriptionRow};
-use crate::wording::{ago, count, counted, list, since, span, time_ago, until};
+use crate::wording::{ago, count, counted, list, next, since, span, time_ago, until};
 use crate::zoom::status::{self as socket, Link};
 
 /// An event that came this long after it happened was held up on Zoom's side.
@@ -21,9 +21,13 @@ const BEHIND: SignedDuration = SignedDuration::from_mins(1);
 /// A socket that is live and brings nothing for this long makes one look at Zoom's settings.
 const SILENT: SignedDuration = SignedDuration::from_mins(10);
 /// A certificate that is good for less than this should have been renewed: those who do it by themselves do it earlier.
-const RENEW: SignedDuration = SignedDuration::from_hours(14 * 24);
+pub(super) const RENEW: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// Gaps that ended within this time are still news, unless somebody has dealt with them.
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
+/// Ends what is said of a destination that takes nothing; the summary begins with it.
+const KEPT: &str = "; nothing is lost";
+/// Ends what is said of a subscription without a socket; the summary begins with it.
+const MEANWHILE: &str = "; what Zoom sends meanwhile is lost";
 
 /// Says how bad it is; the worst is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -44,32 +48,61 @@ pub(crate) struct Sentence {
     pub(crate) level: Level,
     /// What it is, since when, why, and what to do.
     pub(crate) sentence: String,
+    /// The same in a few words, to be shown below a summary that tells the sentence.
+    pub(crate) brief: String,
+    /// True where the summary tells the sentence.
+    pub(crate) in_summary: bool,
 }
 
 impl Sentence {
-    fn new(level: Level, sentence: String) -> Self {
-        Self { level, sentence }
+    fn new(level: Level, brief: String, sentence: String) -> Self {
+        Self { level, sentence, brief, in_summary: false }
+    }
+
+    /// Makes one that needs no other words in short.
+    fn short(level: Level, sentence: String) -> Self {
+        Self::new(level, sentence.clone(), sentence)
     }
 }
 
 /// Says how a subscription is doing; `gap` is its open gap, which outlasts single tries to connect.
 pub(crate) fn subscription(name: &str, status: &socket::Status, gap: Option<&GapRow>, now: Timestamp) -> Sentence {
-    let down = since(gap.map_or(status.since, |gap| gap.opened_at.min(status.since)), now);
-    let next = status.next_try_at.map_or(String::new(), |at| format!("; next try {}", until(at, now)));
-    let losing = |what: String| Sentence::new(Level::Losing, format!("{name}: {what}"));
+    let down = status.down_since.unwrap_or(status.since);
+    let down = since(gap.map_or(down, |gap| gap.opened_at.min(down)), now);
+    let next = status.next_try_at.map_or(String::new(), |at| format!("; {}", next("try", at, now)));
+    let losing = |brief: &str, what: String| {
+        Sentence::new(Level::Losing, format!("{name}: {brief}"), format!("{name}: {brief}{what}"))
+    };
     let reason = &status.reason;
     match status.link {
-        Link::Live if status.stalled => losing(format!(
-            "socket open since {}, but not read while the spool takes no events; repair the spool before Zoom drops it",
-            since(status.since, now)
-        )),
+        Link::Live if status.stalled => losing(
+            "socket open, but not read",
+            format!(
+                " since {}, while the spool takes no events; repair the spool before Zoom drops it",
+                since(status.since, now)
+            ),
+        ),
         Link::Live => live(name, status, now),
-        Link::Connecting => losing(format!("connecting, no socket since {down}; what Zoom sends meanwhile is lost")),
-        Link::Waiting => losing(format!("no socket since {down}: {reason}{next}; what Zoom sends meanwhile is lost")),
-        Link::Parked => losing(format!("refused since {down}: {reason}{next}; what Zoom sends until then is lost")),
-        Link::Contended => losing(format!("no lasting socket since {down}: {reason}{next}")),
-        Link::Stopped if reason.is_empty() => losing(format!("stopped since {down}; what Zoom sends now is lost")),
-        Link::Stopped => losing(format!("stopped since {down}: {reason}; what Zoom sends now is lost")),
+        Link::Connecting => losing("connecting, no socket", format!(" since {down}{MEANWHILE}")),
+        Link::Waiting => losing("no socket", format!(" since {down}: {reason}{}{next}{MEANWHILE}", remedy(reason))),
+        Link::Parked => losing("refused", format!(" since {down}: {reason}{next}{MEANWHILE}")),
+        Link::Contended => losing("no lasting socket", format!(" since {down}: {reason}{next}")),
+        Link::Stopped if reason.is_empty() => losing("stopped", format!(" since {down}{MEANWHILE}")),
+        Link::Stopped => losing("stopped", format!(" since {down}: {reason}{MEANWHILE}")),
+    }
+}
+
+/// Says what to do where a reason comes from the network, and does not tell that itself.
+fn remedy(reason: &str) -> &'static str {
+    let unreachable = ["no token from ", "no token within ", "cannot connect to "];
+    if !unreachable.iter().any(|start| reason.starts_with(start)) {
+        ""
+    } else if reason.contains("lookup address") {
+        "; check DNS on this machine, and the name of the host"
+    } else if reason.contains("(os error ") || reason.contains(" within ") {
+        "; check the network, the firewall and the proxy on the way there, and Zoom's status page"
+    } else {
+        ""
     }
 }
 
@@ -85,7 +118,7 @@ fn live(name: &str, status: &socket::Status, now: Timestamp) -> Sentence {
         level = Level::Degraded;
         text.push_str(&format!(", which came {} late; Zoom holds events up, see its status page", span(lag)));
     }
-    Sentence::new(level, text)
+    Sentence::new(level, format!("{name}: live"), text)
 }
 
 /// Says how a destination is doing: `status` when it is configured, `row` when the spool knows it.
@@ -98,22 +131,33 @@ pub(crate) fn destination(
     let waiting = waiting(row, now);
     let dead = row.map_or(0, |row| row.dead);
     let oldest = row.and_then(|row| row.oldest_pending_at).map_or(SignedDuration::ZERO, |at| now.duration_since(at));
-    let (mut level, mut text) = match status {
+    let (mut level, brief, mut text) = match status {
         None if row.is_some_and(|row| row.pending > 0) => (
             Level::Degraded,
+            "no longer configured",
             format!(
                 "no longer configured, {waiting}; configure it again to have them delivered, or zoomhook orphans purge {name} deletes them"
             ),
         ),
-        None => (Level::Fine, "no longer configured, nothing waiting".to_owned()),
+        None => (Level::Fine, "no longer configured", "no longer configured, nothing waiting".to_owned()),
         Some(status) if status.paused => {
             let since =
                 row.and_then(|row| row.paused_at).map_or(String::new(), |at| format!(" since {}", since(at, now)));
-            (Level::Degraded, format!("paused{since}, {waiting}; zoomhook resume {name} delivers them"))
+            (Level::Degraded, "paused", format!("paused{since}, {waiting}; zoomhook resume {name} delivers them"))
         }
         Some(status) => match unreadable(status, &waiting, now).or_else(|| failing(status, &waiting, now)) {
-            Some(text) => (Level::Degraded, text),
-            None => (if oldest >= BEHIND { Level::Degraded } else { Level::Fine }, taking(status, &waiting, now)),
+            Some((brief, text)) => (Level::Degraded, brief, text),
+            None if oldest >= BEHIND => (
+                Level::Degraded,
+                "behind",
+                format!(
+                    "behind, {waiting}, {}; raise its concurrency or rate, or let the handler answer sooner",
+                    taking(status, now)
+                ),
+            ),
+            // What is to be done comes first.
+            None if dead > 0 => (Level::Fine, "dead letters kept", format!("{}, {waiting}", taking(status, now))),
+            None => (Level::Fine, "taking events", format!("{}, {waiting}", taking(status, now))),
         },
     };
     if let Some(since) = status.and_then(|status| status.next_secret_since) {
@@ -123,34 +167,38 @@ pub(crate) fn destination(
         ));
     }
     if dead > 0 {
+        text = match level {
+            Level::Fine => format!("{}; {text}", dead_letters(name, dead)),
+            Level::Degraded | Level::Losing => format!("{text}; {}", dead_letters(name, dead)),
+        };
         level = Level::Degraded;
-        text.push_str(&dead_letters(name, dead));
         if let Some(lane::Expired { count, last_at }) = status.and_then(|status| status.expired) {
             let last = ago(last_at, now);
             text.push_str(&format!("; {} expired since the start, the last one {last}", counted(count, "event")));
         }
     }
-    Sentence::new(level, format!("{name}: {text}"))
+    Sentence::new(level, format!("{name}: {brief}"), format!("{name}: {text}"))
 }
 
 /// Says what waits for a destination while no bridge runs.
 pub(crate) fn backlog(row: &DestinationRow, now: Timestamp) -> Sentence {
     let name = &row.name;
-    let dead = if row.dead > 0 { dead_letters(name, row.dead) } else { String::new() };
-    let level = if row.pending > 0 || row.dead > 0 { Level::Degraded } else { Level::Fine };
+    let dead = if row.dead > 0 { format!("; {}", dead_letters(name, row.dead)) } else { String::new() };
+    let level = if row.pending > 0 || row.dead > 0 || row.paused_at.is_some() { Level::Degraded } else { Level::Fine };
     let gone = if row.orphaned_at.is_some() { "no longer configured, " } else { "" };
-    Sentence::new(level, format!("{name}: {gone}{}{dead}", waiting(Some(row), now)))
+    let paused = row.paused_at.map_or(String::new(), |at| format!("paused since {}, ", since(at, now)));
+    Sentence::short(level, format!("{name}: {gone}{paused}{}{dead}", waiting(Some(row), now)))
 }
 
 /// Says that a subscription is not live since no bridge runs.
 pub(crate) fn not_live(row: &SubscriptionRow, now: Timestamp) -> Sentence {
     let last = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| time_ago(at, now));
     let (alive, event) = (last(row.alive_at), last(row.last_event_at));
-    Sentence::new(Level::Losing, format!("{}: not live; last live {alive}, last event {event}", row.name))
+    Sentence::short(Level::Losing, format!("{}: not live; last live {alive}, last event {event}", row.name))
 }
 
 fn dead_letters(name: &str, dead: u64) -> String {
-    format!("; {} kept: zoomhook dead list --destination {name}", counted(dead, "dead letter"))
+    format!("{} kept: zoomhook dead list --destination {name}", counted(dead, "dead letter"))
 }
 
 fn waiting(row: Option<&DestinationRow>, now: Timestamp) -> String {
@@ -166,32 +214,31 @@ fn waiting(row: Option<&DestinationRow>, now: Timestamp) -> String {
     }
 }
 
-fn unreadable(status: &lane::Status, waiting: &str, now: Timestamp) -> Option<String> {
+fn unreadable(status: &lane::Status, waiting: &str, now: Timestamp) -> Option<(&'static str, String)> {
     let lane::Unreadable { since: at, reason } = status.unreadable.as_ref()?;
     let began = since(*at, now);
-    Some(format!(
-        "events cannot be read from the spool since {began}: {reason}, {waiting}. Repair its disk; nothing is lost"
-    ))
+    let text =
+        format!("events cannot be read from the spool since {began}: {reason}, {waiting}. Repair its disk{KEPT}");
+    Some(("events cannot be read", text))
 }
 
-fn failing(status: &lane::Status, waiting: &str, now: Timestamp) -> Option<String> {
+fn failing(status: &lane::Status, waiting: &str, now: Timestamp) -> Option<(&'static str, String)> {
     let began = since(status.failing_since?, now);
     let cause = status.last_failure.as_ref().map_or("", |failure| &failure.cause);
     let (whence, advice) = advice(cause);
     let next = match (status.breaker, status.next_retry_at) {
-        (Some(opened), _) => format!("; held back, next probe {}", until(opened.probe_at, now)),
-        (None, Some(at)) => format!("; next try {}", until(at, now)),
+        (Some(opened), _) => format!("; held back, {}", self::next("probe", opened.probe_at, now)),
+        (None, Some(at)) => format!("; {}", self::next("try", at, now)),
         (None, None) => String::new(),
     };
-    Some(format!("failing since {began}: {cause}{whence}, {waiting}{next}. {advice}; nothing is lost"))
+    Some(("failing", format!("failing since {began}: {cause}{whence}, {waiting}{next}. {advice}{KEPT}")))
 }
 
-fn taking(status: &lane::Status, waiting: &str, now: Timestamp) -> String {
-    let last = status.last_success_at.map_or_else(
+fn taking(status: &lane::Status, now: Timestamp) -> String {
+    status.last_success_at.map_or_else(
         || "nothing delivered since the start".to_owned(),
         |at| format!("taking events, last one {}", ago(at, now)),
-    );
-    format!("{last}, {waiting}")
+    )
 }
 
 /// Says where a cause comes from, and what to do about it.
@@ -234,21 +281,25 @@ fn advice(cause: &str) -> (&'static str, &'static str) {
 pub(crate) fn spool(health: &Health, unreadable: Option<&str>, parked: u64, now: Timestamp) -> Sentence {
     match (health, unreadable) {
         (Health::Failing { since: at, reason }, _) => {
-            Sentence::new(Level::Losing, format!("spool: takes no events since {}: {reason}", since(*at, now)))
+            let text = format!("spool: takes no events since {}: {reason}", since(*at, now));
+            Sentence::new(Level::Losing, "spool: takes no events".to_owned(), text)
         }
         (Health::Writable, Some(reason)) => {
-            Sentence::new(Level::Degraded, format!("spool: takes events, but cannot be read: {reason}"))
+            let brief = "spool: takes events, but cannot be read".to_owned();
+            let text = format!("{brief}: {reason}");
+            Sentence::new(Level::Degraded, brief, text)
         }
         (Health::Writable, None) if parked > 0 => {
-            Sentence::new(Level::Degraded, format!("spool: takes events, and {}", kept_frames(parked)))
+            let text = format!("spool: takes events, and {}", kept_frames(parked));
+            Sentence::new(Level::Degraded, "spool: takes events".to_owned(), text)
         }
-        (Health::Writable, None) => Sentence::new(Level::Fine, "spool: takes events".to_owned()),
+        (Health::Writable, None) => Sentence::short(Level::Fine, "spool: takes events".to_owned()),
     }
 }
 
 /// Says what the spool of a bridge that does not run keeps beside events.
 pub(crate) fn parked_at_rest(parked: u64) -> Sentence {
-    Sentence::new(Level::Degraded, format!("spool: {}", kept_frames(parked)))
+    Sentence::short(Level::Degraded, format!("spool: {}", kept_frames(parked)))
 }
 
 fn kept_frames(parked: u64) -> String {
@@ -268,18 +319,19 @@ pub(crate) fn configuration(refused_at: Timestamp, problems: &[String], now: Tim
          mend what zoomhook check says, and reload",
         time_ago(refused_at, now)
     );
-    Sentence::new(Level::Degraded, text)
+    Sentence::new(Level::Degraded, "configuration: refused at the last reload".to_owned(), text)
 }
 
 /// Answers the question while nothing is received yet, since the bridge waits for its spool.
-pub(crate) fn starting(spool: &Sentence) -> Sentence {
+pub(crate) fn starting(spool: &mut Sentence) -> Sentence {
     let text = match spool.level {
         Level::Fine => "Nothing is received yet: the bridge is starting.".to_owned(),
         Level::Degraded | Level::Losing => {
+            spool.in_summary = true;
             format!("Events are being lost: the bridge is starting and waits for its spool; {}.", spool.sentence)
         }
     };
-    Sentence::new(Level::Losing, text)
+    Sentence::short(Level::Losing, text)
 }
 
 /// Says how long the certificate of the admin port is good; `problem` is why its files cannot be used, if so.
@@ -290,45 +342,54 @@ pub(crate) fn certificate(expires_at: Timestamp, problem: Option<&str>, now: Tim
     } else {
         format!("has expired since {}", since(expires_at, now))
     };
+    let brief = || "admin port: its certificate".to_owned();
     match problem {
         Some(problem) => {
             let text = format!("admin port: keeps its certificate, which {end}, for the new one is no good: {problem}");
-            Sentence::new(Level::Degraded, text)
+            Sentence::new(Level::Degraded, brief(), text)
         }
-        None if left < RENEW => Sentence::new(Level::Degraded, format!("admin port: its certificate {end}; renew it")),
-        None => Sentence::new(Level::Fine, format!("admin port: its certificate {end}")),
+        None if left < RENEW => {
+            Sentence::new(Level::Degraded, brief(), format!("admin port: its certificate {end}; renew it"))
+        }
+        None => Sentence::short(Level::Fine, format!("admin port: its certificate {end}")),
     }
 }
 
-/// Answers the question over all: `parts` are the other sentences, subscriptions among them.
+/// Answers the question over all: `parts` are the other sentences, subscriptions among them. The first of the worst is
+/// told, and knows it.
 pub(crate) fn summary(
     subscriptions: usize,
     destinations: usize,
-    parts: &[&Sentence],
+    parts: &mut [&mut Sentence],
     gaps: &[GapRow],
     now: Timestamp,
 ) -> Sentence {
     if subscriptions == 0 {
         let text = "Nothing is received: no subscription is configured; add one and reload";
-        return Sentence::new(Level::Losing, text.to_owned());
+        return Sentence::short(Level::Losing, text.to_owned());
     }
     let level = parts.iter().map(|part| part.level).max().unwrap_or(Level::Fine);
-    let worst: Vec<&str> = parts.iter().filter(|part| part.level == level).map(|part| part.sentence.as_str()).collect();
-    let first = worst.first().copied().unwrap_or_default();
-    let more = match worst.len() {
-        0 | 1 => String::new(),
-        n => format!(" (and {} more below)", count(n as u64 - 1)),
+    let text = if level == Level::Fine {
+        let (live, taking) =
+            (counted(subscriptions as u64, "subscription"), counted(destinations as u64, "destination"));
+        format!("Nothing is being lost: {live} live, {taking} taking events.")
+    } else {
+        let verdict = if level == Level::Losing { "Events are being lost: " } else { "Nothing is being lost, but " };
+        format!("{verdict}{}.", tell_worst(parts, level))
     };
-    let text = match level {
-        Level::Losing => format!("Events are being lost: {first}{more}."),
-        Level::Degraded => format!("Nothing is being lost, but {first}{more}."),
-        Level::Fine => format!(
-            "Nothing is being lost: {} live, {} taking events.",
-            counted(subscriptions as u64, "subscription"),
-            counted(destinations as u64, "destination")
-        ),
-    };
-    Sentence::new(level, format!("{text}{}", recent(gaps, now)))
+    Sentence::short(level, format!("{text}{}", recent(gaps, now)))
+}
+
+/// Tells the first sentence of this level, without what the verdict before it says, and how many more there are.
+fn tell_worst(parts: &mut [&mut Sentence], level: Level) -> String {
+    let mut worst = parts.iter_mut().filter(|part| part.level == level);
+    let Some(first) = worst.next() else { return String::new() };
+    first.in_summary = true;
+    let told = first.sentence.replace(KEPT, "").replace(MEANWHILE, "");
+    match worst.count() {
+        0 => told,
+        more => format!("{told} (and {} more below)", count(more as u64)),
+    }
 }
 
 fn recent(gaps: &[GapRow], now: Timestamp) -> String {
@@ -371,7 +432,7 @@ pub(crate) fn not_running(
         "No bridge is running on {listen}: {life}, waiting: {waiting}. What Zoom sends meanwhile is lost; \
          start it: its service, or `zoomhook run`."
     );
-    Sentence::new(Level::Losing, text)
+    Sentence::short(Level::Losing, text)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Failure;
 use super::documents::{Documents, FormArgs, Question};
 use super::events::{LIMIT, limit};
-use super::number::number;
+use super::number;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json};
 use super::table::{Cell, Table};
@@ -40,7 +40,7 @@ pub(super) enum AuditCommand {
 #[command(after_help = after(&["zoomhook audit list --limit 100"], EXITS))]
 pub(super) struct ListArgs {
     /// Show only what is older than this row: the cursor that --json prints as "next"
-    #[arg(long, value_name = "ROW", value_parser = number::<u64>)]
+    #[arg(long, value_name = "ROW", value_parser = number::row)]
     before: Option<u64>,
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = LIMIT, value_parser = limit)]

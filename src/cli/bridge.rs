@@ -124,8 +124,11 @@ impl Bridge {
                 return Err(anyhow!("{address} does not let you in: be the user of the bridge, or in its group"));
             }
             Err(error) if tls::fault(&error).is_some() => {
-                let words = tls::distrust(&error).unwrap_or("no tls with it");
-                return Err(error.without_url()).context(format!("{address} is not trusted: {words}"));
+                let shown = "what it shows is the tls_cert of its configuration";
+                return Err(match tls::distrust(&error) {
+                    Some(words) => anyhow!("{address} is not trusted: {words}; {shown}"),
+                    None => anyhow!(error.without_url()).context(format!("{address} is not trusted: no tls with it")),
+                });
             }
             Err(error) if error.is_connect() => return Ok(Answer::NobodyThere),
             Err(error) => return Err(error.without_url()).context(format!("no answer from the bridge on {address}")),

@@ -73,7 +73,8 @@ pub(super) fn tried(loaded: Loaded) -> Result<Loaded, Problems> {
     if problems.is_empty() {
         return Ok(loaded);
     }
-    Err(Problems { origin: loaded.origin, problems, warnings: loaded.warnings })
+    let log_format = loaded.config.log.format;
+    Err(Problems { origin: loaded.origin, problems, warnings: loaded.warnings, log_format })
 }
 
 /// Prints the outcome of a check for people: what is wrong goes to `err`.
@@ -152,7 +153,7 @@ impl<'a> Report<'a> {
                 late_joiners: late_joiners(config),
                 probes: None,
             },
-            Err(Problems { origin, problems, warnings }) => Self {
+            Err(Problems { origin, problems, warnings, log_format: _ }) => Self {
                 ok: false,
                 origin,
                 problems,

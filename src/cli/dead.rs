@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::documents::{Documents, FormArgs, Question, filled, understood};
 use super::events::{LIMIT, limit};
 use super::moment::{self, moment};
-use super::number::number;
+use super::number;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::plain;
 use super::purge::{self, PurgeArgs};
@@ -65,7 +65,7 @@ pub(super) struct ListArgs {
     #[arg(long)]
     rows: bool,
     /// One by one, only what is older than this event
-    #[arg(long, value_name = "ID", value_parser = number::<u64>)]
+    #[arg(long, value_name = "ID", value_parser = number::row)]
     before: Option<u64>,
     /// One by one, at most so many [default: 20]
     #[arg(long, value_name = "N", value_parser = limit)]
@@ -88,7 +88,7 @@ impl ListArgs {
 #[group(required = true, multiple = true)]
 struct Choice {
     /// These events
-    #[arg(value_name = "EVENT", value_parser = number::<u64>)]
+    #[arg(value_name = "EVENT", value_parser = number::row)]
     events: Vec<u64>,
     /// Of this destination
     #[arg(long, value_name = "NAME")]

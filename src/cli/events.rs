@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::documents::{Documents, FormArgs, Question, filled, understood};
 use super::moment::{self, moment};
-use super::number::{number, within};
+use super::number::{self, within};
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{BAD, FAIR, GOOD, print_bytes};
 use super::purge::{self, PurgeArgs};
@@ -81,7 +81,7 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "TEXT")]
     text: Option<Words>,
     /// Only what is older than this event
-    #[arg(long, value_name = "ID", value_parser = number::<u64>)]
+    #[arg(long, value_name = "ID", value_parser = number::row)]
     before: Option<u64>,
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = LIMIT, value_parser = limit)]
@@ -96,7 +96,7 @@ pub(super) struct ListArgs {
 #[command(after_help = after(&["zoomhook events show 41", "zoomhook events show 41 --raw > body.json"], EXITS))]
 pub(super) struct ShowArgs {
     /// The event, by its number in lists
-    #[arg(value_parser = number::<u64>)]
+    #[arg(value_parser = number::row)]
     id: u64,
     /// Print the body alone, byte for byte
     #[arg(long, conflicts_with = "json")]

@@ -10,7 +10,7 @@ use super::Failure;
 use super::bridge::{Answer, Bridge, ensure_at_rest};
 use super::documents::{Documents, FormArgs, Question};
 use super::events::{LIMIT, limit};
-use super::number::number;
+use super::number::within;
 use super::operator;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{BAD, print, print_json};
@@ -57,7 +57,7 @@ enum GapsCommand {
 #[command(after_help = after(&["zoomhook gaps ack 3 --note 'fetched from reports, OPS-12'"], EXITS))]
 struct AckArgs {
     /// The gap, by its number in the list
-    #[arg(value_name = "GAP", value_parser = number::<i64>)]
+    #[arg(value_name = "GAP", value_parser = within(0..=i64::MAX))]
     gap: i64,
     /// What was done about it, such as the number of a ticket
     #[arg(long, value_name = "TEXT")]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write as _};
 
+use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -90,7 +91,9 @@ pub(super) fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String
     let Some(width) = width else { return text.to_owned() };
     let (mut out, mut column) = (String::with_capacity(text.len()), indent);
     for word in text.split(' ') {
-        let fits = column + 1 + word.width() <= width;
+        // Colours take no room.
+        let columns = strip_str(word).to_string().width();
+        let fits = column + 1 + columns <= width;
         if column > indent && fits {
             out.push(' ');
             column += 1;
@@ -100,7 +103,7 @@ pub(super) fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String
             column = indent;
         }
         out.push_str(word);
-        column += word.width();
+        column += columns;
     }
     out
 }

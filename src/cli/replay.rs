@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Failure;
 use super::bridge::{Answer, Bridge, ensure_at_rest};
 use super::moment::{self, moment};
-use super::number::{number, within};
+use super::number::{self, within};
 use super::operator;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json, progress};
@@ -43,7 +43,7 @@ pub(super) struct DeadArgs {
 #[group(required = true, multiple = true)]
 struct DeadChoice {
     /// These events
-    #[arg(value_name = "EVENT", value_parser = number::<u64>)]
+    #[arg(value_name = "EVENT", value_parser = number::row)]
     events: Vec<u64>,
     /// Of this destination
     #[arg(long, value_name = "NAME")]
@@ -85,7 +85,7 @@ pub(super) struct EventArgs {
 #[group(required = true, multiple = true)]
 struct EventChoice {
     /// These events
-    #[arg(value_name = "EVENT", value_parser = number::<u64>)]
+    #[arg(value_name = "EVENT", value_parser = number::row)]
     events: Vec<u64>,
     /// Deliveries to this destination only
     #[arg(long, value_name = "NAME")]

@@ -12,8 +12,8 @@ use super::check::tried;
 use super::options::{BridgeArgs, after};
 use crate::admin::ReloadRequest;
 use crate::app::{App, Reread, Stop};
-use crate::config::LogFormat;
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, Problems};
+use crate::config::{Log, LogFormat};
 use crate::telemetry;
 
 /// Is the command line of `run`.
@@ -32,7 +32,7 @@ pub(super) struct RunArgs {
 /// # Errors
 /// When the configuration is wrong, or the bridge cannot start or go on.
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
-    let loaded = args.bridge.load()?;
+    let loaded = args.bridge.load().map_err(refused)?;
     let (_flush, levels) = telemetry::install(&loaded.config.log).map_err(anyhow::Error::from)?;
     for warning in loaded.warnings.iter().chain(&doubts(&loaded.config)) {
         tracing::warn!("{warning}");
@@ -44,6 +44,16 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     tokio::spawn(signals.obey(stop.clone(), app.reloads()));
     Ok(app.run(reread(args.bridge), stop).await?)
+}
+
+/// Makes the failure of a configuration that is wrong, and logs it in the form that it asks for, as far as that is known.
+fn refused(problems: Problems) -> Failure {
+    let format = problems.log_format;
+    let failure = Failure::from(problems);
+    // What is told below as text needs no log.
+    let _flush = telemetry::install(&Log { format, level: Log::LEVEL });
+    log(&failure, format);
+    failure
 }
 
 /// Tells a log shipper, too, why the bridge does not start: it is told on stderr as text in any case.

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::Failure;
 use super::bridge::{Answer, Bridge, ensure_at_rest};
 use super::documents::neither;
-use super::options::{SourceArgs, after};
+use super::options::{EXIT_CONFIG, SourceArgs, after};
 use super::output::{BAD, FAIR, GOOD, HEADING, plain, print, print_document, styled, wrapped};
 use super::table::terminal_width;
 use super::watch::{Form, rhythm, watch};
@@ -74,6 +74,10 @@ struct Shown {
 struct Said {
     level: String,
     sentence: String,
+    #[serde(default)]
+    brief: String,
+    #[serde(default)]
+    in_summary: bool,
 }
 
 /// Gives a level its style, and a mark for those who see no colours.
@@ -126,10 +130,13 @@ pub(super) async fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
             if args.json {
                 print_document(&document)?;
             }
-            if let Some(problems) = broken {
-                return Err(problems.into());
+            let failure = Failure::from(error.context("it cannot be told whether events are being lost"));
+            if broken.is_some() {
+                // What is wrong with the configuration has been said.
+                failure.report(&mut anstream::stderr());
+                return Ok(ExitCode::from(EXIT_CONFIG));
             }
-            return Err(error.context("it cannot be told whether events are being lost").into());
+            return Err(failure);
         }
     }
     Ok(if shown.ok && broken.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -246,7 +253,8 @@ pub(super) fn summary(level: &str, text: &str, width: Option<usize>) -> String {
 impl Said {
     fn line(&self, width: Option<usize>) -> String {
         let (style, mark) = mark(&self.level);
-        format!("  {} {}\n", styled(style, mark), wrapped(&plain(&self.sentence), MARGIN, width))
+        let text = if self.in_summary { format!("{}, as said above", self.brief) } else { self.sentence.clone() };
+        format!("  {} {}\n", styled(style, mark), wrapped(&plain(&text), MARGIN, width))
     }
 }
 

@@ -59,20 +59,25 @@ pub fn load(sources: &Sources<'_>, purpose: Purpose) -> Result<Loaded, Problems>
         None => Table::new(),
         Some(file) => match file::parse(&file.text) {
             Ok(table) => table,
-            Err(problem) => return Err(Problems { origin, problems: vec![problem], warnings: Vec::new() }),
+            Err(problem) => {
+                let log_format = sources.log_format_without_file();
+                return Err(Problems { origin, problems: vec![problem], warnings: Vec::new(), log_format });
+            }
         },
     };
     environment::complete(&mut table, sources, purpose);
     let review = Review::new(sources);
-    let config = root(Cursor::root(&review, table), purpose, sources.log_format);
+    let mut log_format = sources.log_format;
+    let config = root(Cursor::root(&review, table), purpose, &mut log_format);
     let (problems, warnings) = review.into_findings();
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded { origin, config, warnings }),
-        Some(_) | None => Err(Problems { origin, problems, warnings }),
+        Some(_) | None => Err(Problems { origin, problems, warnings, log_format }),
     }
 }
 
-fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option<Config> {
+/// Applies every rule; `log_format` becomes what the configuration says, which is known even where the rest is wrong.
+fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: &mut LogFormat) -> Option<Config> {
     let tls = tls::defaults(root.section("tls"));
     let allow = egress::allow(root.section("egress"));
     let (subscriptions, destinations) = match purpose {
@@ -85,7 +90,8 @@ fn root(mut root: Cursor<'_>, purpose: Purpose, log_format: LogFormat) -> Option
     };
     let spool = spool(root.section("spool"), purpose);
     let admin = admin::admin(root.section("admin"), purpose);
-    let log = log(root.section("log"), log_format);
+    let log = log(root.section("log"), *log_format);
+    *log_format = log.format;
     let traces = traces::traces(&mut root, purpose, allow.as_ref());
     let grace = shutdown(root.section("shutdown"));
     root.finish();

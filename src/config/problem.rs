@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::LogFormat;
+
 /// Is one thing that is wrong, or one thing that deserves a second look.
 ///
 /// It never holds a secret, nor a rejected value that was meant to be one.
@@ -43,6 +45,8 @@ pub struct Problems {
     pub problems: Vec<Problem>,
     /// What deserves a second look.
     pub warnings: Vec<Problem>,
+    /// The form of log lines as far as it could be read: whoever reads the log is to be told in it, too.
+    pub log_format: LogFormat,
 }
 
 impl fmt::Display for Problems {

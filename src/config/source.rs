@@ -101,11 +101,17 @@ impl Sources<'static> {
         if problems.is_empty() {
             return Ok(Self { file, environment, flags, log_format, read: &|path| fs::read(path), fetch: &fetch });
         }
-        Err(Problems { origin: "the configuration".to_owned(), problems, warnings: Vec::new() })
+        let log_format = told_format(&flags, &environment, log_format);
+        Err(Problems { origin: "the configuration".to_owned(), problems, warnings: Vec::new(), log_format })
     }
 }
 
 impl Sources<'_> {
+    /// Returns the form of log lines where no file can tell it.
+    pub(super) fn log_format_without_file(&self) -> LogFormat {
+        told_format(&self.flags, &self.environment, self.log_format)
+    }
+
     /// Names the place that the configuration comes from.
     pub(super) fn origin(&self) -> String {
         match &self.file {
@@ -113,6 +119,12 @@ impl Sources<'_> {
             None => format!("the environment (no {DEFAULT_FILE} here)"),
         }
     }
+}
+
+fn told_format(flags: &Flags, environment: &Environment, otherwise: LogFormat) -> LogFormat {
+    let told = flags.log_format.as_deref().or_else(|| environment.get("ZOOMHOOK_LOG_FORMAT"));
+    let known = LogFormat::WORDS.iter().find(|(word, _)| Some(*word) == told);
+    known.map_or(otherwise, |(_, format)| *format)
 }
 
 /// Reads a configuration, unless everybody may write it: what stands there says which programs are run, as this one.

@@ -106,8 +106,9 @@ pub struct EventRow {
     pub subscription: Box<str>,
     /// The `x-zm-request-id` of every attempt.
     pub request_id: RequestId,
-    /// SHA-256 of the body.
-    pub digest: Digest,
+    /// The digest of the body; `None` for those who do not see bodies, since it would prove a guess.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
     /// The `event_ts` field of the body, in milliseconds since 1970.
     pub event_ts: Option<i64>,
     /// When the frame was read from the socket.

@@ -201,8 +201,14 @@ impl Report {
         if status.link != link {
             status.since = now;
         }
-        if link == Link::Live {
-            status.connects += 1;
+        match link {
+            Link::Live => {
+                status.connects += 1;
+                status.down_since = None;
+            }
+            Link::Connecting | Link::Waiting | Link::Parked | Link::Contended | Link::Stopped => {
+                status.down_since.get_or_insert(now);
+            }
         }
         status.link = link;
         status.reason = reason;
@@ -332,6 +338,22 @@ mod tests {
         show(&mut report, Link::Contended);
         show(&mut report, Link::Waiting);
         assert_eq!(contended.get(), 0);
+    }
+
+    #[test]
+    fn outage_lasts_from_the_lost_socket_to_the_next_live_one_whatever_is_tried_between() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let (mut report, _) = report();
+        let mut down = |link, second| {
+            report.show(link, Box::default(), None, at(second), Instant::now());
+            report.status.down_since
+        };
+        assert_eq!(down(Link::Live, 10), None);
+        for (link, second) in [(Link::Waiting, 20), (Link::Connecting, 30), (Link::Parked, 40), (Link::Waiting, 50)] {
+            assert_eq!(down(link, second), Some(at(20)), "{link:?}");
+        }
+        assert_eq!(down(Link::Live, 60), None);
+        assert_eq!(down(Link::Connecting, 70), Some(at(70)));
     }
 
     #[tokio::test(start_paused = true)]

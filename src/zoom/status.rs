@@ -33,6 +33,9 @@ pub struct Status {
     /// Since when it is in this state.
     #[schemars(with = "Moment")]
     pub since: Timestamp,
+    /// Since when no socket is live, whatever was tried meanwhile; empty while one is.
+    #[schemars(with = "Option<Moment>")]
+    pub down_since: Option<Timestamp>,
     /// Why it is not live, in words that name what to do; empty while it is live.
     pub reason: Box<str>,
     /// When the next try comes, while one is waited for.
@@ -62,6 +65,7 @@ impl Status {
         Self {
             link,
             since,
+            down_since: (link != Link::Live).then_some(since),
             reason: Box::default(),
             next_try_at: None,
             last_heard_at: None,

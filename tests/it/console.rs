@@ -321,6 +321,7 @@ async fn viewer_is_shown_no_payload_and_no_lever() {
     let bridge = lab.bridge_with_viewer_and_dead_letter().await;
     open_as(&browser, &bridge, "#/events/1", VIEWER_TOKEN).await;
     browser.shows("The body is hidden.").await;
+    assert_eq!(browser.js("return document.querySelector('main').textContent.includes('Digest')").await, json!(false));
     for (_, hash, shown) in VIEWS.iter().filter(|(name, ..)| *name != "audit") {
         browser.js_with("location.hash = arguments[0]", json!([hash])).await;
         browser.shows(shown).await;

@@ -69,3 +69,23 @@ async fn command_line_shows_and_changes_the_level_of_a_running_bridge() {
     let (code, _, err) = lab.run(&["log-level", "--listen", &listen]).await;
     assert!(code == 1 && err.contains("no bridge is running"), "{code} {err}");
 }
+
+#[tokio::test]
+async fn configuration_that_is_refused_is_told_in_the_form_that_its_log_asks_for() {
+    let lab = Lab::new(&["crm"]).await;
+    // One line of JSON for a log shipper, beside the text for whoever started it by hand.
+    for (format, logged) in [("json", 1), ("text", 0)] {
+        let text = format!("[log]\nformat = \"{format}\"\nlevel = \"loud\"\n");
+        std::fs::write(lab.file(), text).expect("written");
+        let (code, out, err) = lab.run(&["run"]).await;
+        assert!(code == 78 && out.is_empty(), "{out}{err}");
+        let line = |line: &str| serde_json::from_str::<Value>(line).ok();
+        let lines: Vec<Value> = err.lines().filter_map(line).collect();
+        assert_eq!(lines.len(), logged, "{err}");
+        let told = |line: &Value| {
+            line["level"] == "ERROR" && line["reason"].as_str().is_some_and(|it| it.contains("log.level"))
+        };
+        assert!(lines.iter().all(told), "{err}");
+        assert!(err.lines().any(|line| line.starts_with("zoomhook:   log.level (line 3): expected a level")), "{err}");
+    }
+}

@@ -57,7 +57,7 @@ function Breaker({ breaker }) {
 }
 
 function Destination({ destination, rates, minutes, operator, notify }) {
-  const { name, level, sentence, status, backlog } = destination;
+  const { name, level, sentence, in_summary, status, backlog } = destination;
   const rate = rateOf(rates.destinations, name);
   const failure = status?.last_failure;
   return html`<article class="panel destination ${level}" aria-labelledby="destination-${name}">
@@ -69,7 +69,7 @@ function Destination({ destination, rates, minutes, operator, notify }) {
         <a class="button quiet" href=${query("#/events", { destination: name })}>Events</a>
       </div>
     </div>
-    <p class="sentence">${sentence.slice(name.length + 2)}</p>
+    <p class="sentence">${in_summary ? "as said above" : sentence.slice(name.length + 2)}</p>
     <div class="figures">
       <div><span>delivered</span><b>${perSecond(rate?.delivered)}</b><${Spark} of=${SPARK} kind="delivered" values=${lastOf(minutes, name, "delivered")} /></div>
       <div><span>failing</span><b>${perSecond(rate?.failed)}</b><${Spark} of=${SPARK} kind="failed" values=${lastOf(minutes, name, "failed")} /></div>

@@ -93,7 +93,7 @@ function EventView({ id, operator, notify }) {
       <h2 id="signature-title">What handlers verify</h2>
       <${Facts} long of=${[
         ["x-zm-request-id", html`<code class="break">${event.request_id}</code> <${Copy} text=${event.request_id} what="the request id" />`],
-        ["Digest of the body", html`<code class="break">${event.digest}</code> <${Copy} text=${event.digest} what="the digest" />`],
+        event.digest && ["Digest of the body", html`<code class="break">${event.digest}</code> <${Copy} text=${event.digest} what="the digest" />`],
         ["x-zm-signature", html`<code class="break">v0=hex(HMAC-SHA256(secret token, "v0:" + x-zm-request-timestamp + ":" + body))</code>`],
       ]} />
       <p class="note">Every attempt carries the same body and request id, and a fresh timestamp and signature. Refused signatures: <code>zoomhook verify</code> says why.</p>

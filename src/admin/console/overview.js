@@ -8,7 +8,7 @@ function Overview({ live, minutes }) {
   const openGaps = status.open_gaps.map(({ id }) => id).join();
   const gaps = useAnswer("/api/v1/gaps?limit=200");
   useEffect(() => gaps.again(), [openGaps]);
-  const parts = [...status.subscriptions, ...status.destinations, status.spool, status.configuration].filter(Boolean)
+  const parts = [...status.subscriptions, ...status.destinations, status.spool, status.configuration, status.certificate].filter(Boolean)
     .sort((a, b) => WORST_FIRST[a.level] - WORST_FIRST[b.level]);
   return html`<${View} title="Overview">
     <section class="panel" aria-labelledby="lanes-title">
@@ -19,7 +19,7 @@ function Overview({ live, minutes }) {
     <section class="panel" aria-labelledby="parts-title">
       <h2 id="parts-title">What each part says</h2>
       <ul class="sentences">
-        ${parts.map(({ level, sentence }) => html`<li><${Level} level=${level} /> <span>${sentence}</span></li>`)}
+        ${parts.map(({ level, sentence, brief, in_summary }) => html`<li><${Level} level=${level} /> <span>${in_summary ? `${brief}, as said above` : sentence}</span></li>`)}
       </ul>
     </section>
   <//>`;

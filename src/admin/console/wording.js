@@ -48,7 +48,7 @@ function ago(at, now = bridgeClock.now()) {
 
 function until(at, now = bridgeClock.now()) {
   const left = new Date(at) - now;
-  return left < 1000 ? "now" : `in ${span(left)}`;
+  return left < 1000 ? "due" : `in ${span(left)}`;
 }
 
 /** The time of day, with the day unless it is today. */

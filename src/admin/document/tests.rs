@@ -51,9 +51,23 @@ fn viewers_get_neither_bodies_nor_answers() {
         let detail = EventDetail { row: event_row(1), attempts: vec![attempt.clone()], body: Bytes::from_static(body) };
         let document = event(detail).without_payload();
         let text = serde_json::to_string(&document).expect("a document");
-        assert!(!text.contains("canary") && !text.contains("body") && text.contains("status 503"), "{text}");
+        assert!(
+            !text.contains("canary")
+                && !text.contains("body")
+                && !text.contains("digest")
+                && text.contains("status 503"),
+            "{text}"
+        );
         assert!(document.payload_hidden);
     }
+}
+
+#[test]
+fn viewers_get_no_digest_that_would_prove_a_guess() {
+    let page = || Events { events: vec![event_row(1)], next: None };
+    let text = |page: &Events| serde_json::to_string(page).expect("a document");
+    assert!(text(&page()).contains("\"digest\":\"0707"));
+    assert!(!text(&page().without_payload()).contains("digest"));
 }
 
 #[test]
@@ -101,7 +115,7 @@ pub(crate) fn event_row(id: u64) -> EventRow {
         kind: "meeting.started".into(),
         subscription: "main".into(),
         request_id: RequestId::new(Uuid::from_u128(u128::from(id))),
-        digest: Digest([7; 32]),
+        digest: Some(Digest([7; 32])),
         event_ts: Some(1_785_405_731_000),
         received_at: "2026-07-30T10:02:11Z".parse().expect("a time"),
         size: 1532,

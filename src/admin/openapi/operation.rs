@@ -47,8 +47,9 @@ impl Operation {
     }
 }
 
-/// Looks at something.
-pub(in crate::admin) fn get<H, A, T>(
+/// Makes what can be asked by one method: `GET` looks at something, `POST` asks for a change, `PUT` sets something.
+pub(in crate::admin) fn ask<H, A, T>(
+    method: Method,
     path: &'static str,
     handler: H,
     name: &'static str,
@@ -58,48 +59,7 @@ where
     H: Handler<T, Port> + Described<A>,
     T: 'static,
 {
-    operation((Method::GET, MethodFilter::GET), path, handler, name, summary)
-}
-
-/// Asks for a change.
-pub(in crate::admin) fn post<H, A, T>(
-    path: &'static str,
-    handler: H,
-    name: &'static str,
-    summary: &'static str,
-) -> Operation
-where
-    H: Handler<T, Port> + Described<A>,
-    T: 'static,
-{
-    operation((Method::POST, MethodFilter::POST), path, handler, name, summary)
-}
-
-/// Sets something.
-pub(in crate::admin) fn put<H, A, T>(
-    path: &'static str,
-    handler: H,
-    name: &'static str,
-    summary: &'static str,
-) -> Operation
-where
-    H: Handler<T, Port> + Described<A>,
-    T: 'static,
-{
-    operation((Method::PUT, MethodFilter::PUT), path, handler, name, summary)
-}
-
-fn operation<H, A, T>(
-    (method, filter): (Method, MethodFilter),
-    path: &'static str,
-    handler: H,
-    name: &'static str,
-    summary: &'static str,
-) -> Operation
-where
-    H: Handler<T, Port> + Described<A>,
-    T: 'static,
-{
+    let filter = MethodFilter::try_from(method.clone()).expect("routes are asked by methods that axum knows");
     let access = if auth::is_open(path) { Access::Open } else { Access::Guarded };
     let (describe, handler) = (<H as Described<A>>::describe, on(filter, handler));
     Operation { method, path, name, summary, refusals: &[], access, describe, handler }

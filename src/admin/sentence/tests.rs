@@ -31,7 +31,7 @@ fn live_subscription_tells_what_is_odd() {
         ),
         (
             stalled,
-            "Losing main: socket open since 10:02:11 UTC (4 min), but not read while the spool takes no events; repair the spool before Zoom drops it",
+            "Losing main: socket open, but not read since 10:02:11 UTC (4 min), while the spool takes no events; repair the spool before Zoom drops it",
         ),
     ];
     for (status, expected) in cases {
@@ -53,7 +53,7 @@ fn subscription_without_a_live_socket_loses() {
         ),
         (
             Link::Parked,
-            "Losing main: refused since 10:02:11 UTC (4 min): client secret refused by Zoom: correct client_secret and reload; next try in 12 s; what Zoom sends until then is lost",
+            "Losing main: refused since 10:02:11 UTC (4 min): client secret refused by Zoom: correct client_secret and reload; next try in 12 s; what Zoom sends meanwhile is lost",
         ),
         (
             Link::Contended,
@@ -61,13 +61,50 @@ fn subscription_without_a_live_socket_loses() {
         ),
         (
             Link::Stopped,
-            "Losing main: stopped since 10:02:11 UTC (4 min): client secret refused by Zoom: correct client_secret and reload; what Zoom sends now is lost",
+            "Losing main: stopped since 10:02:11 UTC (4 min): client secret refused by Zoom: correct client_secret and reload; what Zoom sends meanwhile is lost",
         ),
     ];
     for (link, expected) in cases {
         let status = Socket { reason: reason.into(), next_try_at: Some(at("2026-07-30T10:06:23Z")), ..socket(link) };
         assert_eq!(said(subscription("main", &status, None, now())), expected);
     }
+}
+
+#[test]
+fn outage_is_counted_from_its_beginning_and_not_from_the_last_try() {
+    let down_since = Some(at("2026-07-30T09:06:11Z"));
+    for link in [Link::Connecting, Link::Waiting, Link::Parked] {
+        let shown = said(subscription("main", &Socket { down_since, ..socket(link) }, None, now()));
+        assert!(shown.contains("since 09:06:11 UTC (1 h)"), "{shown}");
+    }
+}
+
+#[test]
+fn network_that_leads_nowhere_says_where_to_look() {
+    let cases = [
+        ("no token from zoom.us: failed to lookup address information: Name or service not known", "; check DNS"),
+        ("no token from zoom.us: Connection refused (os error 111)", "; check the network"),
+        ("no token from zoom.us within 10 s", "; check the network"),
+        ("no token within 30 s", "; check the network"),
+        ("cannot connect to ws.zoom.us: Network is unreachable (os error 101)", "; check the network"),
+        (
+            "no token from zoom.us: its certificate has expired, or the clock of this machine is wrong",
+            "wrong; next try",
+        ),
+        ("closed by zoom: 1000 Bye", "Bye; next try"),
+    ];
+    for (reason, expected) in cases {
+        let status =
+            Socket { reason: reason.into(), next_try_at: Some(at("2026-07-30T10:06:23Z")), ..socket(Link::Waiting) };
+        let shown = said(subscription("main", &status, None, now()));
+        assert!(shown.contains(&format!("{reason}; ")) && shown.contains(expected), "{shown}");
+    }
+}
+
+#[test]
+fn destination_that_is_paused_is_said_to_be_while_no_bridge_runs() {
+    let paused = DestinationRow { paused_at: Some(at("2026-07-30T09:06:11Z")), ..row(0, 0) };
+    assert_eq!(said(backlog(&paused, now())), "Degraded crm: paused since 09:06:11 UTC (1 h), nothing waiting");
 }
 
 #[test]
@@ -139,12 +176,13 @@ fn destination_that_takes_events_tells_its_backlog() {
         (
             Some(&lane),
             Some(behind),
-            "Degraded crm: taking events, last one 2 s ago, 2,313 events waiting, oldest 4 min old",
+            "Degraded crm: behind, 2,313 events waiting, oldest 4 min old, taking events, last one 2 s ago; \
+             raise its concurrency or rate, or let the handler answer sooner",
         ),
         (
             Some(&lane),
             Some(row(0, 12)),
-            "Degraded crm: taking events, last one 2 s ago, nothing waiting; 12 dead letters kept: zoomhook dead list --destination crm",
+            "Degraded crm: 12 dead letters kept: zoomhook dead list --destination crm; taking events, last one 2 s ago, nothing waiting",
         ),
         (Some(&lane), None, "Fine crm: taking events, last one 2 s ago, backlog not known"),
         (Some(&Lane::default()), Some(row(0, 0)), "Fine crm: nothing delivered since the start, nothing waiting"),
@@ -156,7 +194,7 @@ fn destination_that_takes_events_tells_its_backlog() {
         (
             None,
             Some(row(0, 1)),
-            "Degraded crm: no longer configured, nothing waiting; 1 dead letter kept: zoomhook dead list --destination crm",
+            "Degraded crm: 1 dead letter kept: zoomhook dead list --destination crm; no longer configured, nothing waiting",
         ),
     ];
     for (lane, row, expected) in cases {
@@ -169,9 +207,8 @@ fn expired_events_are_told_while_their_dead_letters_are_kept() {
     let expired = Some(Expired { count: 3, last_at: at("2026-07-30T10:02:11Z") });
     let lane = Lane { last_success_at: Some(at("2026-07-30T10:06:09Z")), expired, ..Lane::default() };
     let shown = |dead| said(destination("crm", Some(&lane), Some(&row(0, dead)), now()));
-    let told = "3 dead letters kept: zoomhook dead list --destination crm; \
-                3 events expired since the start, the last one 4 min ago";
-    assert!(shown(3).starts_with("Degraded ") && shown(3).ends_with(told), "{}", shown(3));
+    let told = "; 3 events expired since the start, the last one 4 min ago";
+    assert!(shown(3).starts_with("Degraded crm: 3 dead letters kept: ") && shown(3).ends_with(told), "{}", shown(3));
     assert!(shown(0).starts_with("Fine ") && !shown(0).contains("expired"), "{}", shown(0));
 }
 
@@ -204,20 +241,42 @@ fn spool_that_takes_no_events_loses() {
 
 #[test]
 fn summary_leads_with_the_worst() {
-    let fine = Sentence::new(Level::Fine, "main: live".to_owned());
-    let failing = Sentence::new(Level::Degraded, "crm: failing".to_owned());
-    let behind = Sentence::new(Level::Degraded, "audit: behind".to_owned());
-    let down = Sentence::new(Level::Losing, "twin: no socket".to_owned());
-    let cases: [(&[&Sentence], &str); 4] = [
-        (&[&fine], "Fine Nothing is being lost: 1 subscription live, 2 destinations taking events."),
-        (&[&fine, &failing], "Degraded Nothing is being lost, but crm: failing."),
-        (&[&fine, &failing, &behind], "Degraded Nothing is being lost, but crm: failing (and 1 more below)."),
-        (&[&fine, &failing, &behind, &down], "Losing Events are being lost: twin: no socket."),
+    let part = |level, text: &str| Sentence::short(level, text.to_owned());
+    let fine = part(Level::Fine, "main: live");
+    let failing = part(Level::Degraded, "crm: failing");
+    let behind = part(Level::Degraded, "audit: behind");
+    let down = part(Level::Losing, "twin: no socket");
+    let cases: [(&[&Sentence], &str, Option<usize>); 4] = [
+        (&[&fine], "Fine Nothing is being lost: 1 subscription live, 2 destinations taking events.", None),
+        (&[&fine, &failing], "Degraded Nothing is being lost, but crm: failing.", Some(1)),
+        (&[&fine, &failing, &behind], "Degraded Nothing is being lost, but crm: failing (and 1 more below).", Some(1)),
+        (&[&fine, &failing, &behind, &down], "Losing Events are being lost: twin: no socket.", Some(3)),
     ];
-    for (parts, expected) in cases {
-        assert_eq!(said(summary(1, 2, parts, &[], now())), expected);
+    for (parts, expected, told) in cases {
+        let mut parts: Vec<Sentence> = parts.iter().map(|part| (*part).clone()).collect();
+        let mut refs: Vec<&mut Sentence> = parts.iter_mut().collect();
+        assert_eq!(said(summary(1, 2, &mut refs, &[], now())), expected);
+        let knows: Vec<usize> = (0..parts.len()).filter(|at| parts[*at].in_summary).collect();
+        assert_eq!(knows, Vec::from_iter(told), "{expected}");
     }
-    assert_eq!(summary(0, 2, &[], &[], now()).level, Level::Losing);
+    assert_eq!(summary(0, 2, &mut [], &[], now()).level, Level::Losing);
+}
+
+#[test]
+fn summary_and_row_do_not_say_the_same_words_twice() {
+    let mut failing = destination("crm", Some(&failing_lane("status 503")), Some(&row(213, 0)), now());
+    assert_eq!(
+        said(summary(1, 1, &mut [&mut failing], &[], now())),
+        "Degraded Nothing is being lost, but crm: failing since 10:02:11 UTC (4 min): status 503 from the handler, \
+         213 events waiting, oldest 4 min old; next try in 12 s. Check the handler's log."
+    );
+    assert_eq!((failing.brief.as_str(), failing.in_summary), ("crm: failing", true));
+    let mut down = subscription("main", &Socket { reason: "reset".into(), ..socket(Link::Waiting) }, None, now());
+    assert_eq!(
+        said(summary(1, 1, &mut [&mut down], &[], now())),
+        "Losing Events are being lost: main: no socket since 10:02:11 UTC (4 min): reset."
+    );
+    assert_eq!((down.brief.as_str(), down.in_summary), ("main: no socket", true));
 }
 
 #[test]
@@ -228,18 +287,21 @@ fn summary_tells_what_was_missed_lately() {
         gap("2026-07-20T08:00:00Z", Some("2026-07-20T08:01:00Z")),
     ];
     assert_eq!(
-        said(summary(1, 1, &[], &gaps, now())),
+        said(summary(1, 1, &mut [], &gaps, now())),
         "Fine Nothing is being lost: 1 subscription live, 1 destination taking events. \
          In the last 24 h there were 2 gaps (4 min in all): zoomhook gaps."
     );
-    let one = said(summary(1, 1, &[], &gaps[..1], now()));
+    let one = said(summary(1, 1, &mut [], &gaps[..1], now()));
     assert!(one.ends_with("In the last 24 h there was 1 gap (3 min in all): zoomhook gaps."), "{one}");
     let open = [gap("2026-07-30T10:04:11Z", None), gaps[0].clone()];
-    let told = said(summary(1, 1, &[], &open, now()));
+    let told = said(summary(1, 1, &mut [], &open, now()));
     assert!(told.ends_with("there were 2 gaps (5 min in all, 1 of them open still): zoomhook gaps."), "{told}");
     let acknowledged = Acknowledged { at: now(), by: "operator".into(), note: "reports fetched".into() };
     let dealt_with = [GapRow { acknowledged: Some(acknowledged), ..gaps[0].clone() }];
-    assert!(said(summary(1, 1, &[], &dealt_with, now())).ends_with("1 destination taking events."), "no more of it");
+    assert!(
+        said(summary(1, 1, &mut [], &dealt_with, now())).ends_with("1 destination taking events."),
+        "no more of it"
+    );
 }
 
 #[test]

@@ -8,12 +8,21 @@ use anstyle::{AnsiColor, Style};
 use tokio::time::Instant;
 
 use super::stage::Totals;
+use crate::cli::output::wrapped;
+use crate::cli::table::terminal_width;
 use crate::config::Listen;
 use crate::simulator::Simulator;
 use crate::simulator::handler::{Delivery, Handler};
 
 /// Lines of events in a second: what an eye can follow. Further ones are counted.
 const LINES_A_SECOND: u32 = 20;
+
+/// The column behind the time.
+const TIME: usize = 9;
+/// The column at which it is said what became of an event.
+const WAY: usize = TIME + 28 + 8 + 2;
+/// The fewest columns for it.
+const ROOM: usize = 28;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
@@ -83,6 +92,7 @@ impl Screen {
     /// Explains what happens in one plain sentence.
     pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
         let time = self.time();
+        let text = wrapped(text, TIME + 2, terminal_width());
         writeln!(self.out, "{DIM}{time}{DIM:#}  {NOTE}■ {text}{NOTE:#}")
     }
 
@@ -119,12 +129,41 @@ impl Screen {
 
     fn line(&mut self, event: &str, request_id: &str, way: &str) -> io::Result<()> {
         let (time, id) = (self.time(), request_id.get(..8).unwrap_or(request_id));
-        writeln!(self.out, "{DIM}{time}{DIM:#}  {NAME}{event:<28}{NAME:#}{DIM}{id:<8}{DIM:#}  {way}")
+        let way = placed(way, terminal_width());
+        writeln!(self.out, "{DIM}{time}{DIM:#}  {NAME}{event:<28}{NAME:#}{DIM}{id:<8}{DIM:#}{way}")
     }
 
     /// Shows the time since the start.
     fn time(&self) -> String {
         let elapsed = self.begun.elapsed();
         format!("{:02}:{:04.1}", elapsed.as_secs() / 60, elapsed.as_secs_f64() % 60.0)
+    }
+}
+
+/// Puts what became of an event beside it or, where the terminal is narrow, below it.
+fn placed(way: &str, width: Option<usize>) -> String {
+    if width.is_none_or(|width| width >= WAY + ROOM) {
+        return format!("  {}", wrapped(way, WAY, width));
+    }
+    format!("\n{:TIME$}{}", "", wrapped(way, TIME, width))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_is_broken_at_the_edge_of_a_terminal() {
+        let way = format!("zoom sent → stored → {GOOD}delivered 200{GOOD:#}, {GOOD}signature ok{GOOD:#}, 23.2 ms");
+        let shown = |width| anstream::adapter::strip_str(&placed(&way, width)).to_string();
+        assert_eq!(shown(None), "  zoom sent → stored → delivered 200, signature ok, 23.2 ms");
+        assert_eq!(shown(Some(120)), shown(None));
+        let indent = " ".repeat(WAY);
+        assert_eq!(shown(Some(80)), format!("  zoom sent → stored → delivered\n{indent}200, signature ok, 23.2 ms"));
+        let indent = " ".repeat(TIME);
+        assert_eq!(
+            shown(Some(40)),
+            format!("\n{indent}zoom sent → stored → delivered\n{indent}200, signature ok, 23.2 ms")
+        );
     }
 }

@@ -7,7 +7,7 @@ use crate::admin::document::EventDocument;
 use crate::cli::output::{HEADING, plain, pretty_body, styled};
 use crate::cli::table::{Cell, Table};
 use crate::spool::record::{AttemptRow, DeliveryRow, DeliveryState, EventRow};
-use crate::wording::{count, counted, size, span, time_ago, until};
+use crate::wording::{count, counted, next, size, span, time_ago};
 
 /// Writes facts, deliveries, failed attempts and the body.
 pub(super) fn render(event: &EventDocument, now: Timestamp, width: Option<usize>) -> String {
@@ -44,10 +44,12 @@ fn facts(row: &EventRow, now: Timestamp) -> String {
         ("received", received),
         ("subscription", row.subscription.to_string()),
         ("request id", row.request_id.to_string()),
-        ("sha-256", row.digest.to_string()),
         ("size", size(row.size)),
         ("repeats", count(row.repeats.into())),
     ];
+    if let Some(digest) = row.digest {
+        facts.insert(3, ("digest", digest.to_string()));
+    }
     if let Some(reason) = &row.parked {
         facts.push(("parked", format!("{reason}; kept, and not delivered")));
     }
@@ -60,7 +62,7 @@ fn deliveries(rows: &[DeliveryRow], now: Timestamp, width: Option<usize>) -> Str
     for row in rows {
         let when = match row.state {
             DeliveryState::Fresh => "not attempted yet".to_owned(),
-            DeliveryState::Retry => row.due.map_or(String::new(), |due| format!("next try {}", until(due, now))),
+            DeliveryState::Retry => row.due.map_or(String::new(), |due| next("try", due, now)),
             DeliveryState::Delivered | DeliveryState::Dead => {
                 row.settled_at.map_or(String::new(), |at| time_ago(at, now))
             }
@@ -143,7 +145,7 @@ mod tests {
         received      10:02:11 UTC (4 min ago), 0 ms after it happened
         subscription  main
         request id    00000000_0000_0000_0000_000000000029
-        sha-256       0707070707070707070707070707070707070707070707070707070707070707
+        digest        0707070707070707070707070707070707070707070707070707070707070707
         size          1.5 kB
         repeats       1
 

@@ -76,10 +76,13 @@ impl View for SqliteView {
         let found = self
             .connection
             .prepare_cached(&sql)?
-            .query_row([id.0], |row| Ok((event_row(row)?, row.get::<_, Vec<u8>>(10)?, key_of(row, 11)?)))
+            .query_row([id.0], |row| {
+                let digest = Digest(row.get(4)?);
+                Ok((event_row(row)?, digest, row.get::<_, Vec<u8>>(10)?, key_of(row, 11)?))
+            })
             .optional()?;
-        let Some((mut row, body, key)) = found else { return Ok(None) };
-        let body = sealed::body(body, key, id, row.digest, &self.keys)
+        let Some((mut row, digest, body, key)) = found else { return Ok(None) };
+        let body = sealed::body(body, key, id, digest, &self.keys)
             .map_err(|unreadable| SpoolError::Sealed { event: id, reason: why(unreadable, key) })?;
         row.deliveries = deliveries(&self.connection, id)?;
         let attempts = attempts(&self.connection, id, &self.keys)?;
@@ -240,7 +243,7 @@ fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
         kind: row.get(1)?,
         subscription: row.get(2)?,
         request_id: request_id(row, 3)?,
-        digest: Digest(row.get(4)?),
+        digest: Some(Digest(row.get(4)?)),
         event_ts: row.get(5)?,
         received_at: timestamp(row.get(6)?),
         size: row.get(7)?,

@@ -114,7 +114,9 @@ impl Endpoint {
             DialError::Connect(ConnectError::Address(reason)) => SendError::Connect(reason),
             DialError::Connect(ConnectError::Late) | DialError::Late => SendError::Timeout,
             DialError::Proxy(error) => SendError::Proxy(error),
-            DialError::Tls(error) => SendError::Tls(error.to_string()),
+            DialError::Tls(error) => {
+                SendError::Tls(tls::distrust(&error).map_or_else(|| error.to_string(), str::to_owned))
+            }
         })?;
         Connection::new(stream).await.map_err(|error| broken(&error))
     }

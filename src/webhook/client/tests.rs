@@ -242,7 +242,7 @@ async fn own_certificate_is_trusted_by_ca_file_only() {
     let untrusting = destination(&format!("https://localhost:{}/hook?key=canary", handler.addr.port()));
 
     let error = failure(&untrusting).await;
-    assert_eq!(error, SendError::Tls("invalid peer certificate: UnknownIssuer".to_owned()));
+    assert!(matches!(&error, SendError::Tls(words) if words.contains("name its file in ca_file")), "{error}");
 
     let trusting = Destination { ca_file: Some(ca_file), ..untrusting };
     assert_eq!(send(&trusting).await.expect("an answer").status, 200);

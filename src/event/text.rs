@@ -3,6 +3,9 @@
 //! Names of people, their addresses and all other contents of a payload are no part of it. What is kept and what is
 //! looked for are brought to one form, [`fold`], so that they meet whatever their script and spelling.
 
+pub mod summary;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -23,7 +26,7 @@ const REQUEST_ID: usize = 8;
 /// An id is a member called `id` or `uuid`, or whose name ends so (`meeting_id`, `messageId`), anywhere in the
 /// payload, with a text or a number; but that of the account, which all events share, and those that are addresses.
 pub fn of(body: &[u8]) -> String {
-    let mut found = Found::default();
+    let mut found = Found { topics: String::with_capacity(2 * BYTES + 1), ids: String::with_capacity(BYTES) };
     // What was read before an error counts.
     let _ = Walk { found: &mut found, of: Name::Root }.deserialize(&mut serde_json::Deserializer::from_slice(body));
     if !found.topics.is_empty() && !found.ids.is_empty() {
@@ -36,10 +39,10 @@ pub fn of(body: &[u8]) -> String {
 /// alike (`Ａ` is `a`, `ﬁ` is `fi`), `ß` as `ss`, control characters as spaces. Marks of other scripts are kept: `が` is
 /// not `か`.
 pub fn fold(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
-    if text.is_ascii() {
-        return text.chars().map(|c| visible(c).to_ascii_lowercase()).collect();
+    if is_visible_ascii(text) {
+        return text.to_ascii_lowercase();
     }
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
     let parts = DecomposingNormalizerBorrowed::new_nfkd();
     let letters = parts.normalize_iter(text.chars().map(visible)).filter(|c| !('\u{300}'..='\u{36f}').contains(c));
     let small = letters.flat_map(char::to_lowercase).filter(|c| !('\u{300}'..='\u{36f}').contains(c));
@@ -49,6 +52,17 @@ pub fn fold(text: &str) -> String {
         c => [c, c].into_iter().take(1),
     });
     ComposingNormalizerBorrowed::new_nfkc().normalize_iter(alike).collect()
+}
+
+/// Tells whether folding has nothing to do but to make letters small, as with nearly every id.
+fn is_visible_ascii(text: &str) -> bool {
+    // Without an early end the bytes are looked at many at a time.
+    text.bytes().fold(true, |is, byte| is & matches!(byte, b' '..=b'~'))
+}
+
+/// Tells that folding changes nothing, where that is seen at once.
+fn is_folded(text: &str) -> bool {
+    text.bytes().fold(true, |is, byte| is & matches!(byte, b' '..=b'@' | b'['..=b'~'))
 }
 
 /// Is a text to look for: words, each of which must be found.
@@ -86,9 +100,7 @@ impl Words {
                 || word.event == Some(facts.id)
                 || word.request_id.as_ref().is_some_and(|id| facts.request_id.starts_with(&**id))
                 || facts.kind.contains(&*word.folded)
-                // Zoom's types need no folding.
-                || (facts.kind.bytes().any(|b| !b.is_ascii() || b.is_ascii_uppercase())
-                    && fold(facts.kind).contains(&*word.folded))
+                || (!is_folded(facts.kind) && fold(facts.kind).contains(&*word.folded))
         })
     }
 }
@@ -130,7 +142,6 @@ impl Word {
     }
 }
 
-#[derive(Default)]
 struct Found {
     topics: String,
     ids: String,
@@ -144,9 +155,10 @@ impl Found {
             Name::Id if text.len() <= ID_BYTES && !text.contains('@') => &mut self.ids,
             Name::Root | Name::Payload | Name::Other | Name::Id => return,
         };
-        let folded = fold(text);
+        // Most need no copy: that letters become small is seen to where they are kept.
+        let folded = if is_visible_ascii(text) { Cow::Borrowed(text) } else { Cow::Owned(fold(text)) };
         let piece = folded.trim();
-        if piece.is_empty() || list.lines().any(|known| known == piece) {
+        if piece.is_empty() || list.lines().any(|known| known.eq_ignore_ascii_case(piece)) {
             return;
         }
         let room = BYTES.saturating_sub(list.len() + usize::from(!list.is_empty()));
@@ -158,7 +170,9 @@ impl Found {
         if !list.is_empty() {
             list.push('\n');
         }
+        let begin = list.len();
         list.push_str(&piece[..end]);
+        list[begin..].make_ascii_lowercase();
     }
 }
 
@@ -398,6 +412,26 @@ mod tests {
         }
 
         #[test]
+        fn short_cuts_of_folding_change_nothing(
+            texts in proptest::collection::vec("[ -~]{0,12}|[\\x00-\\x7f]{0,12}|\\PC{0,6}|[aAäÄ \n]{0,3}", 0..8),
+        ) {
+            for text in &texts {
+                prop_assert_eq!(fold(text), slowly_folded(text));
+                prop_assert!(!is_folded(text) || slowly_folded(text) == *text);
+            }
+            let mut known: Vec<String> = Vec::new();
+            for text in texts.iter().filter(|text| !text.contains('@')) {
+                let piece = slowly_folded(text).trim().to_owned();
+                if !piece.is_empty() && !known.contains(&piece) {
+                    known.push(piece);
+                }
+            }
+            let ids: Vec<_> = texts.iter().map(|id| serde_json::json!({ "id": id })).collect();
+            let body = serde_json::json!({ "payload": ids }).to_string();
+            prop_assert_eq!(of(body.as_bytes()), known.join("\n"));
+        }
+
+        #[test]
         fn any_bytes_have_a_bounded_text(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(of(&bytes).len() <= 2 * BYTES + 1);
         }
@@ -413,5 +447,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Folds as [`fold`] says it, character by character.
+    fn slowly_folded(text: &str) -> String {
+        let is_accent = |c: &char| ('\u{300}'..='\u{36f}').contains(c);
+        let visible = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let parts: String = DecomposingNormalizerBorrowed::new_nfkd().normalize_iter(visible).collect();
+        let letters: String = parts.chars().filter(|c| !is_accent(c)).flat_map(char::to_lowercase).collect();
+        let alike = letters.replace('ß', "ss").replace('ς', "σ");
+        let alike: String = alike.chars().filter(|c| !is_accent(c)).collect();
+        ComposingNormalizerBorrowed::new_nfkc().normalize(&alike).into_owned()
     }
 }

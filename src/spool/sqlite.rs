@@ -5,6 +5,7 @@
 //! second bridge out.
 
 mod audit;
+mod blocks;
 mod erase;
 #[cfg(test)]
 mod growth;

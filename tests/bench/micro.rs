@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use zoomhook::clock::Clock;
 use zoomhook::config;
 use zoomhook::config::secret::Secret;
-use zoomhook::event::{Digest, Received};
+use zoomhook::event::{Digest, Received, text};
 use zoomhook::spool::Spool;
 use zoomhook::telemetry::metrics::Metrics;
 use zoomhook::webhook::canonical::Form;
@@ -67,6 +67,14 @@ fn digest(criterion: &mut Criterion) {
     for (name, body) in bodies() {
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(name, |bencher| bencher.iter(|| Digest::of(black_box(body.as_bytes()))));
+    }
+}
+
+fn search_text(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("search text");
+    for (name, body) in bodies() {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |bencher| bencher.iter(|| text::of(black_box(body.as_bytes()))));
     }
 }
 
@@ -135,5 +143,5 @@ fn settings(directory: &Path) -> config::Spool {
     }
 }
 
-criterion_group!(micro, canonical, frame, digest, signature, store);
+criterion_group!(micro, canonical, frame, digest, search_text, signature, store);
 criterion_main!(micro);

@@ -57,6 +57,7 @@ const PURE: &[&str] = &[
     "event.rs",
     "event/family.rs",
     "event/text.rs",
+    "event/text/summary.rs",
     "json.rs",
     "retry_after.rs",
     "schema.rs",

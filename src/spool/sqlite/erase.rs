@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
 use super::audit;
-use super::purge::{delete_event, destinations, is_settled, uncount};
+use super::purge::{delete_events, destinations, is_settled, uncount};
 use super::view::dead_where;
 use crate::event::EventId;
 use crate::spool::SpoolError;
@@ -88,14 +88,14 @@ fn dead(
     let destinations = destinations(connection)?;
     let mut events: Vec<i64> = fitting.iter().map(|(_, event)| *event).collect();
     events.dedup();
-    let mut gone = 0;
+    let mut gone = Vec::new();
     for event in events {
         if is_nobodys(connection, event, &destinations)? {
-            delete_event(connection, event, &destinations)?;
-            gone += 1;
+            gone.push(event);
         }
     }
-    uncount(connection, gone, 0)?;
+    delete_events(connection, &gone, &destinations)?;
+    uncount(connection, gone.len() as u64, 0)?;
     let erased = Erased { dead: fitting.len() as u64, ..Erased::default() };
     let last = (seen.len() == STEP).then(|| (DestinationId(last.0), EventId(last.1.unsigned_abs())));
     Ok((erased, last))
@@ -114,11 +114,9 @@ pub(super) fn fitting(condition: &str) -> String {
 fn parked(connection: &Connection, until: Timestamp, after: EventId) -> Result<(Erased, Option<EventId>), SpoolError> {
     let seen = parked_after(connection, after, STEP)?;
     let fitting = seen.iter().filter(|(_, received_at)| *received_at < until.as_millisecond());
-    let mut erased = Erased::default();
-    for (id, _) in fitting {
-        delete_event(connection, *id, &[])?;
-        erased.parked += 1;
-    }
+    let fitting: Vec<i64> = fitting.map(|(id, _)| *id).collect();
+    delete_events(connection, &fitting, &[])?;
+    let erased = Erased { parked: fitting.len() as u64, ..Erased::default() };
     uncount(connection, erased.parked, erased.parked)?;
     let last = seen.last().filter(|_| seen.len() == STEP);
     Ok((erased, last.map(|(id, _)| EventId(id.unsigned_abs()))))
@@ -179,25 +177,24 @@ fn oldest(connection: &Connection) -> Result<Erased, SpoolError> {
     found.sort_unstable();
     found.truncate(STEP_FOR_ROOM);
     let mut erased = Erased::default();
-    let mut events = 0;
+    let mut gone = Vec::new();
     for (event, destination) in found {
         match destination {
             Some(destination) => {
                 delete_dead(connection, &[(destination, event)])?;
                 erased.dead += 1;
                 if is_settled(connection, event, &destinations)? {
-                    delete_event(connection, event, &destinations)?;
-                    events += 1;
+                    gone.push(event);
                 }
             }
             None => {
-                delete_event(connection, event, &[])?;
-                events += 1;
+                gone.push(event);
                 erased.parked += 1;
             }
         }
     }
-    uncount(connection, events, erased.parked)?;
+    delete_events(connection, &gone, &destinations)?;
+    uncount(connection, gone.len() as u64, erased.parked)?;
     Ok(erased)
 }
 

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use super::blocks;
 use crate::event::EventId;
 use crate::spool::SpoolError;
 
@@ -21,14 +22,14 @@ pub(super) fn step(
         .query_map((after.0, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     let (cutoff, now) = (cutoff.as_millisecond(), now.as_millisecond());
-    let mut purged = 0;
+    let mut purged = Vec::new();
     for (id, _, _) in seen.iter().filter(|(_, received_at, deliverable)| *received_at < cutoff && *deliverable) {
         if is_settled(connection, *id, &destinations)? {
-            delete_event(connection, *id, &destinations)?;
-            purged += 1;
+            purged.push(*id);
         }
     }
-    uncount(connection, purged, 0)?;
+    delete_events(connection, &purged, &destinations)?;
+    uncount(connection, purged.len() as u64, 0)?;
     let goes_on = |received_at: i64| received_at < cutoff || received_at > now;
     let last = seen.last().filter(|(_, received_at, _)| goes_on(*received_at) && seen.len() == limit);
     Ok(last.map(|(id, _, _)| EventId(id.unsigned_abs())))
@@ -41,8 +42,15 @@ pub(super) fn destinations(connection: &Connection) -> Result<Vec<i64>, SpoolErr
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Deletes an event with all that belongs to it.
-pub(super) fn delete_event(connection: &Connection, id: i64, destinations: &[i64]) -> Result<(), SpoolError> {
+/// Deletes events with all that belongs to them.
+pub(super) fn delete_events(connection: &Connection, ids: &[i64], destinations: &[i64]) -> Result<(), SpoolError> {
+    for id in ids {
+        delete_event(connection, *id, destinations)?;
+    }
+    blocks::forget(connection, ids)
+}
+
+fn delete_event(connection: &Connection, id: i64, destinations: &[i64]) -> Result<(), SpoolError> {
     for destination in destinations {
         connection
             .prepare_cached("DELETE FROM deliveries WHERE destination = ?1 AND event = ?2")?

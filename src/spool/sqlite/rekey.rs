@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::audit;
 use super::sealed::{self, key_of};
+use super::{audit, blocks};
 use crate::event::{Digest, EventId, text};
 use crate::spool::SpoolError;
 use crate::spool::rekey::Rekey;
@@ -36,6 +36,8 @@ pub(super) fn step(
         .prepare_cached(NEXT)?
         .query_map((rekey.done.after, STEP), |row| Ok((row.get(0)?, key_of(row, 1)?)))?
         .collect::<Result<_, _>>()?;
+    let before = EventId(rekey.done.after);
+    let mut rewritten = Vec::new();
     let mut bytes = 0;
     let mut looked = 0;
     for (event, key) in &seen {
@@ -45,6 +47,9 @@ pub(super) fn step(
         } else {
             self::body(connection, event, keys, sealer.as_deref_mut(), &mut bytes)?
         };
+        if body == Fate::Rewritten {
+            rewritten.push(i64::try_from(event.0).unwrap_or(i64::MAX));
+        }
         // Where the body stays closed, so do the answers.
         let answers = if body == Fate::Unreadable {
             Fate::Unreadable
@@ -59,6 +64,9 @@ pub(super) fn step(
             break;
         }
     }
+    blocks::forget(connection, &rewritten)?;
+    // Those that were never summarised gain by it, too.
+    blocks::summarise(connection, before, EventId(rekey.done.after))?;
     rekey.done.complete = looked == seen.len() && seen.len() < STEP;
     let to = keys.current().map_or("no key".to_owned(), |key| format!("key {key}"));
     let step = audit::Step {

@@ -8,9 +8,11 @@ use super::{explain, meta};
 use crate::spool::SpoolError;
 
 /// Format of the tables below; a file with a higher number is refused, one with a lower number is brought to it.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// The format since which events have a text, and dead letters are counted.
 const TEXTS: i64 = 2;
+/// The format since which blocks of events are summarised.
+const SUMMARIES: i64 = 3;
 
 /// Marks the file as a spool, for `file` and for us: "zmhk".
 const APPLICATION_ID: i64 = 0x7a6d_686b;
@@ -170,12 +172,18 @@ const TO_TEXTS: &str = "ALTER TABLE events ADD COLUMN text TEXT;
 INSERT INTO dead_causes SELECT destination, outcome, count(*) FROM deliveries WHERE state = 3 GROUP BY 1, 2;
 UPDATE meta SET value = 2 WHERE key = 'format';";
 
+/// What a search passes over events by: see [`blocks`](super::blocks).
+const BLOCKS: &str = "CREATE TABLE summaries (block INTEGER PRIMARY KEY, facts BLOB NOT NULL, text BLOB NOT NULL);";
+/// Brings tables of format 2 to format 3: no row is read.
+const TO_SUMMARIES: &str = "UPDATE meta SET value = 3 WHERE key = 'format';";
+
 /// Makes the tables in a new file, brings older ones to this format, and refuses a file that is not ours or too new.
 pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), SpoolError> {
     if is_empty(connection).map_err(|error| explain(path, error))? {
         let transaction = connection.unchecked_transaction()?;
         transaction.execute_batch(TABLES)?;
         transaction.execute_batch(COUNTS)?;
+        transaction.execute_batch(BLOCKS)?;
         transaction.execute("INSERT INTO meta VALUES ('format', ?1)", [FORMAT])?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.commit()?;
@@ -187,12 +195,23 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), SpoolE
         transaction.execute_batch(TO_TEXTS)?;
         transaction.commit()?;
     }
+    if !has_summaries(connection)? {
+        let transaction = connection.unchecked_transaction()?;
+        transaction.execute_batch(BLOCKS)?;
+        transaction.execute_batch(TO_SUMMARIES)?;
+        transaction.commit()?;
+    }
     Ok(())
 }
 
 /// Tells whether events have a text in this file.
 pub(super) fn has_texts(connection: &Connection) -> Result<bool, SpoolError> {
     Ok(meta(connection, "format")?.unwrap_or(0) >= TEXTS)
+}
+
+/// Tells whether blocks of events are summarised in this file.
+pub(super) fn has_summaries(connection: &Connection) -> Result<bool, SpoolError> {
+    Ok(meta(connection, "format")?.unwrap_or(0) >= SUMMARIES)
 }
 
 /// Refuses a file that is not ours or too new.

@@ -3,7 +3,8 @@
 //! A list is walked from its newest event backwards by the shortest road that is in its order: the events themselves, those
 //! of one destination, or an index that holds few of them. No index is kept for anything else that can be asked about,
 //! since every event would pay for it: what a row says is compared here, row by row. Each look has its price, and once
-//! the [`BUDGET`] is spent the walk ends where it is, and says so. No walk relies on the order of times: a clock may have
+//! the [`BUDGET`] is spent the walk ends where it is, and says so. Who looks for a text passes over the blocks of events
+//! whose summary says that it is in none of them. No walk relies on the order of times: a clock may have
 //! been set back.
 
 pub(super) mod groups;
@@ -15,10 +16,12 @@ use std::ops::ControlFlow;
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, params, params_from_iter};
 
+use super::blocks;
 use super::view::{code, id};
 use crate::config::filter::Pattern;
 use crate::event::EventId;
 use crate::event::text::Facts;
+use crate::event::text::summary::block_of;
 use crate::spool::SpoolError;
 use crate::spool::record::{DeadQuery, DeliveryState, EventQuery, Page, Text, Within};
 
@@ -28,6 +31,8 @@ pub(super) const BUDGET: u32 = 30_000;
 const ROW: u32 = 2;
 /// The price of looking for a text in a row.
 const TEXT: u32 = 1;
+/// The price of the summary of a block.
+const SUMMARY: u32 = 30;
 /// The price of asking how an event stands with its destinations.
 const STANDING: u32 = 4;
 
@@ -52,6 +57,8 @@ pub(super) struct Search<'a> {
     pub(super) budget: u32,
     /// Whether the file has the column of texts: one that an older version wrote has not, until it is opened for writing.
     pub(super) has_texts: bool,
+    /// Whether it has the table of summaries.
+    pub(super) has_summaries: bool,
 }
 
 /// Is a road on which events are met, newest first. Its columns are those of [`Met`].
@@ -60,6 +67,16 @@ struct Road {
     values: Vec<Value>,
     /// The price of a row.
     price: u32,
+    /// Whether the first value is the event that it begins before.
+    may_begin_later: bool,
+}
+
+/// Is how far a walk has come.
+#[derive(Default)]
+struct Way {
+    spent: u32,
+    /// The event that was met last, or the first of a block that was passed over.
+    last: Option<EventId>,
 }
 
 /// Is a row of a road: number of the event, destination, state, outcome, type, time, request id, text; what is not asked
@@ -79,7 +96,7 @@ impl<'a> Search<'a> {
         let (road, floor) = roads.unwrap_or_else(|| (self.event_road(query, destination), None));
         let mut standing = Standing::new(self.connection, destination, query.state)?;
         let mut page = Page { rows: Vec::new(), next: None };
-        let end = self.walk(&road, |event, met| {
+        let end = self.walk(road, query.text.as_ref(), |event, met| {
             let mut price = 0;
             let is_new = page.rows.last() != Some(&event);
             let fits = is_new
@@ -104,7 +121,7 @@ impl<'a> Search<'a> {
         let Some(destination) = self.destination(query.destination.as_deref())? else { return Ok(nothing()) };
         let mut page: Page<Letter> = Page { rows: Vec::new(), next: None };
         let road = self.dead_road(query, destination);
-        let end = self.walk(&road, |event, met| {
+        let end = self.walk(road, None, |event, met| {
             let fits = met.is_of(destination)?
                 && met.died_of(query.cause.as_deref())?
                 && met.fits(query.kind.as_ref(), query.since, query.until)?;
@@ -121,29 +138,59 @@ impl<'a> Search<'a> {
         Ok(page)
     }
 
-    /// Goes down a road; returns where to go on, if there is more of it.
+    /// Goes down a road, past the blocks that a text cannot be found in; returns where to go on, if there is more of it.
     fn walk(
         self,
-        road: &Road,
+        mut road: Road,
+        text: Option<&Text>,
         mut each: impl FnMut(EventId, &Met<'_, '_>) -> Result<ControlFlow<EventId, u32>, SpoolError>,
     ) -> Result<Option<EventId>, SpoolError> {
+        let text = text.filter(|_| self.has_summaries && road.may_begin_later);
+        let mut way = Way::default();
+        loop {
+            match self.stretch(&road, text, &mut way, &mut each)? {
+                ControlFlow::Continue(before) => road.values[0] = id(before).into(),
+                ControlFlow::Break(next) => return Ok(next),
+            }
+        }
+    }
+
+    /// Goes down a road until it ends, the budget is spent, or a block is passed over: then it goes on before that.
+    fn stretch(
+        self,
+        road: &Road,
+        text: Option<&Text>,
+        way: &mut Way,
+        each: &mut impl FnMut(EventId, &Met<'_, '_>) -> Result<ControlFlow<EventId, u32>, SpoolError>,
+    ) -> Result<ControlFlow<Option<EventId>, EventId>, SpoolError> {
         let mut statement = self.connection.prepare_cached(&road.sql)?;
         let mut rows = statement.query(params_from_iter(&road.values))?;
-        let mut spent = 0;
-        let mut last = None;
+        let mut known = None;
         while let Some(row) = rows.next()? {
             let event = event_id(row.get(0)?);
             // A cursor names an event: the rows of one are looked at together.
-            if spent >= self.budget && last != Some(event) {
-                return Ok(last);
+            if way.spent >= self.budget && way.last != Some(event) {
+                return Ok(ControlFlow::Break(way.last));
             }
-            last = Some(event);
+            way.last = Some(event);
+            let block = block_of(event.0);
+            if let Some(text) = text
+                && known.replace(block) != Some(block)
+            {
+                let unfit = blocks::unfit(self.connection, block, text)?;
+                way.spent += SUMMARY * (1 + unfit);
+                if unfit > 0 {
+                    let before = blocks::first_of(block + 1 - u64::from(unfit));
+                    way.last = Some(before);
+                    return Ok(ControlFlow::Continue(before));
+                }
+            }
             match each(event, &Met(row))? {
-                ControlFlow::Continue(price) => spent += road.price + price,
-                ControlFlow::Break(next) => return Ok(Some(next)),
+                ControlFlow::Continue(price) => way.spent += road.price + price,
+                ControlFlow::Break(next) => return Ok(ControlFlow::Break(Some(next))),
             }
         }
-        Ok(None)
+        Ok(ControlFlow::Break(None))
     }
 
     /// Returns the number of a destination, `Some(None)` for any, and `None` where there is none of this name.
@@ -184,7 +231,12 @@ impl<'a> Search<'a> {
         let is_joined = columns.starts_with("d.") && facts != Asked::Nothing;
         let price = if is_joined || query.parked { 1 + ROW } else { 1 };
         let price = if facts == Asked::Text { price + TEXT } else { price };
-        Road { sql: format!("SELECT {columns}, {} FROM {from}", facts.columns(self.has_texts)), values, price }
+        Road {
+            sql: format!("SELECT {columns}, {} FROM {from}", facts.columns(self.has_texts)),
+            values,
+            price,
+            may_begin_later: true,
+        }
     }
 
     /// Takes the way by the index of what is open, where it leads to few events; with the event behind which there may be
@@ -235,7 +287,7 @@ impl<'a> Search<'a> {
             facts.columns(self.has_texts)
         );
         let values = vec![Value::from(format!("[{}]", numbers.join(",")))];
-        Ok(Some((Road { sql, values, price: 1 + ROW }, floor.map(event_id))))
+        Ok(Some((Road { sql, values, price: 1 + ROW, may_begin_later: false }, floor.map(event_id))))
     }
 
     fn dead_road(self, query: &DeadQuery, destination: Option<i64>) -> Road {
@@ -259,7 +311,8 @@ impl<'a> Search<'a> {
             facts.columns(self.has_texts),
             facts.join()
         );
-        Road { sql, values, price: if facts == Asked::Nothing { 1 } else { 1 + ROW } }
+        let price = if facts == Asked::Nothing { 1 } else { 1 + ROW };
+        Road { sql, values, price, may_begin_later: true }
     }
 
     /// Returns the statement of the road that a list takes, for a look at its plan.

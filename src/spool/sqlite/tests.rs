@@ -14,7 +14,7 @@ fn frequent_queries_read_what_they_return_and_no_delivered_rows() {
     let all = DeadQuery::default();
     let of_destination = DeadQuery { destination: Some("crm".to_owned()), ..all.clone() };
     let one_cause = DeadQuery { cause: Some("status 404".to_owned()), ..of_destination.clone() };
-    let search = Search { connection: &engine.connection, budget: 1, has_texts: true };
+    let search = Search { connection: &engine.connection, budget: 1, has_texts: true, has_summaries: true };
     let events = |query: EventQuery, destination| search.roads(&query, destination);
     let dead = |query: &DeadQuery, destination| search.dead_roads(query, destination);
     let groups = Search::group_roads;
@@ -37,6 +37,7 @@ fn frequent_queries_read_what_they_return_and_no_delivered_rows() {
         (&events(wanted, Some(1)), "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)", 1),
         (&events(parked, Some(1)), "SEARCH e USING INDEX events_parked (id<?)", 1),
         (&events(died, Some(1)), "deliveries_dead (event<?)", 1),
+        (blocks::ROWS, "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", 1),
         (search::STANDS, key, 1),
         (search::FRESH, "COVERING INDEX deliveries_open (destination=? AND state=? AND due=? AND event<?)", 1),
         (search::RETRYING, "COVERING INDEX deliveries_open (destination=? AND state=?)", 1),

@@ -28,16 +28,19 @@ pub(super) struct SqliteView {
     connection: Connection,
     keys: Arc<Keys>,
     has_texts: bool,
+    has_summaries: bool,
 }
 
 impl SqliteView {
     pub(super) fn new(connection: Connection, keys: Arc<Keys>) -> Result<Self, SpoolError> {
         let has_texts = schema::has_texts(&connection)?;
-        Ok(Self { connection, keys, has_texts })
+        let has_summaries = schema::has_summaries(&connection)?;
+        Ok(Self { connection, keys, has_texts, has_summaries })
     }
 
     fn look(&self) -> Search<'_> {
-        Search { connection: &self.connection, budget: BUDGET, has_texts: self.has_texts }
+        let Self { connection, keys: _, has_texts, has_summaries } = self;
+        Search { connection, budget: BUDGET, has_texts: *has_texts, has_summaries: *has_summaries }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::encryption::EncryptionKey;
 use crate::config::secret::Secret;
+use crate::event::text::summary::BLOCK;
 use crate::spool::record::{Text, Within};
 use crate::spool::rekey::rekey_at_rest;
 
@@ -32,6 +33,7 @@ DROP TRIGGER delivery_dies;
 DROP TRIGGER delivery_lives_again;
 DROP TRIGGER dead_delivery_goes;
 DROP TABLE dead_causes;
+DROP TABLE summaries;
 INSERT INTO destinations (id, name, wants) VALUES (1, 'crm', '*');
 INSERT INTO deliveries (destination, event, state, attempts, due, since, settled_at, outcome)
   VALUES (1, 1, 3, 1, 0, 0, 0, 'status 404');
@@ -90,7 +92,7 @@ async fn spool_of_the_first_format_is_read_as_it_is_and_brought_to_this_one_when
     assert_eq!(groups().iter().map(|group| group.count).collect::<Vec<_>>(), [1], "those of before are counted");
     assert_eq!(bench.found("kieferorthopädie"), [2], "what was there before has no text");
     let format = "SELECT value FROM meta WHERE key = 'format'";
-    assert_eq!(connection.query_row(format, [], |row| row.get::<_, i64>(0)), Ok(2));
+    assert_eq!(connection.query_row(format, [], |row| row.get::<_, i64>(0)), Ok(3));
 
     let rekeyed = rekey_at_rest(&bench.settings(), "test", Timestamp::now()).expect("at rest");
     assert_eq!(rekeyed.rewritten, 1);
@@ -108,7 +110,70 @@ async fn who_may_not_see_payloads_does_not_find_by_them() {
     assert_eq!(bench.found_within("started", Within::Row), [1]);
 }
 
+#[tokio::test]
+async fn block_of_events_has_a_summary_as_long_as_that_tells_of_nothing_else() {
+    let mut bench = Bench::new();
+    bench.fill(2 * BLOCK + 9).await;
+    let request_id = bench.event(300).request_id.to_string();
+    assert_eq!(bench.summaries("text <> zeroblob(7000)"), [0, 1], "the third block is not full");
+    assert_eq!(bench.found("kieferorthopädie 300"), [300]);
+    assert!(bench.found("zahnarzt").is_empty());
+
+    let key = EncryptionKey::new(&Secret::new("07".repeat(31) + "aa")).expect("a key");
+    let sealed = config::Spool { encryption_key: Some(key.clone()), ..bench.settings() };
+    rekey_at_rest(&sealed, "test", Timestamp::now()).expect("at rest");
+    assert_eq!(bench.summaries("text = zeroblob(7000)"), [0, 1], "what a topic could be guessed by goes with it");
+    assert!(bench.found("kieferorthopädie").is_empty());
+    assert_eq!(bench.found(&request_id), [300]);
+    assert_eq!(bench.found("meeting").len(), 100);
+
+    let plain = config::Spool { old_encryption_keys: vec![key], ..bench.settings() };
+    rekey_at_rest(&plain, "test", Timestamp::now()).expect("at rest");
+    assert_eq!(bench.summaries("text <> zeroblob(7000)"), [0, 1]);
+    assert_eq!(bench.found("kieferorthopädie 300"), [300]);
+
+    bench.retention = Duration::ZERO;
+    let running = bench.start();
+    running.route(&[("late", "*")]).await;
+    running.append("meeting.started", "{}").await;
+    bench.until(|| bench.ids() == [2 * BLOCK + 10]).await;
+    running.stop().await;
+    assert_eq!(bench.summaries("true"), [0; 0], "nothing is left of what was purged");
+}
+
+#[tokio::test]
+async fn spool_of_the_second_format_is_searched_event_by_event_until_it_is_rekeyed() {
+    let bench = Bench::new();
+    bench.fill(BLOCK).await;
+    let connection = rusqlite::Connection::open(bench.path()).expect("opens");
+    connection
+        .execute_batch("DROP TABLE summaries; UPDATE meta SET value = 2 WHERE key = 'format'")
+        .expect("as it was in format 2");
+    assert_eq!(bench.found("kieferorthopädie 200"), [200], "nobody has to open it for writing first");
+    drop(bench.open().expect("brought to this format"));
+    assert_eq!((bench.summaries("true"), bench.found("kieferorthopädie 200")), (vec![], vec![200]));
+    rekey_at_rest(&bench.settings(), "test", Timestamp::now()).expect("at rest");
+    assert_eq!((bench.summaries("true"), bench.found("kieferorthopädie 200")), (vec![0], vec![200]));
+}
+
 impl Bench {
+    /// Stores so many events, each with a number in its topic.
+    async fn fill(&self, events: u64) {
+        let running = self.start();
+        for n in 1..=events {
+            running.append("meeting.started", &BODY.replace("pädie", &format!("pädie {n}"))).await;
+        }
+        running.stop().await;
+    }
+
+    /// Returns the blocks whose summary is so.
+    fn summaries(&self, condition: &str) -> Vec<u64> {
+        let connection = rusqlite::Connection::open(self.path()).expect("opens");
+        let sql = format!("SELECT block FROM summaries WHERE {condition} ORDER BY block");
+        let mut statement = connection.prepare(&sql).expect("a table");
+        statement.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("numbers")
+    }
+
     fn found(&self, words: &str) -> Vec<u64> {
         self.found_within(words, Within::Body)
     }

@@ -42,8 +42,15 @@ pub(crate) fn named() -> Vec<String> {
         "q=nirgends",
         "q=grundstein%20legung",
         "q=86084999999",
+        "q=zahn",
+        "q=zzq",
+        "q=fehlt%20sitzung",
         "q=nirgends&destination=crm",
         "q=nirgends&state=delivered",
+        "q=nirgends&state=dead",
+        "q=nirgends&state=retrying",
+        "q=nirgends&parked=true",
+        "q=nirgends&type=meeting.*&since=60h",
         "q=sitzung&destination=bi&state=dead&type=meeting.*",
     ];
     let dead = [

@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rusqlite::{Connection, OpenFlags, Statement, params};
-use zoomhook::event::text;
+use zoomhook::event::text::summary::{Summary, block_of};
+use zoomhook::event::text::{self, Facts};
 
 use crate::bridge::Bridge;
 
@@ -17,7 +20,7 @@ const ENTRIES: i64 = 50_000;
 /// Milliseconds between two events: a million in three days.
 const PACE: i64 = 259;
 /// What is made anew when it changes: the contents of the spool.
-const EDITION: &str = "1";
+const EDITION: &str = "2";
 /// The first is the first event's alone.
 const TYPES: [&str; 8] = [
     "first.of.all",
@@ -75,6 +78,9 @@ fn fill(path: &Path) -> rusqlite::Result<()> {
             "INSERT INTO deliveries (destination, event, state, attempts, due, since, settled_at, outcome)
              SELECT id, ?2, ?3, 1, ?4, ?5, ?5, ?6 FROM destinations WHERE name = ?1",
         )?;
+        let mut summary_of_block =
+            transaction.prepare("INSERT INTO summaries (block, facts, text) VALUES (?1, ?2, ?3)")?;
+        let mut summary = Summary::default();
         for id in 1..=MILLION {
             let at = began + id * PACE;
             let kind = kind(id);
@@ -84,6 +90,12 @@ fn fill(path: &Path) -> rusqlite::Result<()> {
             let text = text::of(text_of_body.as_bytes());
             event.execute(params![id, kind, request_id, at, text_of_body.len(), parked, text])?;
             body.execute(params![id, text_of_body.as_bytes()])?;
+            let number = id.unsigned_abs();
+            summary.add(Facts { id: number, kind, request_id: &request_id }, &text);
+            if block_of(number) != block_of(number + 1) {
+                summary_of_block.execute(params![block_of(number), summary.facts(), summary.text()])?;
+                summary = Summary::default();
+            }
             if parked.is_none() {
                 deliveries(&mut delivery, id, kind, at)?;
             }
@@ -109,14 +121,30 @@ fn kind(id: i64) -> &'static str {
     if id == 1 { TYPES[0] } else { TYPES[1 + usize::try_from(id * 7 % 11).expect("small") % 7] }
 }
 
+/// Names what an event names: one of 50,000 meetings of 500 hosts, and a participant who never comes again.
 fn payload(id: i64, kind: &str) -> String {
     let topic = if id == 1 { "Grundsteinlegung".to_owned() } else { format!("Wöchentliche Sitzung {}", id % 2000) };
+    let meeting = random(id.unsigned_abs()) % 50_000;
+    let number = 80_000_000_000 + random(meeting) % 10_000_000_000;
+    let uuid = STANDARD.encode(bytes(id.unsigned_abs() << 1));
+    let host = URL_SAFE_NO_PAD.encode(bytes(meeting % 500));
+    let user = 16_778_240 + id % 1_000_000;
+    let participant = u128::from_be_bytes(bytes((id.unsigned_abs() << 1) | 1));
     format!(
-        r#"{{"event":"{kind}","payload":{{"account_id":"acme","object":{{"id":"{}","uuid":"u{id:x}NSQ==","host_id":"Hn7cQw2VRyqKdX0uTfZ1sg","topic":"{topic}","participant":{{"user_id":"{}","participant_uuid":"55555AAA-BBBB-4CCC-{:04X}-{id:012X}"}}}}}}}}"#,
-        86_084_000_000 + id,
-        16_778_240 + id,
-        id % 65_536
+        r#"{{"event":"{kind}","payload":{{"account_id":"acme","object":{{"id":"{number}","uuid":"{uuid}","host_id":"{host}","topic":"{topic}","participant":{{"user_id":"{user}","participant_uuid":"{participant:032X}"}}}}}}}}"#
     )
+}
+
+/// Returns a number without a pattern: the same for the same seed.
+fn random(seed: u64) -> u64 {
+    let mixed = (seed.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+fn bytes(seed: u64) -> [u8; 16] {
+    ((u128::from(random(seed)) << 64) | u128::from(random(!seed))).to_be_bytes()
 }
 
 /// 20 000 dead letters of `crm`, the first event's among them; 1 000 events that `audit` waits for; for `bi` 100 000 dead

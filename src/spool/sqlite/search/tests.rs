@@ -30,7 +30,7 @@ fn parts_of_every_list_join_to_what_fits() {
         let expected: Vec<u64> = stored.iter().rev().filter(|event| event.fits(&query)).map(Stored::id).collect();
         found += expected.len();
         for (budget, limit) in [(1, 2), (9, 3), (100_000, 7), (100_000, 100)] {
-            let search = Search { connection: &connection, budget, has_texts: true };
+            let search = Search { connection: &connection, budget, has_texts: true, has_summaries: true };
             let mut query = EventQuery { limit, ..query.clone() };
             let mut joined = Vec::new();
             loop {
@@ -50,7 +50,7 @@ fn parts_of_every_list_join_to_what_fits() {
 #[test]
 fn page_names_the_next_one_only_when_there_is_one() {
     let (connection, stored) = spool();
-    let search = Search { connection: &connection, budget: BUDGET, has_texts: true };
+    let search = Search { connection: &connection, budget: BUDGET, has_texts: true, has_summaries: true };
     let page = |limit, kind: &str| {
         let query = EventQuery { limit, kind: Some(kind.parse().expect("a pattern")), ..EventQuery::default() };
         search.events(&query).expect("readable")
@@ -65,7 +65,7 @@ fn page_names_the_next_one_only_when_there_is_one() {
 #[test]
 fn one_part_looks_at_no_more_than_its_budget() {
     let (connection, _) = spool();
-    let search = Search { connection: &connection, budget: 12, has_texts: true };
+    let search = Search { connection: &connection, budget: 12, has_texts: true, has_summaries: true };
     let first = |query: EventQuery| search.events(&EventQuery { limit: 5, ..query }).expect("readable").next;
     let kind = || Some(Pattern::Exact("no.such".into()));
     let nowhere = first(EventQuery { kind: kind(), ..EventQuery::default() });
@@ -77,10 +77,57 @@ fn one_part_looks_at_no_more_than_its_budget() {
 }
 
 #[test]
+fn blocks_are_passed_over_only_where_nothing_fits() {
+    let (connection, stored) = spool_of(1100);
+    blocks::summarise(&connection, EventId(255), EventId(1100)).expect("blocks 1 to 3, and neither 0 nor 4");
+    let all = |budget, query: &EventQuery| {
+        let search = |has_summaries| Search { connection: &connection, budget, has_texts: true, has_summaries };
+        let [(found, parts), plain] = [true, false].map(|has_summaries| joined(search(has_summaries), query));
+        assert_eq!(found, plain.0, "{query:?}");
+        (found, parts, plain.1)
+    };
+    for words in [
+        "nirgends",
+        "8608470700",
+        "700 sitzung",
+        "RECORDING 3",
+        "alteste",
+        "zzq",
+        "00000000-0000-4000-8000-0000000002bc",
+    ] {
+        for state in STATES.map(Some).into_iter().chain([None]) {
+            for destination in [None, Some("audit")] {
+                for parked in [false, true] {
+                    let text = Text { words: words.parse().expect("words"), within: Within::Body };
+                    let destination = destination.map(str::to_owned);
+                    let query = EventQuery { text: Some(text), state, destination, parked, ..EventQuery::default() };
+                    let fitting = stored.iter().rev().filter(|event| event.fits(&query)).map(Stored::id);
+                    assert_eq!(all(90, &query).0, fitting.collect::<Vec<_>>(), "{query:?}");
+                }
+            }
+        }
+    }
+    for (words, within) in [("nirgends", Within::Body), ("nirgends", Within::Row), ("sitzung", Within::Row)] {
+        let text = Text { words: words.parse().expect("words"), within };
+        let (found, parts, plain) = all(90, &EventQuery { text: Some(text), ..EventQuery::default() });
+        assert!(found.is_empty() && parts + 10 < plain, "{words}: {parts} parts instead of {plain}");
+    }
+}
+
+#[test]
+fn block_that_cannot_be_read_keeps_nobody_from_writing() {
+    let (connection, _) = spool_of(600);
+    connection.execute("UPDATE events SET kind = CAST(x'ff' AS TEXT) WHERE id = 100", []).expect("damage");
+    blocks::summarise(&connection, EventId(0), EventId(600)).expect("the others");
+    let summarised = connection.query_row("SELECT group_concat(block) FROM summaries", [], |row| row.get(0));
+    assert_eq!(summarised, Ok("1".to_owned()));
+}
+
+#[test]
 fn file_without_texts_is_searched_by_what_it_has() {
     let (connection, _) = spool();
     let find = |has_texts, words: &str| {
-        let search = Search { connection: &connection, budget: BUDGET, has_texts };
+        let search = Search { connection: &connection, budget: BUDGET, has_texts, has_summaries: has_texts };
         let text = Text { words: words.parse().expect("words"), within: Within::Body };
         let query = EventQuery { text: Some(text), limit: 100, ..EventQuery::default() };
         search.events(&query).expect("readable").rows.len()
@@ -98,7 +145,7 @@ fn dead_letters_of_one_event_stay_on_one_page() {
     for query in letters() {
         let expected: Vec<(u64, &str)> = stored.iter().rev().flat_map(|event| event.letters(&query)).collect();
         for (budget, limit) in [(1, 1), (7, 2), (100_000, 1), (100_000, 5), (100_000, 100)] {
-            let search = Search { connection: &connection, budget, has_texts: true };
+            let search = Search { connection: &connection, budget, has_texts: true, has_summaries: true };
             let mut query = DeadQuery { limit, ..query.clone() };
             let mut joined = Vec::new();
             loop {
@@ -130,7 +177,7 @@ fn groups_that_are_counted_in_parts_are_the_groups() {
         }
         counted.sort();
         for budget in [1, 4, 100_000] {
-            let search = Search { connection: &connection, budget, has_texts: true };
+            let search = Search { connection: &connection, budget, has_texts: true, has_summaries: true };
             let mut all = search.groups(&query, None).expect("readable");
             let mut parts = 1;
             while let Some(after) = all.next.take() {
@@ -296,7 +343,25 @@ impl Stored {
     }
 }
 
+/// Asks on until the list ends; returns what was found, and in how many parts.
+fn joined(search: Search<'_>, query: &EventQuery) -> (Vec<u64>, usize) {
+    let mut query = EventQuery { limit: 100, ..query.clone() };
+    let (mut joined, mut parts) = (Vec::new(), 0);
+    loop {
+        let page = search.events(&query).expect("readable");
+        joined.extend(page.rows.iter().map(|event| event.0));
+        parts += 1;
+        let Some(next) = page.next else { return (joined, parts) };
+        assert!(query.before.is_none_or(|before| next < before), "each part goes on: {query:?}");
+        query.before = Some(next);
+    }
+}
+
 fn spool() -> (Connection, Vec<Stored>) {
+    spool_of(EVENTS)
+}
+
+fn spool_of(events: i64) -> (Connection, Vec<Stored>) {
     let connection = Connection::open_in_memory().expect("a database");
     schema::migrate(&connection, Path::new("memory")).expect("tables");
     for number in [1, 2] {
@@ -304,7 +369,7 @@ fn spool() -> (Connection, Vec<Stored>) {
             .execute("INSERT INTO destinations (name, wants) VALUES (?1, '*')", [name(number)])
             .expect("a destination");
     }
-    let stored: Vec<Stored> = (1..=EVENTS).map(Stored::new).collect();
+    let stored: Vec<Stored> = (1..=events).map(Stored::new).collect();
     for event in &stored {
         event.insert(&connection).expect("an event");
     }

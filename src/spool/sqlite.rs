@@ -6,6 +6,7 @@
 
 mod audit;
 mod blocks;
+mod causes;
 mod erase;
 #[cfg(test)]
 mod growth;

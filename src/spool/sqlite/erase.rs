@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
-use super::audit;
 use super::purge::{delete_events, destinations, is_settled, uncount};
 use super::view::dead_where;
+use super::{audit, causes};
 use crate::event::EventId;
 use crate::spool::SpoolError;
 use crate::spool::erasure::{Erased, Erasure, Progress};
@@ -224,6 +224,7 @@ fn is_nobodys(connection: &Connection, event: i64, destinations: &[i64]) -> Resu
 }
 
 fn delete_delivery(connection: &Connection, place: Place) -> Result<(), SpoolError> {
+    causes::leaves(connection, DestinationId(place.0), EventId(place.1.unsigned_abs()))?;
     for sql in [
         "DELETE FROM deliveries WHERE destination = ?1 AND event = ?2",
         "DELETE FROM attempts WHERE destination = ?1 AND event = ?2",

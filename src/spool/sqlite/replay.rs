@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::audit;
 use super::view::{state, timestamp};
 use super::write::{Changes, count};
+use super::{audit, causes};
 use crate::config::filter::EventFilter;
 use crate::event::EventId;
 use crate::spool::SpoolError;
@@ -79,6 +79,7 @@ pub(super) fn step(
     let mut wake = BTreeMap::new();
     for Target { place, state } in &picked.targets {
         let due = replay.next_due(place.destination);
+        causes::leaves(connection, place.destination, place.event)?;
         write.execute(params![place.destination.0, place.event.0, due.as_millisecond()])?;
         let change = changes.entry(place.destination).or_default();
         change.pending += 1;

@@ -147,24 +147,6 @@ CREATE TABLE dead_causes (
   count INTEGER NOT NULL,
   PRIMARY KEY (destination, outcome)
 ) WITHOUT ROWID;
-CREATE TRIGGER delivery_comes_dead AFTER INSERT ON deliveries WHEN new.state = 3
-BEGIN
-  INSERT INTO dead_causes VALUES (new.destination, new.outcome, 1) ON CONFLICT DO UPDATE SET count = count + 1;
-END;
-CREATE TRIGGER delivery_dies AFTER UPDATE OF state ON deliveries WHEN old.state <> 3 AND new.state = 3
-BEGIN
-  INSERT INTO dead_causes VALUES (new.destination, new.outcome, 1) ON CONFLICT DO UPDATE SET count = count + 1;
-END;
-CREATE TRIGGER delivery_lives_again AFTER UPDATE OF state ON deliveries WHEN old.state = 3 AND new.state <> 3
-BEGIN
-  UPDATE dead_causes SET count = count - 1 WHERE destination = old.destination AND outcome = old.outcome;
-  DELETE FROM dead_causes WHERE destination = old.destination AND outcome = old.outcome AND count = 0;
-END;
-CREATE TRIGGER dead_delivery_goes AFTER DELETE ON deliveries WHEN old.state = 3
-BEGIN
-  UPDATE dead_causes SET count = count - 1 WHERE destination = old.destination AND outcome = old.outcome;
-  DELETE FROM dead_causes WHERE destination = old.destination AND outcome = old.outcome AND count = 0;
-END;
 ";
 
 /// Brings tables of format 1 to format 2: no event is written, and each delivery read once.
@@ -174,8 +156,12 @@ UPDATE meta SET value = 2 WHERE key = 'format';";
 
 /// What a search passes over events by: see [`blocks`](super::blocks).
 const BLOCKS: &str = "CREATE TABLE summaries (block INTEGER PRIMARY KEY, facts BLOB NOT NULL, text BLOB NOT NULL);";
-/// Brings tables of format 2 to format 3: no row is read.
-const TO_SUMMARIES: &str = "UPDATE meta SET value = 3 WHERE key = 'format';";
+/// Brings tables of format 2 to format 3: no row is read. Dead letters were counted by triggers.
+const TO_SUMMARIES: &str = "DROP TRIGGER IF EXISTS delivery_comes_dead;
+DROP TRIGGER IF EXISTS delivery_dies;
+DROP TRIGGER IF EXISTS delivery_lives_again;
+DROP TRIGGER IF EXISTS dead_delivery_goes;
+UPDATE meta SET value = 3 WHERE key = 'format';";
 
 /// Makes the tables in a new file, brings older ones to this format, and refuses a file that is not ours or too new.
 pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), SpoolError> {

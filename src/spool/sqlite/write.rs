@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::replay::{begin_fill, is_filling};
 use super::sealed::sealed_excerpt;
 use super::view::opened;
-use super::{audit, blocks, meta};
+use super::{audit, blocks, causes, meta};
 use crate::config::Start;
 use crate::event::{EventId, text};
 use crate::spool::SpoolError;
@@ -141,7 +141,8 @@ fn settle(
                 change.pending -= 1;
                 change.delivered += 1;
             }
-            Outcome::Dead { .. } => {
+            Outcome::Dead { reason } => {
+                causes::died(connection, *destination, reason)?;
                 change.pending -= 1;
                 change.dead += 1;
             }

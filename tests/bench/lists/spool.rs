@@ -107,6 +107,7 @@ fn fill(path: &Path) -> rusqlite::Result<()> {
          UPDATE destinations SET paused_at = {began},
            pending = (SELECT count(*) FROM deliveries d WHERE d.destination = id AND d.state < 2),
            dead = (SELECT count(*) FROM deliveries d WHERE d.destination = id AND d.state = 3);
+         INSERT INTO dead_causes SELECT destination, outcome, count(*) FROM deliveries WHERE state = 3 GROUP BY 1, 2;
          WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {ENTRIES})
            INSERT INTO gaps (subscription, opened_at, closed_at, reason)
              SELECT 'main', {began} + n * 5000, {began} + n * 5000 + 900, 'connection lost' FROM n;

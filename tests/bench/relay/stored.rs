@@ -128,6 +128,7 @@ fn fill(spool: &Connection, stored: Stored) -> rusqlite::Result<()> {
         "UPDATE meta SET value = {count} WHERE key IN ('last_event', 'events');
          UPDATE destinations SET pending = 0;
          UPDATE destinations SET pending = {pending}, dead = {dead} WHERE id = 1;
+         INSERT INTO dead_causes SELECT destination, outcome, count(*) FROM deliveries WHERE state = 3 GROUP BY 1, 2;
          COMMIT; PRAGMA journal_mode = WAL"
     ))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::action::MOST_ATTEMPTS;
 use crate::dispatch::expiry::EXPIRED;
@@ -19,6 +19,13 @@ pub(super) const FRESH: i64 = 0;
 pub(super) const RETRY: i64 = 1;
 pub(super) const DELIVERED: i64 = 2;
 pub(super) const DEAD: i64 = 3;
+
+/// Finds a cause of which another number of dead letters is counted than is there.
+const MISCOUNTED: &str = "
+  SELECT outcome FROM (
+    SELECT destination, outcome, count(*) AS number FROM deliveries WHERE state = 3 GROUP BY destination, outcome
+    UNION ALL SELECT destination, outcome, -count FROM dead_causes
+  ) GROUP BY destination, outcome HAVING sum(number) <> 0 OR count(*) <> 2";
 
 /// Is one delivery, as far as the model goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +55,8 @@ pub(super) struct Rows {
     /// Frames that cannot be delivered.
     pub(super) parked: BTreeSet<u64>,
     counted: (u64, u64),
+    /// A cause of which another number of dead letters is counted than is there.
+    miscounted: Option<String>,
     /// The last row of the audit table, and what is under way by it.
     audited: (i64, u64),
 }
@@ -87,6 +96,7 @@ impl Rows {
                 Counters { name: row.get(1)?, pending: row.get(2)?, dead: row.get(3)?, is_orphan: row.get(4)? };
             rows.destinations.insert(row.get(0)?, counters);
         }
+        rows.miscounted = connection.prepare_cached(MISCOUNTED)?.query_row([], |row| row.get(0)).optional()?;
         let mut meta = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
         rows.last_event = meta.query_row(["last_event"], |row| row.get(0))?;
         let mut count = |key| meta.query_row([key], |row| row.get(0));
@@ -119,6 +129,9 @@ impl Rows {
             if counted != (*pending, *dead) {
                 return Err(format!("{name} counts {pending} waiting and {dead} dead, its rows {counted:?}"));
             }
+        }
+        if let Some(cause) = &self.miscounted {
+            return Err(format!("dead letters of {cause:?} are not as many as are counted"));
         }
         let there = (self.events.len() as u64, self.parked.len() as u64);
         if self.counted != there {

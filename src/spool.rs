@@ -366,12 +366,22 @@ impl Spool {
         self.change(move |store, now| store.end_task(begun, Some(&reason), now)).await
     }
 
-    /// Records how the breaker of a destination stands.
+    /// Records how the breaker of a destination stands. Those of `revived` that are dead letters by what was reported
+    /// before are due again from its opening on, as if nothing had been: no replay, and nobody's doing. It is one write,
+    /// and waited for if there are any.
     ///
     /// # Errors
     /// When the spool has been closed.
-    pub async fn breaker(&self, destination: DestinationId, opened: Option<Opened>) -> Result<(), Closed> {
-        self.appender.send(Command::Breaker { destination, opened }).await
+    pub async fn breaker(
+        &self,
+        destination: DestinationId,
+        opened: Option<Opened>,
+        revived: Vec<EventId>,
+    ) -> Result<(), Closed> {
+        let is_awaited = !revived.is_empty();
+        let (reply, durable) = oneshot::channel();
+        self.appender.send(Command::Breaker { destination, opened, revived, reply }).await?;
+        if is_awaited { durable.await.map_err(|_| Closed) } else { Ok(()) }
     }
 
     /// Pauses or resumes a destination, and tells whether there is one of this name; that `who` asked for it stands in

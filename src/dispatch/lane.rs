@@ -431,16 +431,16 @@ where
         if change == Change::None {
             return Ok(());
         }
-        self.voice.breaker(self.breaker.opened(), &change);
-        self.spool.breaker(self.feed.destination(), self.breaker.opened()).await?;
-        match change {
-            Change::Opened(events) if !events.is_empty() => {
-                // What cannot be revived stays a dead letter, which the operator can replay.
-                if let Err(error) = self.spool.revive(self.feed.destination(), events).await {
-                    tracing::error!(destination.name = %self.name, %error, "refused events stay dead letters");
-                }
-            }
-            Change::Opened(_) | Change::None | Change::Postponed | Change::Closed => {}
+        let opened = self.breaker.opened();
+        self.voice.breaker(opened, &change);
+        let revived = match change {
+            Change::Opened(refused) => refused,
+            Change::None | Change::Postponed | Change::Closed => Vec::new(),
+        };
+        let due = opened.filter(|_| !revived.is_empty()).map(|opened| opened.since);
+        self.spool.breaker(self.feed.destination(), opened, revived).await?;
+        if let Some(due) = due {
+            self.retries.look_no_later_than(due);
         }
         Ok(())
     }

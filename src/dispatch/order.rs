@@ -3,7 +3,8 @@
 //! A thing is *busy* while an event about it is ready or in flight; later ones wait behind it, in the order of
 //! their arrival. In strict order a thing is *held* while events about it wait on the disk: later ones are sent
 //! there too, to come due behind them. The disk gives them back in the order of due time and number, a page at a time,
-//! so that what arrives meanwhile must not overtake the pages to come. Memory is bounded by what the lane puts in.
+//! so that what arrives meanwhile must not overtake the pages to come. Memory is bounded by what the lane puts in, but for
+//! a few words about each thing that is held.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};

@@ -232,16 +232,6 @@ impl Spool {
         self.appender.send(Command::Replay { request, reply }).await?;
         answer.await.map_err(|_| Closed)?
     }
-
-    /// Makes dead letters due again that should not have been any: no replay, and nobody's doing.
-    ///
-    /// # Errors
-    /// When the spool has been closed, or cannot be written.
-    pub async fn revive(&self, destination: DestinationId, events: Vec<EventId>) -> Result<(), SpoolError> {
-        let (reply, answer) = oneshot::channel();
-        self.appender.send(Command::Revive { destination, events, reply }).await?;
-        answer.await.map_err(|_| Closed)?
-    }
 }
 
 /// Replays in a spool that no bridge works on, telling of each step; the next bridge delivers what it made due.

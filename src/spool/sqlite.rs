@@ -283,12 +283,6 @@ impl Store for Sqlite {
         Ok(filled)
     }
 
-    fn revive(&mut self, destination: DestinationId, events: &[EventId], now: Timestamp) -> Result<(), SpoolError> {
-        let transaction = self.connection.transaction()?;
-        replay::revive(&transaction, destination, events, now)?;
-        Ok(transaction.commit()?)
-    }
-
     fn purge(
         &mut self,
         after: EventId,

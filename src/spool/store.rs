@@ -78,9 +78,12 @@ pub(crate) enum LedgerEntry {
         at: Timestamp,
         since: Timestamp,
     },
+    /// `revived` are refused events that have another chance once it has opened: as dead letters they would be the work of
+    /// a handler that refuses everything.
     Breaker {
         destination: DestinationId,
         opened: Option<Opened>,
+        revived: Vec<EventId>,
     },
 }
 
@@ -178,8 +181,6 @@ pub(crate) trait Store: Send {
     ) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError>;
     /// Takes the next step of giving a new destination what was received before it: about `limit` events at most.
     fn fill(&mut self, destination: DestinationId, limit: usize, now: Timestamp) -> Result<Filled, SpoolError>;
-    /// Makes those of these events due at `now` that are dead letters of a destination, as if nothing had been.
-    fn revive(&mut self, destination: DestinationId, events: &[EventId], now: Timestamp) -> Result<(), SpoolError>;
     /// Deletes settled events that were received before `cutoff`, looking at no more than `limit` of those
     /// that come after `after`; returns where it stopped, or `None` when it has seen all. What was received after `now`,
     /// by a clock that was set back since, says nothing of what comes after it.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::feed::{DuePage, Item, Room};
-use super::record::{DeadQuery, DeliveryState, EventQuery, GapRow};
+use super::record::{DeadQuery, DeliveryState, EventQuery, GapRow, Opened};
 use super::settlement::{FailedAttempt, Outcome};
 use super::*;
 use crate::config::Start;
@@ -185,6 +185,8 @@ async fn retry_that_lies_further_ahead_than_any_can_is_due_now_and_comes_before_
             assert_eq!(next.map(|at| at.as_millisecond()), Some((now + hour).as_millisecond()));
             break;
         }
+        let is_misplaced = page.iter().any(|due| due.event.body == "misplaced");
+        assert_eq!(next == Some(now), is_misplaced, "where there was one, there may be more");
         seen.extend(page.iter().map(|due| due.event.body.clone()));
         busy.extend(page.iter().map(|due| due.event.id));
     }
@@ -245,10 +247,12 @@ async fn dead_letters_stay_and_are_revived_without_a_trace() {
     let listed = running.spool.read(move |view| view.dead(&query)).await.expect("readable");
     assert_eq!((listed.len(), &*listed[0].reason), (1, "status 410"));
 
-    running.spool.revive(feeds[0].destination(), vec![event, EventId(99)]).await.expect("open");
-    assert!(matches!(feeds[0].next(Room::ForEvents).await, Some(Item::Due(_))), "the lane is woken");
-    let due = feeds[0].due(Timestamp::now(), Timestamp::MAX, 10, Vec::new()).await.expect("readable");
+    let since = Timestamp::from_second(4_000_000_000).expect("within range");
+    let opened = Some(Opened { since, probe_at: since, probes: 0 });
+    running.spool.breaker(feeds[0].destination(), opened, vec![event, EventId(99)]).await.expect("open");
+    let due = feeds[0].due(since, Timestamp::MAX, 10, Vec::new()).await.expect("readable");
     assert_eq!((due.page[0].event.id, due.page[0].attempts, due.page[0].replays), (event, 0, 0));
+    assert_eq!(due.page[0].since, since, "its life begins anew");
     running.stop().await;
     assert_eq!(bench.pending(), [1]);
     assert_eq!(bench.audit(), Vec::<String>::new(), "nobody's doing");

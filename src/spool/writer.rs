@@ -63,12 +63,11 @@ pub(crate) enum Command {
     Route { routes: Routes, reply: oneshot::Sender<Vec<(Arc<str>, Feed)>> },
     /// Make deliveries again, step by step; answers with what watches it.
     Replay { request: Request, reply: Reply },
-    /// Make refused events due again that should not have been refused.
-    Revive { destination: DestinationId, events: Vec<EventId>, reply: oneshot::Sender<Result<(), SpoolError>> },
     /// Take one step of an erasure; answers how far it has come.
     Erase { progress: Progress, reply: oneshot::Sender<Result<Progress, SpoolError>> },
-    /// The breaker of a destination opened, waits longer, or closed.
-    Breaker { destination: DestinationId, opened: Option<Opened> },
+    /// The breaker of a destination opened, waits longer, or closed; say when that is durable. Dead letters that were
+    /// refused on the way to it are due again.
+    Breaker { destination: DestinationId, opened: Option<Opened>, revived: Vec<EventId>, reply: oneshot::Sender<()> },
     /// Pause or resume a destination; answers whether there is one of this name.
     Pause { name: Box<str>, pause: Pause, who: Box<str>, reply: oneshot::Sender<Result<bool, SpoolError>> },
     /// Make a change that only the store is concerned with.
@@ -90,7 +89,6 @@ impl Command {
             | Self::GapClosed { .. }
             | Self::Route { .. }
             | Self::Replay { .. }
-            | Self::Revive { .. }
             | Self::Erase { .. }
             | Self::Breaker { .. }
             | Self::Pause { .. }
@@ -183,7 +181,6 @@ impl Promises {
 enum Barrier {
     Route(Routes, oneshot::Sender<Vec<(Arc<str>, Feed)>>),
     Replay(Request, Reply),
-    Revive(DestinationId, Vec<EventId>, oneshot::Sender<Result<(), SpoolError>>),
     Erase(Progress, oneshot::Sender<Result<Progress, SpoolError>>),
     Pause(Box<str>, Pause, Box<str>, oneshot::Sender<Result<bool, SpoolError>>),
     Change(Change),
@@ -292,9 +289,6 @@ impl Writer {
             match barrier {
                 Some(Barrier::Route(routes, reply)) => self.route(routes, reply),
                 Some(Barrier::Replay(request, reply)) => self.begin_replay(request, reply),
-                Some(Barrier::Revive(destination, events, reply)) => {
-                    let _ = reply.send(self.revive(destination, &events));
-                }
                 Some(Barrier::Erase(progress, reply)) => {
                     // Whoever asked may have gone, and would ask for no further step.
                     if let Err(Ok(progress)) = reply.send(self.erase(progress))
@@ -352,15 +346,13 @@ impl Writer {
                     let since = self.down.closed(&subscription, at, self.clock.moment());
                     batch.ledger.push(LedgerEntry::GapClosed { subscription, at, since });
                 }
-                Command::Breaker { destination, opened } => {
-                    batch.ledger.push(LedgerEntry::Breaker { destination, opened });
+                Command::Breaker { destination, opened, revived, reply } => {
+                    batch.ledger.push(LedgerEntry::Breaker { destination, opened, revived });
+                    promises.reported.push(reply);
                 }
                 Command::Flush { reply } => promises.flushed.push(reply),
                 Command::Route { routes, reply } => return Some(Barrier::Route(routes, reply)),
                 Command::Replay { request, reply } => return Some(Barrier::Replay(request, reply)),
-                Command::Revive { destination, events, reply } => {
-                    return Some(Barrier::Revive(destination, events, reply));
-                }
                 Command::Erase { progress, reply } => return Some(Barrier::Erase(progress, reply)),
                 Command::Pause { name, pause, who, reply } => return Some(Barrier::Pause(name, pause, who, reply)),
                 Command::Change(change) => return Some(Barrier::Change(change)),

@@ -1,6 +1,7 @@
 //! A full spool is a state, loud and accounted for; what is deleted for good is deleted at the operator's word.
 
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use zoomhook::simulator::fault::Cut;
 
 use crate::lab::{Bridge, Lab, body};
@@ -25,20 +26,9 @@ async fn full_spool_loses_nothing_that_was_read_where_delivered_events_go_first(
 
 async fn full_spool_loses_nothing_that_was_read(policy: &str) {
     let mut lab = Lab::new(&["crm"]).await;
-    lab.spool_lines = format!("{MAX_SIZE}{policy}");
-    lab.destination_lines =
-        "body = \"verbatim\"\nretry = [\"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\"]"
-            .to_owned();
-    let bridge = lab.live_bridge().await;
-    lab.handler("crm").answer(Answer::Status(503));
-    // At last the socket is not read.
-    let zoom = lab.zoom.clone();
-    let bodies: Vec<String> = (0..EVENTS).map(large).collect();
-    let pushing = tokio::spawn(async move { zoom.push_all(&bodies).await });
-    bridge.logged("the spool takes no events: it is full").await;
+    let (bridge, pushing) = filled(&mut lab, policy).await;
     bridge.until("/readyz", |status, text| status == 503 && text.contains("of its max_size of 67.1 MB")).await;
     bridge.until("/metrics", |_, text| text.contains("zoomhook_spool_writable 0")).await;
-    bridge.until("/readyz", |_, text| text.contains("not read while the spool takes no events")).await;
     assert!(bridge.status().await["summary"].as_str().is_some_and(|text| text.contains("Events are being lost")));
 
     lab.zoom.drop_sockets(Cut::Reset);
@@ -56,6 +46,24 @@ async fn full_spool_loses_nothing_that_was_read(policy: &str) {
     let gap = lab.gaps().into_iter().find(|gap| gap.reason.contains("connection lost"));
     assert!(gap.is_some_and(|gap| gap.closed_at.is_some()), "the loss is accounted for: {:?}", lab.gaps());
     assert!(!log.contains("had to go to make room"), "nothing that was not delivered went");
+}
+
+#[tokio::test]
+async fn subscription_that_changes_while_the_spool_is_full_loses_nothing_that_was_read() {
+    let mut lab = Lab::new(&["crm"]).await;
+    let (bridge, pushing) = filled(&mut lab, "when_full = \"refuse\"").await;
+    lab.subscription_lines = "group = \"other\"".to_owned();
+    lab.write_configuration(&["crm"]);
+    let (status, answer) = bridge.post("/api/v1/reload", &json!({})).await;
+    assert_eq!(status, 200, "{answer}");
+    pushing.await.expect("no panic");
+    lab.handler("crm").answer(Answer::Status(200));
+    bridge.until_ready().await;
+    lab.zoom.push(&body(1)).await;
+    lab.handler("crm").has_taken_body(body(1).as_bytes()).await;
+    let read = events_read(&bridge).await;
+    bridge.stop().await;
+    assert_eq!(accepted(&lab), read, "the socket that follows stores what the one before it had read");
 }
 
 #[tokio::test]
@@ -146,6 +154,22 @@ async fn dead_letters_and_parked_frames_are_purged_with_and_without_a_bridge() {
         })
         .expect("a spool");
     assert_eq!(audited, 4);
+}
+
+/// Starts a bridge whose handler takes nothing, and pushes events until its spool is full and the socket is not read.
+async fn filled(lab: &mut Lab, policy: &str) -> (Bridge, JoinHandle<usize>) {
+    lab.spool_lines = format!("{MAX_SIZE}{policy}");
+    lab.destination_lines =
+        "body = \"verbatim\"\nretry = [\"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\"]"
+            .to_owned();
+    let bridge = lab.live_bridge().await;
+    lab.handler("crm").answer(Answer::Status(503));
+    let zoom = lab.zoom.clone();
+    let bodies: Vec<String> = (0..EVENTS).map(large).collect();
+    let pushing = tokio::spawn(async move { zoom.push_all(&bodies).await });
+    bridge.logged("the spool takes no events: it is full").await;
+    bridge.until("/readyz", |_, text| text.contains("not read while the spool takes no events")).await;
+    (bridge, pushing)
 }
 
 fn large(number: usize) -> String {

@@ -86,6 +86,8 @@ async fn refused_event_becomes_a_dead_letter_with_its_cause_and_can_be_replayed(
     bench.all_settled(1).await;
     let dead = bench.rows().await;
     assert_eq!(dead[0].deliveries[0].outcome.as_deref(), Some("status 404"));
+    bench.assert_dead("refused", 1);
+    bench.assert_dead("exhausted", 0);
 
     mended.store(200, Relaxed);
     bench.replay(Scope::Dead { destination: None, cause: None }).await;

@@ -46,6 +46,27 @@ proptest! {
 }
 
 #[test]
+fn head_that_fails_again_by_a_clock_that_was_set_back_is_overtaken_by_none() {
+    let second = |second| Timestamp::from_second(second).expect("within range");
+    let mut order = Order::new(Ordering::Strict);
+    let mut head = item(1, Some(0));
+    assert!(matches!(order.put(item(1, Some(0))), Put::Waits));
+    let taken = order.take(Kind::First).expect("ready");
+    assert!(matches!(order.put(item(2, Some(0))), Put::Waits));
+    let behind = order.waits_for_retry(taken.key, EventId(1), second(100));
+    assert_eq!(
+        behind.iter().map(|(item, until)| (item.due.event.id.0, *until)).collect::<Vec<_>>(),
+        [(2, second(100))]
+    );
+    (head.kind, head.due.due) = (Kind::Retry, second(100));
+    assert!(matches!(order.put(head), Put::Waits));
+    let taken = order.take(Kind::Retry).expect("ready");
+    order.waits_for_retry(taken.key, EventId(1), second(50));
+    let Put::Held(_, until) = order.put(item(3, Some(0))) else { panic!("it is held") };
+    assert_eq!(until, second(100), "the second comes due then");
+}
+
+#[test]
 fn other_things_flow_past_one_that_is_held() {
     let mut play = Play::new(Ordering::Strict);
     play.arrive(1, 0);

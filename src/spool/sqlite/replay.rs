@@ -173,28 +173,6 @@ pub(super) fn fill(
     }
 }
 
-/// Makes refused events due again; see [`Store::revive`](crate::spool::store::Store::revive).
-pub(super) fn revive(
-    connection: &Connection,
-    destination: DestinationId,
-    events: &[EventId],
-    now: Timestamp,
-) -> Result<(), SpoolError> {
-    let mut update = connection.prepare_cached(
-        "UPDATE deliveries SET state = 1, attempts = 0, due = ?3, since = ?3, settled_at = NULL
-         WHERE destination = ?1 AND event = ?2 AND state = 3",
-    )?;
-    let mut changes = Changes::new();
-    for event in events {
-        if update.execute(params![destination.0, event.0, now.as_millisecond()])? == 1 {
-            let change = changes.entry(destination).or_default();
-            change.pending += 1;
-            change.dead -= 1;
-        }
-    }
-    count(connection, &changes)
-}
-
 /// Counts what a selection comes to now; once it is more than `most`, that is all it tells.
 pub(super) fn survey(connection: &Connection, selection: &Selection, most: u64) -> Result<Counts, SpoolError> {
     let mut counts = Counts::default();

@@ -49,7 +49,7 @@ pub(super) fn batch(connection: &Connection, batch: &Batch, mut sealer: Option<&
         settle(connection, settlement, change, sealer.as_deref_mut())?;
     }
     for entry in &batch.ledger {
-        ledger(connection, entry)?;
+        ledger(connection, entry, &mut changes)?;
     }
     count(connection, &changes)
 }
@@ -175,12 +175,12 @@ fn settle(
     Ok(())
 }
 
-fn ledger(connection: &Connection, entry: &LedgerEntry) -> Result<(), SpoolError> {
+fn ledger(connection: &Connection, entry: &LedgerEntry, changes: &mut Changes) -> Result<(), SpoolError> {
     match entry {
         LedgerEntry::Alive { subscription, at } => alive(connection, subscription, *at)?,
         LedgerEntry::GapOpened { subscription, at, reason } => open_gap(connection, subscription, *at, reason)?,
         LedgerEntry::GapClosed { subscription, at, since } => close_gap(connection, subscription, *at, *since)?,
-        LedgerEntry::Breaker { destination, opened } => {
+        LedgerEntry::Breaker { destination, opened, revived } => {
             connection
                 .prepare_cached(
                     "UPDATE destinations SET breaker_since = ?2, breaker_probe_at = ?3, breaker_probes = ?4
@@ -192,6 +192,31 @@ fn ledger(connection: &Connection, entry: &LedgerEntry) -> Result<(), SpoolError
                     opened.map(|opened| opened.probe_at.as_millisecond()),
                     opened.map(|opened| opened.probes)
                 ])?;
+            if let Some(opened) = opened {
+                revive(connection, *destination, revived, opened.since, changes.entry(*destination).or_default())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes those of these events due that are dead letters, as if nothing had been.
+fn revive(
+    connection: &Connection,
+    destination: DestinationId,
+    events: &[EventId],
+    due: Timestamp,
+    change: &mut Change,
+) -> rusqlite::Result<()> {
+    let mut update = connection.prepare_cached(
+        "UPDATE deliveries SET state = 1, attempts = 0, due = ?3, since = ?3, settled_at = NULL
+         WHERE destination = ?1 AND event = ?2 AND state = 3",
+    )?;
+    for event in events {
+        causes::leaves(connection, destination, *event)?;
+        if update.execute(params![destination.0, event.0, due.as_millisecond()])? == 1 {
+            change.pending += 1;
+            change.dead -= 1;
         }
     }
     Ok(())

@@ -46,6 +46,44 @@ async fn full_disk_makes_sources_wait_with_bounded_memory() {
     running.stop().await;
 }
 
+#[tokio::test]
+async fn refused_events_have_their_other_chance_though_the_disk_fails_as_the_breaker_opens() {
+    let bench = Bench::new();
+    let sqlite = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens");
+    let failures = Arc::new(AtomicU32::new(2));
+    let running = bench.start_on(Box::new(Fake { sqlite, hook: FailsAtBreakers(Arc::clone(&failures)) }));
+    let mut feeds = running.route(&[("crm", "*")]).await;
+    running.append("e", "1").await;
+    let event = fresh(&mut feeds[0]).await.id;
+    running.settle(&feeds[0], event, Outcome::Dead { reason: "status 401".into() }).await;
+    let since = Timestamp::now();
+    let opened = Opened { since, probe_at: since, probes: 0 };
+    running.spool.breaker(feeds[0].destination(), Some(opened), vec![event]).await.expect("open");
+    assert_eq!(failures.load(Ordering::Relaxed), 0, "it failed, and was tried again");
+    let due = feeds[0].due(since, Timestamp::MAX, 10, Vec::new()).await.expect("readable");
+    assert_eq!(due.page.iter().map(|due| due.event.id).collect::<Vec<_>>(), [event]);
+    running.stop().await;
+}
+
+/// Is a disk that fails so many times at what a breaker has to say.
+struct FailsAtBreakers(Arc<AtomicU32>);
+
+impl Hook for FailsAtBreakers {
+    fn write<T>(
+        &mut self,
+        write: &Write<'_>,
+        sqlite: &mut sqlite::Sqlite,
+        act: impl FnOnce(&mut sqlite::Sqlite) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        let is_of_breaker = |entry: &store::LedgerEntry| matches!(entry, store::LedgerEntry::Breaker { .. });
+        let is_meant = matches!(write, Write::Commit(batch) if batch.ledger.iter().any(is_of_breaker));
+        if is_meant && self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            return Err(SpoolError::Interrupted);
+        }
+        act(sqlite)
+    }
+}
+
 /// Is a disk that can be full: commits of events and replays fail then as SQLite says it.
 pub(super) struct FullDisk(Arc<AtomicBool>);
 

@@ -132,6 +132,23 @@ async fn rekey_encrypts_what_was_plain_beside_live_events_and_at_rest_leaves_no_
 }
 
 #[tokio::test]
+async fn large_bodies_are_brought_to_a_key_to_the_last_one() {
+    const EVENTS: u64 = 7;
+    let bench = Bench::new();
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    for n in 0..EVENTS {
+        running.append("e", &format!("{CANARY} {n} {}", "x".repeat(200 << 10))).await;
+    }
+    running.stop().await;
+    let running = bench.start_with(&settings(&bench, Some(1), &[]));
+    running.route(&[("crm", "*")]).await;
+    let done = running.spool.rekey("test", EventId(0), PATIENCE).await.expect("done");
+    assert_eq!((done.rewritten, done.after, done.complete), (EVENTS, EVENTS, true));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn repeats_are_recognised_under_a_key_and_across_a_restart() {
     let bench = Bench::new();
     let settings = settings(&bench, Some(1), &[]);

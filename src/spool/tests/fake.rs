@@ -21,7 +21,6 @@ pub(in crate::spool) enum Write<'a> {
     Erase(Erasure),
     Replay(Scope),
     Fill(i64),
-    Revive(i64, &'a [EventId]),
     Configured,
     /// Nothing that the deliveries are concerned with.
     Other,
@@ -124,10 +123,6 @@ impl<H: Hook> Store for Fake<H> {
 
     fn fill(&mut self, destination: DestinationId, limit: usize, now: Timestamp) -> Result<Filled, SpoolError> {
         self.write(&Write::Fill(destination.0), |sqlite| sqlite.fill(destination, limit, now))
-    }
-
-    fn revive(&mut self, destination: DestinationId, events: &[EventId], now: Timestamp) -> Result<(), SpoolError> {
-        self.write(&Write::Revive(destination.0, events), |sqlite| sqlite.revive(destination, events, now))
     }
 
     fn purge(

@@ -28,6 +28,42 @@ async fn delivered_events_of_a_clock_that_was_ahead_keep_no_others_from_being_pu
 }
 
 #[tokio::test]
+async fn last_event_that_memory_did_not_hold_waits_for_no_other() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    for n in 0..2 {
+        running.append("e", &format!("{n}{}", "x".repeat(3 << 20))).await;
+    }
+    running.spool.flush().await.expect("open");
+    assert_eq!([fresh(&mut feed).await.id, fresh(&mut feed).await.id], [EventId(1), EventId(2)]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn report_of_what_is_settled_already_changes_nothing() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    running.append("e", "1").await;
+    let event = fresh(&mut feed).await.id;
+    running.settle(&feed, event, Outcome::Delivered { status: 200 }).await;
+    for late in [
+        Outcome::Dead { reason: "status 410".into() },
+        Outcome::Retry { due: Timestamp::now(), cause: "timeout".into() },
+        Outcome::Delivered { status: 204 },
+    ] {
+        running.settle(&feed, event, late).await;
+    }
+    running.spool.flush().await.expect("open");
+    let delivery = &bench.event(1).deliveries[0];
+    assert_eq!((delivery.state, delivery.outcome.as_deref()), (DeliveryState::Delivered, Some("status 200")));
+    let row = running.spool.read(|view| view.destinations()).await.expect("readable").remove(0);
+    assert_eq!((row.pending, row.dead, row.delivered), (0, 0, 1));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn replay_that_plans_far_ahead_keeps_its_rate() {
     let bench = Bench::new();
     let running = bench.start();

@@ -42,3 +42,21 @@ async fn twins_of_one_group_are_repeats_and_strangers_are_not() {
     assert_eq!(came_by.map(|name| name.to_string()), ["a", "c"]);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn body_is_no_repeat_of_one_whose_subscription_has_left_the_group() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let routes = |groups: [(&str, &str); 2]| Routes {
+        subscriptions: groups.map(|(name, group)| (name.into(), group.into())).into(),
+        destinations: vec![Destined { name: "crm".into(), filter: EventFilter::all(), start: Start::Now }],
+    };
+    let mut feeds = running.spool.route(routes([("a", "twins"), ("b", "twins")])).await.expect("open");
+    running.spool.appender().append(received("a", "e", "same")).await.expect("open");
+    running.spool.route(routes([("a", "alone"), ("b", "twins")])).await.expect("open");
+    running.spool.appender().append(received("b", "e", "same")).await.expect("open");
+    running.spool.flush().await.expect("open");
+    assert_eq!(bench.ids(), [2, 1]);
+    assert_eq!([fresh(&mut feeds[0].1).await.id, fresh(&mut feeds[0].1).await.id], [EventId(1), EventId(2)]);
+    running.stop().await;
+}

@@ -51,7 +51,6 @@ impl Writer {
             Command::Settle(..)
             | Command::Route { .. }
             | Command::Replay { .. }
-            | Command::Revive { .. }
             | Command::Erase { .. }
             | Command::Breaker { .. }
             | Command::Pause { .. }

@@ -8,7 +8,6 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::Writer;
-use crate::event::EventId;
 use crate::spool::SpoolError;
 use crate::spool::record::DestinationId;
 use crate::spool::replay::{Progress, Replay, Request, Scope, Stage};
@@ -146,14 +145,6 @@ impl Writer {
                 self.backlog.again_at = Some(instant + AGAIN);
             }
         }
-    }
-
-    /// Makes refused events due again that should not have been refused.
-    pub(super) fn revive(&mut self, destination: DestinationId, events: &[EventId]) -> Result<(), SpoolError> {
-        let now = self.clock.now();
-        self.store.revive(destination, events, now)?;
-        self.became_due(destination, now);
-        Ok(())
     }
 
     fn became_due(&self, destination: DestinationId, at: Timestamp) {

@@ -367,7 +367,6 @@ impl Stored {
             Command::Settle(..)
             | Command::Route { .. }
             | Command::Replay { .. }
-            | Command::Revive { .. }
             | Command::Erase { .. }
             | Command::Breaker { .. }
             | Command::Pause { .. }

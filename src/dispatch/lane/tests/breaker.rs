@@ -21,6 +21,25 @@ async fn storm_of_refusals_burns_no_event_and_ends_when_the_handler_is_mended() 
     code.store(200, Relaxed);
     bench.all_settled(100).await;
     assert!(bench.states().await.iter().all(|state| *state == DeliveryState::Delivered));
+    bench.spool.flush().await.expect("open");
+    let row = bench.spool.read(|view| view.destinations()).await.expect("readable").remove(0);
+    assert_eq!(row.breaker, None, "the next process begins with a closed one");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_behind_an_open_breaker_cost_no_attempt() {
+    let delays = vec![Duration::from_secs(1); 50];
+    let bench = Bench::start(Retry::List(delays), 4, |_| async { status(503) }).await;
+    for n in 0..30 {
+        bench.append(&n.to_string()).await;
+    }
+    while bench.seen().len() < 60 {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    }
+    bench.spool.flush().await.expect("open");
+    let attempts: u32 = bench.rows().await.iter().map(|row| row.deliveries[0].attempts).sum();
+    assert_eq!(attempts, 19, "those before the one that opened it");
     bench.stop().await;
 }
 

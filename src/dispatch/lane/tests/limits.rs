@@ -104,6 +104,10 @@ async fn retry_that_would_come_too_late_is_given_up_at_once_and_keeps_its_failur
     .await;
     bench.append("1").await;
     bench.all_settled(1).await;
+    let detail = bench.spool.read(|view| view.event(EventId(1))).await.expect("readable").expect("stored");
+    let last = detail.attempts.iter().map(|attempt| attempt.at).max().expect("two of them");
+    let settled_at = detail.row.deliveries[0].settled_at.expect("dead");
+    assert!(settled_at < last + jiff::SignedDuration::from_hours(1), "long before its retry would be due");
     assert_eq!(bench.outcomes().await, ["expired"]);
     assert_eq!(bench.attempts(1).await, ["status 503"; 2]);
     bench.assert_dead("expired", 1);
@@ -254,6 +258,24 @@ async fn most_attempts_and_greatest_age_end_a_delivery_before_its_preset_does() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn greatest_age_ends_deliveries_behind_an_open_breaker_too() {
+    const EVENTS: usize = 30;
+    let age = Some(Duration::from_secs(60));
+    let bench = Bench::with(|destination| destination.max_age = age, |_| async { status(503) }).await;
+    for n in 0..EVENTS {
+        bench.append(&n.to_string()).await;
+    }
+    let too_many = 10 * EVENTS;
+    let dead = |states: Vec<DeliveryState>| states.into_iter().filter(|state| *state == DeliveryState::Dead).count();
+    while dead(bench.states().await) < EVENTS && bench.seen().len() <= too_many {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    }
+    assert!(bench.seen().len() <= too_many, "there is no end to it");
+    assert!(bench.outcomes().await.iter().all(|outcome| outcome.ends_with("within 1 min")));
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn validation_closes_the_breaker_and_touches_no_event_before() {
     let (well, right) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (events_well, validation_right) = (Arc::clone(&well), Arc::clone(&right));
@@ -398,6 +420,27 @@ async fn change_of_order_waits_for_what_is_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn order_that_becomes_strict_knows_what_was_reported_a_moment_ago() {
+    let script = |post: Post| async move {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        if post.nth == 1 { status(503) } else { status(200) }
+    };
+    let retry = || Retry::List(vec![Duration::from_secs(100)]);
+    let bench = Bench::start(retry(), 4, script).await;
+    bench.append(&about(0, 1000)).await;
+    while bench.seen().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // It goes over when the attempt in flight ends, which is reported to the disk in that moment.
+    bench.set(|destination| (destination.ordering, destination.retry) = (Ordering::Strict, retry()), script);
+    bench.append(&about(0, 1001)).await;
+    bench.all_settled(2).await;
+    let bodies: Vec<_> = bench.seen().into_iter().map(|post| post.body).collect();
+    assert_eq!(bodies, [about(0, 1000), about(0, 1000), about(0, 1001)]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn order_that_becomes_strict_knows_what_waits_on_the_disk() {
     let script = |post: Post| async move { if post.nth == 1 { status(503) } else { status(200) } };
     let bench = Bench::start(Retry::List(vec![Duration::from_secs(100)]), 4, script).await;
@@ -442,7 +485,7 @@ impl Bench {
         rows.iter().rev().map(outcome).collect()
     }
 
-    fn assert_dead(&self, cause: &str, count: usize) {
+    pub(super) fn assert_dead(&self, cause: &str, count: usize) {
         let page = self.metrics.render().expect("a page");
         let line = format!("zoomhook_dead_letters_total{{destination=\"crm\",cause=\"{cause}\"}} {count}\n");
         assert!(page.contains(&line), "{line}{page}");

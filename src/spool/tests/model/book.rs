@@ -9,7 +9,7 @@ use crate::dispatch::expiry::EXPIRED;
 use crate::spool::erasure::Erasure;
 use crate::spool::replay::Scope;
 use crate::spool::settlement::Outcome;
-use crate::spool::store::Batch;
+use crate::spool::store::{Batch, LedgerEntry};
 use crate::spool::tests::fake::Write;
 
 /// A destination and an event.
@@ -201,7 +201,6 @@ impl Rows {
             | Write::Commit(_)
             | Write::Replay(_)
             | Write::Fill(_)
-            | Write::Revive(..)
             | Write::Configured
             | Write::Other => false,
         }
@@ -231,10 +230,6 @@ impl Rows {
             _ if before.parked.contains(&event) => false,
             (Write::Replay(Scope::To(_)), None) => is.copied() == due(1),
             (Write::Fill(filled), None) => *filled == destination && is.copied() == due(0),
-            (Write::Revive(id, events), Some(was)) => {
-                let named = *id == destination && events.iter().any(|named| named.0 == event);
-                named && was.state == DEAD && is.copied() == due(was.replays)
-            }
             _ => false,
         }
     }
@@ -262,6 +257,11 @@ impl Rows {
                 Outcome::Dead { .. } => DEAD,
             };
         }
+        for place in revived(batch) {
+            if let Some(row) = expected.get_mut(&place).filter(|row| row.state == DEAD) {
+                (row.state, row.attempts) = (RETRY, 0);
+            }
+        }
         if events != self.events {
             return Err("a commit stored other events than it was given".to_owned());
         }
@@ -273,4 +273,14 @@ impl Rows {
             None => Ok(()),
         }
     }
+}
+
+/// Returns what was refused on the way to a breaker that opens with this batch.
+pub(super) fn revived(batch: &Batch) -> impl Iterator<Item = Place> {
+    batch.ledger.iter().flat_map(|entry| match entry {
+        LedgerEntry::Breaker { destination, revived, .. } => {
+            revived.iter().map(|event| (destination.0, event.0)).collect()
+        }
+        LedgerEntry::Alive { .. } | LedgerEntry::GapOpened { .. } | LedgerEntry::GapClosed { .. } => Vec::new(),
+    })
 }

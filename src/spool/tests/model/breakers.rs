@@ -26,8 +26,6 @@ pub(super) struct Breakers {
     ended: BTreeMap<(i64, Option<u64>), Timestamp>,
     /// Reported attempts since the breaker last changed, and what each refused.
     results: BTreeMap<i64, VecDeque<(Timestamp, Option<Place>)>>,
-    /// Events that were refused on the way to an open breaker, and deserve another chance.
-    owed: BTreeMap<i64, BTreeSet<Place>>,
     /// Nothing can be said of it: it was taken out and came back, or is not known to have been told.
     unsure: BTreeSet<i64>,
 }
@@ -41,7 +39,6 @@ impl Breakers {
     /// Says that nothing is certain any more: a disk failed, or a clock was set.
     pub(super) fn forget(&mut self) {
         self.open.clear();
-        self.owed.clear();
         self.results.clear();
         self.unsure.extend(0..64);
     }
@@ -49,18 +46,18 @@ impl Breakers {
     /// Says so of a destination whose lane has gone.
     pub(super) fn left(&mut self, destination: i64) {
         self.open.remove(&destination);
-        self.owed.remove(&destination);
         self.unsure.insert(destination);
     }
 
-    /// Takes note of a commit, given the rows after it; tells how many breakers opened.
-    pub(super) fn committed(&mut self, batch: &Batch, rows: &Rows) -> u32 {
+    /// Takes note of a commit, given the rows after it; tells how many breakers opened. What was refused on the way to one
+    /// is due again with the same commit.
+    pub(super) fn committed(&mut self, batch: &Batch, rows: &Rows) -> Result<u32, String> {
         for settlement in &batch.settlements {
             self.reported(settlement);
         }
         let mut opened_now = 0;
         for entry in &batch.ledger {
-            let LedgerEntry::Breaker { destination, opened } = entry else { continue };
+            let LedgerEntry::Breaker { destination, opened, revived: _ } = entry else { continue };
             let id = destination.0;
             let results = self.results.remove(&id).unwrap_or_default();
             match opened {
@@ -79,14 +76,13 @@ impl Breakers {
                     let recent = recent.filter(|(at, _)| opened.since.duration_since(*at) < AGE);
                     let refused = recent.filter_map(|(_, refused)| *refused);
                     let is_dead = |place: &Place| rows.deliveries.get(place).is_some_and(|row| row.state == DEAD);
-                    let refused: BTreeSet<Place> = refused.filter(is_dead).collect();
-                    if !refused.is_empty() {
-                        self.owed.insert(id, refused);
+                    if let Some(place) = refused.clone().find(is_dead) {
+                        return Err(format!("{place:?} was refused on the way to an open breaker, and stays dead"));
                     }
                 }
             }
         }
-        opened_now
+        Ok(opened_now)
     }
 
     fn reported(&mut self, settlement: &Settlement) {
@@ -97,25 +93,6 @@ impl Breakers {
             (Outcome::Dead { .. } | Outcome::Retry { .. }, None) => return,
         };
         self.results.entry(destination.0).or_default().push_back((*at, refused));
-    }
-
-    /// Holds what is revived against what is owed.
-    pub(super) fn revived(&mut self, destination: i64, events: &[u64], before: &Rows) -> Result<(), String> {
-        let owed = self.owed.remove(&destination).unwrap_or_default();
-        let is_dead = |place: &&Place| before.deliveries.get(place).is_some_and(|row| row.state == DEAD);
-        match owed.iter().filter(is_dead).find(|place| !events.contains(&place.1)) {
-            Some(place) => Err(format!("{place:?} was refused on the way to an open breaker, and stays dead")),
-            None => Ok(()),
-        }
-    }
-
-    /// Tells what is still owed, once all is done.
-    pub(super) fn check_nothing_is_owed(&self, rows: &Rows) -> Result<(), String> {
-        let is_dead = |place: &&Place| rows.deliveries.get(place).is_some_and(|row| row.state == DEAD);
-        match self.owed.values().flatten().find(is_dead) {
-            Some(place) => Err(format!("{place:?} was refused on the way to an open breaker, and was never revived")),
-            None => Ok(()),
-        }
     }
 
     /// Takes note of a request that begins, for an event or as a question; while the breaker is open, it is the only one,

@@ -1,4 +1,4 @@
-//! What must be whole at the end: bodies, what they are sealed with, and the audit chain.
+//! What must be whole at the end: what was given, bodies, what they are sealed with, and the audit chain.
 
 use std::ops::ControlFlow;
 
@@ -26,6 +26,22 @@ pub(super) fn bodies(world: &State, view: &mut dyn View) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// All that was given in this life is stored, as an event or as a repeat, and the numbers of the events are in the order
+/// in which they were given.
+pub(super) fn stored(world: &State) -> Result<(), String> {
+    let (mut appended, mut stored) = (world.appended.clone(), world.stored.clone());
+    appended.sort_unstable();
+    stored.sort_unstable();
+    if appended != stored {
+        return Err(format!("{appended:?} were acknowledged as durable, {stored:?} were stored"));
+    }
+    let mut given = world.appended.iter();
+    match world.numbered.iter().find(|n| !given.any(|given| given == *n)) {
+        Some(n) => Err(format!("{n} was given too late for its number: {:?} of {:?}", world.numbered, world.appended)),
+        None => Ok(()),
+    }
 }
 
 /// Every body is sealed with this key, or none is.

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::time::Instant;
 
 use super::action::{Dice, Fault, Mood, Scene, Tear};
-use super::book::{DEAD, DELIVERED, MayGo, Place, Rows};
+use super::book::{DEAD, DELIVERED, MayGo, Place, RETRY, Rows, revived};
 use super::breakers::{Breakers, open_breakers};
 use super::ledger::Truth;
 use crate::clock::Clock;
@@ -81,9 +81,10 @@ pub(super) struct State {
     /// Which of what was given an event is, and its request id.
     pub(super) events: BTreeMap<u64, usize>,
     pub(super) by_request: BTreeMap<String, u64>,
-    /// What was given in this life, and what of it was stored, as an event or as a repeat.
+    /// What was given in this life, what of it was stored, as an event or as a repeat, and what as an event.
     pub(super) appended: Vec<usize>,
     pub(super) stored: Vec<usize>,
+    pub(super) numbered: Vec<usize>,
     pub(super) durable: BTreeSet<usize>,
     ever_stored: BTreeSet<usize>,
     /// What was stored, and deleted by right.
@@ -137,6 +138,7 @@ impl World {
             by_request: BTreeMap::new(),
             appended: Vec::new(),
             stored: Vec::new(),
+            numbered: Vec::new(),
             durable: BTreeSet::new(),
             ever_stored: BTreeSet::new(),
             purged: BTreeSet::new(),
@@ -287,12 +289,6 @@ impl State {
         self.hold(checked);
         let checked = self.has_room(write, look_pages);
         self.hold(checked);
-        if let Write::Revive(destination, events) = write {
-            let events: Vec<u64> = events.iter().map(|event| event.0).collect();
-            let checked = self.breakers.revived(*destination, &events, &before);
-            self.hold(checked);
-            self.count("revivals");
-        }
         if matches!(write, Write::Erase(Erasure::Oldest)) {
             let gone =
                 |rows: &Rows| rows.parked.len() + rows.deliveries.values().filter(|row| row.state == DEAD).count();
@@ -376,6 +372,7 @@ impl State {
             self.events.insert(event.id.0, n);
             self.by_request.insert(event.request_id.to_string(), event.id.0);
             self.stored.push(n);
+            self.numbered.push(n);
             self.ever_stored.insert(n);
         }
         for repeat in &batch.repeats {
@@ -420,7 +417,15 @@ impl State {
                 Outcome::Retry { .. } => self.count("retries"),
             }
         }
-        let opened = self.breakers.committed(batch, &self.rows);
+        for place in revived(batch) {
+            if self.rows.deliveries.get(&place).is_none_or(|row| row.state != RETRY) {
+                continue;
+            }
+            self.disturbed.insert(place);
+            self.taken.remove(&place);
+            self.count("revivals");
+        }
+        let opened = self.breakers.committed(batch, &self.rows)?;
         (0..opened).for_each(|_| self.count("breakers"));
         Ok(())
     }

@@ -154,12 +154,9 @@ impl Run {
             }
         }
         let mut world = self.world.lock();
-        let (mut appended, mut stored) = (world.appended.clone(), world.stored.clone());
-        appended.sort_unstable();
-        stored.sort_unstable();
-        if appended != stored {
-            world.hold(Err(format!("{appended:?} were acknowledged as durable, {stored:?} were stored")));
-        }
+        let checked = whole::stored(&world);
+        world.hold(checked);
+        let appended = world.appended.clone();
         world.durable.extend(appended);
         let checked = world.look.as_ref().map_or(Ok(()), |look| world.truth.check(look));
         world.hold(checked);

@@ -168,7 +168,9 @@ async fn filled(lab: &mut Lab, policy: &str) -> (Bridge, JoinHandle<usize>) {
     let bodies: Vec<String> = (0..EVENTS).map(large).collect();
     let pushing = tokio::spawn(async move { zoom.push_all(&bodies).await });
     bridge.logged("the spool takes no events: it is full").await;
-    bridge.until("/readyz", |_, text| text.contains("not read while the spool takes no events")).await;
+    bridge
+        .until("/readyz", |_, text| text.contains("not read since") && text.contains("while the spool takes no events"))
+        .await;
     (bridge, pushing)
 }
 

@@ -89,6 +89,8 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectError> {
         match timeout(STAGGER, tries.next()).await {
             Ok(Some(Ok(tcp))) => return Ok(tcp),
             Ok(Some(Err(error))) if error.kind() == io::ErrorKind::ConnectionRefused => last = ConnectError::Refused,
+            // A family that this machine has not says nothing of a host that answers by the other.
+            Ok(Some(Err(_))) if matches!(last, ConnectError::Refused) => {}
             Ok(Some(Err(error))) => last = ConnectError::Address(error.to_string()),
             Ok(None) | Err(_) => {}
         }
@@ -146,6 +148,10 @@ mod tests {
         let tcp = race(vec![closed, open]).await.expect("the second one listens");
         assert_eq!(tcp.peer_addr().expect("an address"), open);
         assert!(matches!(race(vec![closed, closed]).await, Err(ConnectError::Refused)));
+        // TCP has no broadcast: it stands for a family that this machine has not.
+        let nowhere = "255.255.255.255:9".parse().expect("an address");
+        assert!(matches!(race(vec![closed, nowhere]).await, Err(ConnectError::Refused)));
+        assert!(matches!(race(vec![nowhere]).await, Err(ConnectError::Address(_))));
         assert!(matches!(race(Vec::new()).await, Err(ConnectError::Address(_))));
         assert!(before.elapsed() < STAGGER, "{:?}", before.elapsed());
     }

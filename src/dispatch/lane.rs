@@ -5,6 +5,7 @@
 //! is bounded by a window; everything else waits in the spool.
 
 mod attempt;
+mod flight;
 mod retries;
 mod start;
 mod voice;
@@ -12,15 +13,13 @@ mod voice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use self::attempt::{Ended, Finished, Purpose, failure};
+use self::flight::Flight;
 use self::retries::{READ_AGAIN, Retries, Step, wait};
 use self::voice::{Reading, Voice};
 use super::body::Herald;
@@ -118,8 +117,7 @@ pub struct Lane<S> {
     unproven: bool,
     pause: Pause,
     retries: Retries,
-    /// Driven by the lane itself: an answer wakes one task, and costs no way from one to another.
-    attempts: FuturesUnordered<BoxFuture<'static, Ended<S>>>,
+    flight: Flight<S>,
 }
 
 impl<S> Lane<S>
@@ -161,7 +159,7 @@ where
             current,
             accepted: None,
             voice,
-            attempts: FuturesUnordered::new(),
+            flight: Flight::new(),
         };
         (lane, watched)
     }
@@ -192,7 +190,7 @@ where
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(ended) = self.attempts.next() => self.end(ended).await?,
+                Some(ended) = self.flight.next() => self.end(ended).await?,
                 step = self.retries.next(|| clock.now()) => {
                     self.take_step(step).await?;
                     self.voice.next_retry(self.retries.look_at());
@@ -243,7 +241,7 @@ where
 
     /// Lets what is in flight end.
     async fn drain(&mut self) -> Result<(), Closed> {
-        while let Some(ended) = self.attempts.next().await {
+        while let Some(ended) = self.flight.next().await {
             self.end(ended).await?;
         }
         Ok(())
@@ -419,9 +417,9 @@ where
         };
         let settlement = Settlement { destination: self.feed.destination(), event, attempts, at, outcome, failed };
         if item.kind == Kind::First && due.is_none() {
-            return self.spool.settle(settlement).await;
+            return self.flight.meanwhile(self.spool.settle(settlement)).await;
         }
-        let durable = self.spool.settle_acknowledged(settlement).await?;
+        let durable = self.flight.meanwhile(self.spool.settle_acknowledged(settlement)).await?;
         self.retries.reported(event, due, durable);
         Ok(())
     }
@@ -438,7 +436,7 @@ where
             Change::None | Change::Postponed | Change::Closed => Vec::new(),
         };
         let due = opened.filter(|_| !revived.is_empty()).map(|opened| opened.since);
-        self.spool.breaker(self.feed.destination(), opened, revived).await?;
+        self.flight.meanwhile(self.spool.breaker(self.feed.destination(), opened, revived)).await?;
         if let Some(due) = due {
             self.retries.look_no_later_than(due);
         }

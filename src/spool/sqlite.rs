@@ -68,6 +68,8 @@ pub(super) struct Sqlite {
     keys: Arc<Keys>,
     /// Seals what is written; `None` where it stays plain.
     sealer: Option<Sealer>,
+    /// Whether the next commit summarises the blocks that it fills.
+    summarises: bool,
     /// The last row of the audit table that the log tells of.
     told: i64,
     /// Keeps a second bridge out for as long as it is open.
@@ -90,7 +92,8 @@ impl Sqlite {
         let told = audit::told(&connection)?;
         let head = audit::head(&connection)?;
         let sealer = keys.sealer()?;
-        let mut opened = Self { connection, path: path.to_owned(), log, inode, keys, sealer, told, _lock: lock };
+        let mut opened =
+            Self { connection, path: path.to_owned(), log, inode, keys, sealer, told, summarises: true, _lock: lock };
         // What was changed while no bridge ran had no log.
         opened.tell_audit();
         tracing::info!(target: WITNESS, { audit.id = head.id, audit.hash = %head.hash }, "the audit table ends with this row");
@@ -190,9 +193,16 @@ impl Store for Sqlite {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), SpoolError> {
         self.check_in_place()?;
+        // A row that cannot be read may take the transaction with it: what is tried again goes without.
+        let summarises = std::mem::take(&mut self.summarises);
         let transaction = self.connection.transaction()?;
         write::batch(&transaction, batch, self.sealer.as_mut())?;
-        Ok(transaction.commit()?)
+        if let (true, [first, .., last] | [first @ last]) = (summarises, &batch.events[..]) {
+            blocks::summarise(&transaction, EventId(first.event.id.0.saturating_sub(1)), last.event.id)?;
+        }
+        transaction.commit()?;
+        self.summarises = true;
+        Ok(())
     }
 
     fn pause(

@@ -90,7 +90,7 @@ where
             self.slots.start(kind);
             self.take_token();
             let (settings, clock, spans) = (Arc::clone(&self.current), self.clock.clone(), self.spans.clone());
-            self.attempts.push(Box::pin(attempt(item, purpose, secret, settings, clock, spans)));
+            self.flight.start(attempt(item, purpose, secret, settings, clock, spans));
         }
         Ok(())
     }
@@ -101,7 +101,7 @@ where
             self.breaker.start();
             self.take_token();
             let secret = self.secret_in_force(now);
-            self.attempts.push(Box::pin(validate(secret, Arc::clone(&self.current), self.clock.clone())));
+            self.flight.start(validate(secret, Arc::clone(&self.current), self.clock.clone()));
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) fn first_of(block: u64) -> EventId {
     EventId(block * BLOCK)
 }
 
-/// Summarises the blocks whose last event comes after `after` and not after `until`.
+/// Summarises the blocks whose last event comes after `after` and not after `until`, within a transaction.
 pub(super) fn summarise(connection: &Connection, after: EventId, until: EventId) -> Result<(), SpoolError> {
     for block in block_of(after.0 + 1)..block_of(until.0 + 1) {
         match summary(connection, block) {
@@ -32,6 +32,8 @@ pub(super) fn summarise(connection: &Connection, after: EventId, until: EventId)
                     .prepare_cached("INSERT OR REPLACE INTO summaries (block, facts, text) VALUES (?1, ?2, ?3)")?
                     .execute(params![block, summary.facts(), summary.text()])?;
             }
+            // The engine has taken all of the transaction back: who tries again does it without.
+            Err(error) if connection.is_autocommit() => return Err(error.into()),
             // What is received must be stored, whatever became of the rows before it.
             Err(error) => tracing::warn!(
                 %error,

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::replay::{begin_fill, is_filling};
 use super::sealed::sealed_excerpt;
 use super::view::opened;
-use super::{audit, blocks, causes, meta};
+use super::{audit, causes, meta};
 use crate::config::Start;
 use crate::event::{EventId, text};
 use crate::spool::SpoolError;
@@ -60,7 +60,7 @@ fn insert_events(
     changes: &mut Changes,
     mut sealer: Option<&mut Sealer>,
 ) -> Result<(), SpoolError> {
-    let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
+    let Some(last) = events.last() else { return Ok(()) };
     let mut event = connection.prepare_cached(
         "INSERT INTO events (id, kind, subscription, request_id, digest, event_ts, received_at, size, parked, text)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -107,7 +107,6 @@ fn insert_events(
             .execute(params![subscription, at.as_millisecond()])?;
     }
     connection.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'last_event'")?.execute([last.event.id.0])?;
-    blocks::summarise(connection, EventId(first.event.id.0.saturating_sub(1)), last.event.id)?;
     let parked = events.iter().filter(|new| new.parked.is_some()).count();
     for (key, count) in [("events", events.len()), ("parked", parked)] {
         connection.prepare_cached("UPDATE meta SET value = value + ?2 WHERE key = ?1")?.execute((key, count))?;

@@ -158,6 +158,17 @@ async fn spool_of_the_second_format_is_searched_event_by_event_until_it_is_rekey
     assert_eq!((bench.summaries("true"), bench.found("kieferorthopädie 200")), (vec![0], vec![200]));
 }
 
+#[tokio::test]
+async fn events_are_stored_though_their_block_cannot_be_summarised() {
+    let bench = Bench::new();
+    bench.fill(BLOCK - 2).await;
+    let connection = rusqlite::Connection::open(bench.path()).expect("opens");
+    connection.execute_batch("DROP TABLE summaries").expect("a table");
+    bench.fill(3).await;
+    let count = |table: &str| connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+    assert_eq!([count("events"), count("bodies"), count("deliveries")], [Ok(BLOCK + 1), Ok(BLOCK + 1), Ok(0)]);
+}
+
 impl Bench {
     /// Stores so many events, each with a number in its topic.
     async fn fill(&self, events: u64) {

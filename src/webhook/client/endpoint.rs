@@ -89,7 +89,10 @@ impl Endpoint {
                 self.pool.put(connection);
                 Ok(reply)
             }
-            Ok(Err(error)) if is_kept && connection.is_unanswered() && is_closed(&error) => {
+            // What is cancelled was never begun.
+            Ok(Err(error)) if is_kept && (error.is_canceled() || (connection.is_unanswered() && is_closed(&error))) => {
+                // The others are as old: a handler that was started anew has closed them all.
+                self.pool.clear();
                 Err(SendError::Stale(innermost(&error)))
             }
             Ok(Err(error)) => Err(broken(&error)),
@@ -144,7 +147,6 @@ async fn exchange(
 fn is_closed(error: &hyper::Error) -> bool {
     let io = error.source().and_then(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
     error.is_incomplete_message()
-        || error.is_canceled()
         || matches!(io, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof))
 }
 

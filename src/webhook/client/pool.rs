@@ -60,6 +60,11 @@ impl Pool {
             }
         }
     }
+
+    /// Gives up all that is idle.
+    pub(super) fn clear(&self) {
+        self.shared.idle().connections.clear();
+    }
 }
 
 impl Shared {

@@ -118,7 +118,11 @@ fn blocks_are_passed_over_only_where_nothing_fits() {
 fn block_that_cannot_be_read_keeps_nobody_from_writing() {
     let (connection, _) = spool_of(600);
     connection.execute("UPDATE events SET kind = CAST(x'ff' AS TEXT) WHERE id = 100", []).expect("damage");
-    blocks::summarise(&connection, EventId(0), EventId(600)).expect("the others");
+    let without = blocks::summarise(&connection, EventId(0), EventId(600));
+    assert!(without.is_err(), "where the transaction is gone, whoever writes must know it");
+    let transaction = connection.unchecked_transaction().expect("a transaction");
+    blocks::summarise(&transaction, EventId(0), EventId(600)).expect("the others");
+    transaction.commit().expect("it is whole");
     let summarised = connection.query_row("SELECT group_concat(block) FROM summaries", [], |row| row.get(0));
     assert_eq!(summarised, Ok("1".to_owned()));
 }

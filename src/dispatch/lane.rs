@@ -435,10 +435,11 @@ where
             Change::Opened(refused) => refused,
             Change::None | Change::Postponed | Change::Closed => Vec::new(),
         };
-        let due = opened.filter(|_| !revived.is_empty()).map(|opened| opened.since);
+        let (due, count) = (opened.filter(|_| !revived.is_empty()).map(|opened| opened.since), revived.len());
         self.flight.meanwhile(self.spool.breaker(self.feed.destination(), opened, revived)).await?;
         if let Some(due) = due {
             self.retries.look_no_later_than(due);
+            self.voice.revived(count);
         }
         Ok(())
     }

@@ -227,6 +227,14 @@ impl Voice {
         self.dead(event, reason, instant);
     }
 
+    /// Tells that events wait again that were given up on the way to an open breaker.
+    pub(super) fn revived(&self, count: usize) {
+        tracing::info!(
+            destination.name = %self.name, count,
+            "what the handler refused before its breaker opened is no dead letter: it waits with the others"
+        );
+    }
+
     fn expired(&self, now: Timestamp) {
         self.deaths.expired.inc();
         self.status.send_if_modified(|status| {

@@ -21,8 +21,8 @@ const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// How often the same certificate is warned of.
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// Whose certificates are looked at whatever a reload says: what serves and what sends traces is that of the start.
-const OF_THE_START: [Certificate; 2] = [Certificate::Admin, Certificate::Collector];
+/// Is looked at whatever a reload says: what sends traces is that of the start. The admin port looks after its own.
+const OF_THE_START: Certificate = Certificate::Collector;
 
 /// Looks after the certificates that are in use until `stop`: reads the files, and warns of each whose end comes near.
 pub(super) async fn watch(
@@ -58,7 +58,7 @@ pub(super) async fn watch(
             metrics.certificate_expiry.get_or_create(&of_file(&used)).set(expires_at);
             warn(&of_file(&used), expires_at, clock.now(), &mut warned);
         }
-        for peer in peers.iter().chain(&OF_THE_START) {
+        for peer in peers.iter().chain([&OF_THE_START]) {
             if let Some(expires_at) = metrics.certificate_expiry.get_or_create_owned(peer).get() {
                 warn(peer, expires_at, clock.now(), &mut warned);
             }

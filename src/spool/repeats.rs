@@ -47,6 +47,11 @@ impl Repeats {
         self.young.insert(key(group, digest), id);
     }
 
+    /// Returns since when the window lasts.
+    pub(super) fn since(&self, now: Timestamp) -> Timestamp {
+        now.checked_sub(self.span).unwrap_or(Timestamp::MIN)
+    }
+
     /// Tells whether something seen at `then` is still within the window.
     pub(super) fn covers(&self, then: Timestamp, now: Timestamp) -> bool {
         now.duration_since(then).abs() < self.span

@@ -183,8 +183,8 @@ impl Store for Sqlite {
         write::last_event(&self.connection)
     }
 
-    fn newest(&mut self, limit: usize) -> Result<Vec<Identity>, SpoolError> {
-        page::newest(&self.connection, limit)
+    fn newest(&mut self, limit: usize, since: Timestamp) -> Result<Vec<Identity>, SpoolError> {
+        page::newest(&self.connection, limit, since)
     }
 
     fn identity(&mut self, id: EventId) -> Result<Option<Identity>, SpoolError> {

@@ -143,8 +143,8 @@ pub(crate) struct Contents {
 pub(crate) trait Store: Send {
     /// Returns the number of the last event that was ever stored, purged ones included.
     fn last_event(&mut self) -> Result<EventId, SpoolError>;
-    /// Returns the identities of the newest events, newest first.
-    fn newest(&mut self, limit: usize) -> Result<Vec<Identity>, SpoolError>;
+    /// Returns the identities of the newest events, newest first, down to one that was received before `since`.
+    fn newest(&mut self, limit: usize, since: Timestamp) -> Result<Vec<Identity>, SpoolError>;
     /// Returns the identity of one event.
     fn identity(&mut self, id: EventId) -> Result<Option<Identity>, SpoolError>;
     /// Makes a batch durable, or changes nothing.

@@ -460,15 +460,15 @@ impl Writer {
             }
         }
         self.by_kind.clear();
-        self.remember_newest();
-        // Whoever asked may have gone.
+        // Whoever asked may have gone. Sockets open while the digests are read; what they send waits behind that.
         let _ = reply.send(feeds);
+        self.remember_newest();
     }
 
     /// Reads the digests that were stored before this process started, once the groups are known.
     fn remember_newest(&mut self) {
         let now = self.clock.now();
-        match self.store.newest(REMEMBERED) {
+        match self.store.newest(REMEMBERED, self.repeats.since(now)) {
             Ok(newest) => {
                 for Identity { id, digest, subscription, received_at, .. } in newest.into_iter().rev() {
                     if self.repeats.covers(received_at, now) {

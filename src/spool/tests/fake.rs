@@ -61,8 +61,8 @@ impl<H: Hook> Store for Fake<H> {
         self.sqlite.last_event()
     }
 
-    fn newest(&mut self, limit: usize) -> Result<Vec<Identity>, SpoolError> {
-        self.sqlite.newest(limit)
+    fn newest(&mut self, limit: usize, since: Timestamp) -> Result<Vec<Identity>, SpoolError> {
+        self.sqlite.newest(limit, since)
     }
 
     fn identity(&mut self, id: EventId) -> Result<Option<Identity>, SpoolError> {

@@ -154,7 +154,7 @@ pub async fn serve(door: Door, handles: Handles, token: CancellationToken) {
         (None, None) => Guard::LoopbackHost,
     };
     let gate = Gate::new(guard.clone(), Arc::clone(&metrics));
-    let (certificate, clock) = (handles.certificate.clone(), handles.clock.clone());
+    let certificate = handles.certificate.clone();
     let limits = Limits::new(Arc::clone(&metrics), token.clone());
     let handles = Arc::new(handles);
     let live = Live::new(Arc::clone(&handles), token.clone());
@@ -164,7 +164,7 @@ pub async fn serve(door: Door, handles: Handles, token: CancellationToken) {
     let looked_after = certificate.clone();
     let looking_after = async {
         if let Some(certificate) = looked_after {
-            certificate.watch(&clock, &token).await;
+            certificate.watch(&token).await;
         }
     };
     let serving = listener::serve(door, certificate, router, metrics, token.clone());

@@ -205,10 +205,11 @@ impl App {
                         biased;
                         name = tasks.ended_early() => anyhow::bail!("{name} ended without being asked"),
                         Some(ReloadRequest { who, reply }) = reload_requests.recv() => {
-                            let answer = parts.reload(&mut config, &reread, &mut tasks, &board).await;
+                            // Before whoever looks after all certificates is told to look.
                             if let Some(certificate) = &certificate {
                                 certificate.refresh();
                             }
+                            let answer = parts.reload(&mut config, &reread, &mut tasks, &board).await;
                             if let Ok(summary) = &answer {
                                 admin::audit_later(&spool, who, "reload", summary.clone());
                             }

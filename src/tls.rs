@@ -1,8 +1,9 @@
 //! TLS: rustls; towards Zoom, handlers and bridges with the system's roots and extra certificates on request,
 //! `live` for files that change, `server` for the admin port, `certificate` for what a certificate says, `watch` for
-//! those that servers show, `provider` for the cryptography below.
+//! those that servers show, `fault` for what goes wrong, `provider` for the cryptography below.
 
 pub(crate) mod certificate;
+pub(crate) mod fault;
 pub(crate) mod inventory;
 mod live;
 pub mod provider;
@@ -12,18 +13,17 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::error::Error;
+use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io};
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::{TLS12, TLS13};
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion};
 use url::Url;
 
 use self::live::{Identity, Trust};
@@ -114,6 +114,13 @@ impl Roots {
     #[must_use]
     pub fn watching(&self, url: &Url, expiry: Expiry) -> Self {
         let watches = self.watches.iter().cloned().chain([Watch::new(url, expiry)]).collect();
+        Self { store: Arc::clone(&self.store), watches }
+    }
+
+    /// Returns the same roots for a client that goes to this URL alone, and notes what that one shows.
+    #[must_use]
+    pub(crate) fn towards(&self, url: &Url) -> Self {
+        let watches = self.watches.iter().filter(|watch| watch.is_of(url)).cloned().collect();
         Self { store: Arc::clone(&self.store), watches }
     }
 
@@ -245,43 +252,4 @@ pub(crate) type Stamp = (u64, i64, i64, u64);
 pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ino()))
-}
-
-/// Says in words why a peer's certificate was not accepted, when that is what an error comes from.
-pub(crate) fn distrust(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    let rustls::Error::InvalidCertificate(reason) = fault(error)? else { return None };
-    words(reason)
-}
-
-/// Finds what rustls had to say, when that is what an error comes from.
-pub(crate) fn fault<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut cause = Some(error);
-    while let Some(link) = cause {
-        if let Some(fault) = link.downcast_ref() {
-            return Some(fault);
-        }
-        // An I/O error hides what it was made of from the chain of sources.
-        let inside = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        cause = inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| link.source());
-    }
-    None
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "the rest are of no use to an operator, and more will come")]
-fn words(reason: &CertificateError) -> Option<&'static str> {
-    match reason {
-        CertificateError::UnknownIssuer => {
-            Some("its certificate is of an authority that this machine does not know; name its file in ca_file")
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            Some("its certificate has expired, or the clock of this machine is wrong")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            Some("its certificate is not valid yet, or the clock of this machine is wrong")
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            Some("its certificate is for another name")
-        }
-        _ => None,
-    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
@@ -12,18 +12,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::sentence::RENEW;
-use crate::clock::Clock;
 use crate::config::AdminTls;
 use crate::telemetry::metrics::{self, Metrics};
 use crate::tls::server::{self, Identity};
 use crate::tls::{Stamp, TlsError, stamp};
-use crate::wording::span;
 
 /// How often the files are looked at: whoever renews a certificate does so days before its end.
 const CHECK: Duration = Duration::from_secs(60);
-/// How often the end of the certificate is warned of.
-const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 /// Labels the metric.
 const SIDE: metrics::Certificate = metrics::Certificate::Admin;
 
@@ -79,11 +74,10 @@ impl Certificate {
         self.current.store(Arc::new(current));
     }
 
-    /// Looks after the files until `stop`, and warns of an end that comes near.
-    pub(super) async fn watch(&self, clock: &Clock, stop: &CancellationToken) {
+    /// Looks after the files until `stop`. Whoever looks after all certificates warns of an end that comes near.
+    pub(super) async fn watch(&self, stop: &CancellationToken) {
         let mut checks = interval(CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut warned = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -92,26 +86,6 @@ impl Certificate {
             if stamps(&self.files) != self.current.load().stamps {
                 self.refresh();
             }
-            self.warn(clock.now(), &mut warned);
-        }
-    }
-
-    /// Says in the log, once a day, that the certificate ends soon: when it has, the status cannot be asked for.
-    fn warn(&self, now: Timestamp, warned: &mut Option<Timestamp>) {
-        let (expires_at, file) = (self.current.load().expires_at, self.files.cert.display());
-        let left = expires_at.duration_since(now);
-        if left >= RENEW || warned.is_some_and(|before| now.duration_since(before) < AGAIN) {
-            return;
-        }
-        *warned = Some(now);
-        if left.is_negative() {
-            tracing::error!(
-                %file, %expires_at,
-                "the certificate of the admin port has expired, so that nobody can ask for the status: put a new one into the file"
-            );
-        } else {
-            let left = span(left);
-            tracing::warn!(%file, %expires_at, "the certificate of the admin port expires in {left}: put a new one into the file");
         }
     }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::dispatch::status as lane;
 use crate::spool::Health;
 use crate::spool::record::{DestinationRow, GapRow, SubscriptionRow};
+use crate::tls::certificate::RENEW;
 use crate::wording::{ago, count, counted, list, next, since, span, time_ago, until};
 use crate::zoom::status::{self as socket, Link};
 
@@ -20,8 +21,6 @@ const LATE: SignedDuration = SignedDuration::from_mins(5);
 const BEHIND: SignedDuration = SignedDuration::from_mins(1);
 /// A socket that is live and brings nothing for this long makes one look at Zoom's settings.
 const SILENT: SignedDuration = SignedDuration::from_mins(10);
-/// A certificate that is good for less than this should have been renewed: those who do it by themselves do it earlier.
-pub(super) const RENEW: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// Gaps that ended within this time are still news, unless somebody has dealt with them.
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
 /// Ends what is said of a destination that takes nothing; the summary begins with it.
@@ -260,9 +259,12 @@ fn advice(cause: &str) -> (&'static str, &'static str) {
         "name does not resolve" => ("", "Check the host of the destination's url, and DNS"),
         "connection refused" => ("", "Start the handler, or check host and port of the destination's url"),
         "cannot connect" => ("", "Check the network and the firewall between here and the handler"),
-        "tls failed" => ("", "Check the handler's certificate, or name its authority in the destination's ca_file"),
+        tls if tls.starts_with("tls failed") => ("", of_tls(tls)),
         "timeout" => ("", "Let the handler answer first and work later, or raise the destination's timeout"),
         "answer cut off" => ("", "Check the log of the handler, and of any proxy before it"),
+        token if token.starts_with("no token from token_url: tls failed") => {
+            ("", "Look at token_url as at a handler's url: its certificate, ca_file, client_cert and tls_min_version")
+        }
         "no token from token_url" => ("", "Check token_url, client_id and client_secret in the destination's auth"),
         "url validation answered with a wrong encryptedToken" => {
             ("", "Check that the handler's secret token is the secret_token configured here")
@@ -273,6 +275,31 @@ fn advice(cause: &str) -> (&'static str, &'static str) {
         ),
         "request cannot be sent" => ("", "Check url and secret_token of the destination"),
         _ => ("", "Check the handler's log"),
+    }
+}
+
+/// Says what to do about a handler with which there is no agreement on TLS.
+fn of_tls(cause: &str) -> &'static str {
+    match cause.strip_prefix("tls failed: ").unwrap_or_default() {
+        "certificate of an unknown authority" => {
+            "Name the file of that authority, or of the one of a proxy that looks into TLS on the way, in the destination's \
+             ca_file; or let the handler send its whole chain"
+        }
+        "certificate expired" => "Have the handler's certificate renewed, or set the clock of this machine",
+        "certificate not valid yet" => "Set the clock of this machine, or look at the handler's certificate",
+        "certificate for another name" => {
+            "Put a name that is in the handler's certificate into the destination's url, or have one issued for the name there"
+        }
+        "client certificate wanted or refused" => {
+            "Put a certificate that the handler accepts into the destination's client_cert and client_key"
+        }
+        "no common version or cipher" => {
+            "Let the handler speak TLS 1.2 or 1.3, look at the destination's tls_min_version, and at its client_cert if the \
+             handler wants one"
+        }
+        "no tls spoken there" => "Check the port of the destination's url: what answers there speaks no TLS",
+        "connection closed in the handshake" => "Check the handler's log, and what looks into TLS on the way to it",
+        _ => "Check the handler's certificate, or name its authority in the destination's ca_file",
     }
 }
 

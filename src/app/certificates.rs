@@ -11,18 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::telemetry::metrics::{Certificate, Metrics};
+use crate::tls::certificate::RENEW;
 use crate::tls::inventory::{InUse, Used, expires_at};
 use crate::wording::span;
 
 /// How often the files are looked at: whoever renews a certificate does so days before its end.
 const CHECK: Duration = Duration::from_secs(60);
-/// A certificate that ends within this time is warned of: renewals take people some days.
-const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// How often the same certificate is warned of.
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// Is looked at whatever a reload says: what sends traces is that of the start. The admin port looks after its own.
-const OF_THE_START: Certificate = Certificate::Collector;
+/// Whose certificates are looked at whatever a reload says: what serves and what sends traces is that of the start.
+const OF_THE_START: [Certificate; 2] = [Certificate::Admin, Certificate::Collector];
 
 /// Looks after the certificates that are in use until `stop`: reads the files, and warns of each whose end comes near.
 pub(super) async fn watch(
@@ -58,7 +57,7 @@ pub(super) async fn watch(
             metrics.certificate_expiry.get_or_create(&of_file(&used)).set(expires_at);
             warn(&of_file(&used), expires_at, clock.now(), &mut warned);
         }
-        for peer in peers.iter().chain([&OF_THE_START]) {
+        for peer in peers.iter().chain(&OF_THE_START) {
             if let Some(expires_at) = metrics.certificate_expiry.get_or_create_owned(peer).get() {
                 warn(peer, expires_at, clock.now(), &mut warned);
             }
@@ -74,7 +73,7 @@ fn warn(
 ) {
     let left = expires_at.duration_since(now);
     let again = warned.get(certificate).is_none_or(|before| now.duration_since(*before) >= AGAIN);
-    if left >= SOON || !again {
+    if left >= RENEW || !again {
         return;
     }
     warned.insert(certificate.clone(), now);
@@ -82,7 +81,10 @@ fn warn(
     let of = |label| owner.and_then(|(name, value)| (name == label).then_some(value));
     let (file, subscription, destination) = (of("file"), of("subscription"), of("destination"));
     let cure = match certificate {
-        Certificate::Admin | Certificate::File { .. } => "put a new one into the file",
+        Certificate::Admin => {
+            "without a good one nobody can ask for the status: put one into the file of admin.tls_cert"
+        }
+        Certificate::File { .. } => "put a new one into the file",
         Certificate::Socket(_)
         | Certificate::SocketToken(_)
         | Certificate::Handler(_)

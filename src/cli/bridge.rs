@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::secret::Secret;
 use crate::config::{Admin, Listen};
 use crate::spool::is_in_use;
+use crate::tls::fault::{distrust, fault};
 use crate::tls::{self, certificate};
 
 /// A port on the same machine or network takes a connection at once, or there is none.
@@ -123,9 +124,9 @@ impl Bridge {
             Err(error) if is_forbidden(&error) => {
                 return Err(anyhow!("{address} does not let you in: be the user of the bridge, or in its group"));
             }
-            Err(error) if tls::fault(&error).is_some() => {
+            Err(error) if fault(&error).is_some() => {
                 let shown = "what it shows is the tls_cert of its configuration";
-                return Err(match tls::distrust(&error) {
+                return Err(match distrust(&error) {
                     Some(words) => anyhow!("{address} is not trusted: {words}; {shown}"),
                     None => anyhow!(error.without_url()).context(format!("{address} is not trusted: no tls with it")),
                 });

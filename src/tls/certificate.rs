@@ -2,10 +2,14 @@
 
 use std::net::IpAddr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// A certificate that is good for less than this should have been renewed: those who do it by themselves do it earlier,
+/// and others take some days.
+pub(crate) const RENEW: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// Tells when a certificate expires, if it can be read.
 pub(crate) fn expires_at(certificate: &CertificateDer<'_>) -> Option<Timestamp> {

@@ -5,16 +5,6 @@ mod live;
 use super::*;
 
 #[test]
-fn certificate_that_is_not_accepted_is_explained_from_within_io_errors() {
-    let wrapped = |reason| io::Error::other(io::Error::other(rustls::Error::InvalidCertificate(reason)));
-    let words = distrust(&wrapped(CertificateError::UnknownIssuer)).unwrap_or_default();
-    assert!(words.contains("certificate") && words.contains("ca_file"), "{words}");
-    assert_eq!(distrust(&wrapped(CertificateError::NotValidForName)), Some("its certificate is for another name"));
-    assert_eq!(distrust(&wrapped(CertificateError::BadSignature)), None);
-    assert_eq!(distrust(&io::Error::other("reset")), None);
-}
-
-#[test]
 fn clients_share_the_roots_unless_they_have_their_own() {
     let roots = Roots::load();
     let clients: Vec<_> = (0..50).map(|_| roots.client_config(None).expect("roots")).collect();

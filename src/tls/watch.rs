@@ -17,20 +17,31 @@ use crate::telemetry::metrics::Expiry;
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
     host: Box<str>,
+    port: Option<u16>,
     expiry: Expiry,
 }
 
 impl Watch {
     pub(super) fn new(url: &Url, expiry: Expiry) -> Self {
-        Self { host: url.host_str().unwrap_or_default().trim_matches(['[', ']']).into(), expiry }
+        let (host, port) = place(url);
+        Self { host: host.into(), port, expiry }
     }
+
+    /// Tells whether it is the one of a URL: a verifier is told the name of a server, and not its port.
+    pub(super) fn is_of(&self, url: &Url) -> bool {
+        place(url) == (&self.host, self.port)
+    }
+}
+
+fn place(url: &Url) -> (&str, Option<u16>) {
+    (url.host_str().unwrap_or_default().trim_matches(['[', ']']), url.port_or_known_default())
 }
 
 /// Verifies as `verifier` does, and notes when what it is shown expires.
 #[derive(Debug)]
 pub(super) struct Watching {
     pub(super) verifier: Arc<dyn ServerCertVerifier>,
-    /// Of one host, those of several ports see what any of them shows.
+    /// Those of one client that goes to several ports of a host see what any of them shows.
     pub(super) watches: Arc<[Watch]>,
 }
 

@@ -69,8 +69,10 @@ pub enum ClientError {
 /// When the certificates in `ca_file`, or a URL, cannot be used.
 pub fn client(destination: &Destination, roots: &Roots, clock: &Clock) -> Result<Client, ClientError> {
     let Destination { url, concurrency, timeout: patience, auth, outbound, allow, ca_file, tls, .. } = destination;
-    let tls = Arc::new(roots.client(ca_file.as_deref(), tls)?);
-    let endpoint = |url, idle| Endpoint::new(url, (outbound, allow), Arc::clone(&tls), idle);
+    let endpoint = |url, idle| {
+        let tls = roots.towards(url).client(ca_file.as_deref(), tls)?;
+        Endpoint::new(url, (outbound, allow), Arc::new(tls), idle)
+    };
     let post = Post {
         endpoint: Arc::new(endpoint(url, *concurrency)?),
         patience: *patience,

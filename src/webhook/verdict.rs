@@ -10,6 +10,7 @@ use crate::config::Retry;
 use crate::config::allow::Forbidden;
 use crate::net::proxy::{ProxyError, ProxyFault};
 use crate::retry_after;
+use crate::tls::fault::TlsFault;
 
 /// The longest wait that a handler's `Retry-After` is granted. A handler that asks for a day would
 /// keep its events past anybody's patience; one that means it answers so again an hour later.
@@ -49,8 +50,8 @@ pub enum SendError {
     #[error("{}: {}", Cause::Connect, .0)]
     Connect(String),
     /// No agreement on TLS.
-    #[error("{}: {}", Cause::Tls, .0)]
-    Tls(String),
+    #[error("{0}: {1}")]
+    Tls(TlsFault, String),
     /// No complete answer in time.
     #[error("{}", Cause::Timeout)]
     Timeout,
@@ -68,26 +69,48 @@ pub enum SendError {
     #[error("{0}")]
     Proxy(ProxyError),
     /// The token endpoint gives no token.
-    #[error("{}: {}", Cause::Token, .0)]
-    Token(String),
+    #[error("{}: {words}", Cause::Token(None))]
+    Token {
+        /// What TLS came to, if there was no agreement on it.
+        tls: Option<TlsFault>,
+        /// Who gives none, and why.
+        words: String,
+    },
     /// The request cannot be sent at all.
     #[error("{}: {}", Cause::Own, .0)]
     Own(String),
 }
 
 impl SendError {
+    /// Tells why there is no agreement on TLS, if that is what failed.
+    pub(crate) fn tls(&self) -> Option<TlsFault> {
+        match self.cause() {
+            Cause::Tls(fault) => Some(fault),
+            Cause::Token(fault) => fault,
+            Cause::Status(_)
+            | Cause::Dns
+            | Cause::Refused
+            | Cause::Connect
+            | Cause::Timeout
+            | Cause::Cut
+            | Cause::Egress
+            | Cause::Proxy(_)
+            | Cause::Own => None,
+        }
+    }
+
     /// Returns the cause without the details.
     pub fn cause(&self) -> Cause {
         match self {
             Self::Dns(_) => Cause::Dns,
             Self::Refused => Cause::Refused,
             Self::Connect(_) => Cause::Connect,
-            Self::Tls(_) => Cause::Tls,
+            Self::Tls(fault, _) => Cause::Tls(*fault),
             Self::Timeout => Cause::Timeout,
             Self::Cut(_) | Self::Stale(_) => Cause::Cut,
             Self::Egress(_) => Cause::Egress,
             Self::Proxy(error) => Cause::Proxy(error.fault),
-            Self::Token(_) => Cause::Token,
+            Self::Token { tls, .. } => Cause::Token(*tls),
             Self::Own(_) => Cause::Own,
         }
     }
@@ -105,7 +128,7 @@ pub enum Cause {
     /// Network fault: no connection for another reason.
     Connect,
     /// Network fault: no agreement on TLS.
-    Tls,
+    Tls(TlsFault),
     /// Network fault: no complete answer in time.
     Timeout,
     /// Network fault: the connection ended before the answer was complete.
@@ -114,8 +137,8 @@ pub enum Cause {
     Egress,
     /// Network fault: the proxy on the way gives no connection.
     Proxy(ProxyFault),
-    /// Network fault: the token endpoint of the handler gives no token.
-    Token,
+    /// Network fault: the token endpoint of the handler gives no token, for want of an agreement on TLS if so.
+    Token(Option<TlsFault>),
     /// Own fault: the request cannot be built, or the attempt panicked.
     Own,
 }
@@ -139,12 +162,12 @@ impl Cause {
             Self::Dns
             | Self::Refused
             | Self::Connect
-            | Self::Tls
+            | Self::Tls(_)
             | Self::Timeout
             | Self::Cut
             | Self::Egress
             | Self::Proxy(_)
-            | Self::Token => Fault::Network,
+            | Self::Token(_) => Fault::Network,
             Self::Own => Fault::Own,
         }
     }
@@ -158,12 +181,13 @@ impl fmt::Display for Cause {
             Self::Dns => f.write_str("name does not resolve"),
             Self::Refused => f.write_str("connection refused"),
             Self::Connect => f.write_str("cannot connect"),
-            Self::Tls => f.write_str("tls failed"),
+            Self::Tls(fault) => fault.fmt(f),
             Self::Timeout => f.write_str("timeout"),
             Self::Cut => f.write_str("answer cut off"),
             Self::Egress => f.write_str("address not allowed"),
             Self::Proxy(fault) => fault.fmt(f),
-            Self::Token => f.write_str("no token from token_url"),
+            Self::Token(None) => f.write_str("no token from token_url"),
+            Self::Token(Some(fault)) => write!(f, "no token from token_url: {fault}"),
             Self::Own => f.write_str("request cannot be sent"),
         }
     }

@@ -20,7 +20,7 @@ use crate::config::proxy::Outbound;
 use crate::config::secret::Secret;
 use crate::net::ConnectError;
 use crate::net::route::{DialError, Route, Stream};
-use crate::tls;
+use crate::tls::fault::distrust;
 
 /// How long it may take until there is a connection: less than the session waits for the socket, which then says no more
 /// than that there is none.
@@ -80,7 +80,7 @@ fn fault(error: DialError, host: &str) -> Fault {
             hiccup(format!("cannot connect to {host}: no answer within {} s", CONNECTED.as_secs()))
         }
         DialError::Connect(error) => hiccup(format!("cannot connect to {host}: {error}")),
-        DialError::Tls(error) => match tls::distrust(&error) {
+        DialError::Tls(error) => match distrust(&error) {
             Some(words) => hiccup(format!("no tls with {host}: {words}")),
             None => hiccup(format!("no tls with {host}: {error}")),
         },

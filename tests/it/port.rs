@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -115,6 +115,9 @@ async fn encrypted_port_serves_the_command_line_and_takes_a_renewed_certificate(
     bridge.logged("the certificate of the admin port was read again").await;
     let (code, out, err) = lab.run(&status).await;
     assert!(code == 0 && !out.contains("no good"), "{out}{err}");
+    authority.write_for("zoomhook.bank.internal", 10, &cert, &key);
+    bridge.signal("HUP");
+    bridge.logged("the certificate of the admin port expires in 9 d").await;
 
     // Whoever speaks in plain text, or has no certificate of their own, gets no answer.
     let mut plain = TcpStream::connect(bridge.admin).await.expect("it listens");
@@ -149,20 +152,28 @@ impl Authority {
 
     /// Makes a certificate for this name that is good for so many days, and its key.
     pub(crate) fn identity(&self, name: &str, days: u64) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-        let pair = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
-        let since_1970 = SystemTime::UNIX_EPOCH.elapsed().expect("later");
-        params.not_after = date_time_ymd(1970, 1, 1) + since_1970 + Duration::from_secs(days * 86_400);
-        let certificate = params.signed_by(&pair, &self.0).expect("a certificate");
+        let (certificate, pair) = self.signed(name, days);
         (certificate.der().clone(), PrivateKeyDer::try_from(pair.serialize_der()).expect("a key"))
     }
 
     pub(crate) fn write(&self, name: &str, cert: &Path, key: &Path) {
-        let pair = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new([name.to_owned()]).expect("a name");
-        std::fs::write(cert, params.signed_by(&pair, &self.0).expect("a certificate").pem()).expect("written");
+        self.write_for(name, 365, cert, key);
+    }
+
+    /// Writes a certificate that is good for so many days, and its key.
+    fn write_for(&self, name: &str, days: u64, cert: &Path, key: &Path) {
+        let (certificate, pair) = self.signed(name, days);
+        std::fs::write(cert, certificate.pem()).expect("written");
         std::fs::write(key, pair.serialize_pem()).expect("written");
         std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+    }
+
+    fn signed(&self, name: &str, days: u64) -> (Certificate, KeyPair) {
+        let pair = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        let since_1970 = SystemTime::UNIX_EPOCH.elapsed().expect("later");
+        params.not_after = date_time_ymd(1970, 1, 1) + since_1970 + Duration::from_secs(days * 86_400);
+        (params.signed_by(&pair, &self.0).expect("a certificate"), pair)
     }
 }
 

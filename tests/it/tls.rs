@@ -136,7 +136,7 @@ async fn handler_gets_the_certificate_that_the_file_holds_and_a_wrong_one_loses_
     let bridge = front.bridge(&lab).await;
     bridge.until_ready().await;
     lab.zoom.push(&body(1)).await;
-    bridge.until("/api/v1/status", |_, text| text.contains("tls failed")).await;
+    bridge.until("/api/v1/status", |_, text| text.contains("tls failed: client certificate wanted or refused")).await;
     assert_eq!(lab.handler("crm").requests(), 0);
     let labels = format!("{{side=\"destinations\",file={cert:?}}}");
     bridge.until("/metrics", |_, text| text.contains(&labels)).await;

@@ -18,7 +18,7 @@ async fn renewed_certificate_is_shown_within_a_minute() {
     let (certificate, metrics) = bench.load();
     let stop = CancellationToken::new();
     let (watched, token) = (Arc::clone(&certificate), stop.clone());
-    let watching = tokio::spawn(async move { watched.watch(&Clock::system(), &token).await });
+    let watching = tokio::spawn(async move { watched.watch(&token).await });
     tokio::time::sleep(CHECK * 2).await;
     assert_eq!(year(&certificate), 2031);
     bench.write(2032);
@@ -29,22 +29,6 @@ async fn renewed_certificate_is_shown_within_a_minute() {
     assert_eq!(expiry, Some(certificate.state().0));
     stop.cancel();
     watching.await.expect("no panic");
-}
-
-#[test]
-fn end_that_comes_near_is_warned_of_once_a_day() {
-    let bench = Bench::new();
-    bench.write(2031);
-    let (certificate, _) = bench.load();
-    let end = certificate.state().0;
-    let days = |days: i64| SignedDuration::from_hours(days * 24);
-    let mut warned = None;
-    certificate.warn(end - days(14), &mut warned);
-    assert_eq!(warned, None);
-    for (days_left, told_at) in [(13, 13), (13, 13), (12, 12), (-1, -1)] {
-        certificate.warn(end - days(days_left), &mut warned);
-        assert_eq!(warned, Some(end - days(told_at)), "{days_left}");
-    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::dispatch::status::{Expired, Failure, Status as Lane, Unreadable};
 use crate::spool::record::{Acknowledged, DestinationId};
+use crate::tls::fault::TlsFault;
 use crate::zoom::status::Status as Socket;
 
 const NOW: &str = "2026-07-30T10:06:11Z";
@@ -138,6 +139,7 @@ fn every_cause_has_its_own_advice() {
         ("connection refused", "Start the handler"),
         ("cannot connect", "firewall"),
         ("tls failed", "ca_file"),
+        ("no token from token_url: tls failed: certificate expired", "tls_min_version"),
         ("timeout", "answer first"),
         ("answer cut off", "proxy"),
         ("no token from token_url", "client_secret"),
@@ -148,6 +150,27 @@ fn every_cause_has_its_own_advice() {
     for (cause, advice) in cases {
         let shown = said(destination("crm", Some(&failing_lane(cause)), Some(&row(1, 0)), now()));
         assert!(shown.contains(cause) && shown.contains(advice), "{shown}");
+    }
+}
+
+#[test]
+fn every_fault_of_tls_has_its_own_advice() {
+    let all = [
+        (TlsFault::Authority, "ca_file; or"),
+        (TlsFault::Expired, "renewed"),
+        (TlsFault::NotYetValid, "Set the clock"),
+        (TlsFault::Name, "issued for the name"),
+        (TlsFault::Certificate, "Check the handler's certificate"),
+        (TlsFault::Client, "client_key"),
+        (TlsFault::Version, "tls_min_version"),
+        (TlsFault::NotTls, "port"),
+        (TlsFault::Closed, "log"),
+        (TlsFault::Other, "ca_file"),
+    ];
+    for (fault, advice) in all {
+        let cause = fault.to_string();
+        let shown = said(destination("crm", Some(&failing_lane(&cause)), Some(&row(1, 0)), now()));
+        assert!(shown.contains(&cause) && shown.contains(advice), "{shown}");
     }
 }
 

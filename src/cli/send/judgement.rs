@@ -180,7 +180,7 @@ fn network(error: &SendError) -> &'static str {
         SendError::Dns(_) => "the host of --to has no address: look at its name, and at the DNS of this machine",
         SendError::Refused => "nothing listens at this host and port: does the handler run, and on this port?",
         SendError::Connect(_) => "no connection: look at routes and firewalls between here and the handler",
-        SendError::Tls(_) => {
+        SendError::Tls(..) => {
             "no agreement on TLS: is the certificate valid for this name, and its issuer known here (--ca-file)? Does \
              the port speak TLS at all?"
         }
@@ -192,7 +192,7 @@ fn network(error: &SendError) -> &'static str {
             "the address of the host is link-local, or one of a cloud's metadata: is it the right one?"
         }
         SendError::Proxy(_) => "the proxy on the way gives no connection: look at it before you look at the handler",
-        SendError::Token(_) => "the token endpoint gives no token: look at token_url, client_id and client_secret",
+        SendError::Token { .. } => "the token endpoint gives no token: look at token_url, client_id and client_secret",
         SendError::Own(_) => "the request could not be sent: look at the URL of --to",
     }
 }
@@ -200,6 +200,7 @@ fn network(error: &SendError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::fault::TlsFault;
 
     const QUICK: Duration = Duration::from_millis(5);
 
@@ -224,7 +225,12 @@ mod tests {
             (Ok(answer(503)), "tried again in 1 s", "tried again in 5 min", "a proxy answers"),
             (Err(SendError::Refused), "tried again in 1 s", "tried again in 5 min", "nothing listens"),
             (Err(SendError::Timeout), "tried again in 1 s", "tried again in 5 min", "in time"),
-            (Err(SendError::Tls("bad".to_owned())), "tried again in 1 s", "tried again in 5 min", "--ca-file"),
+            (
+                Err(SendError::Tls(TlsFault::Other, "bad".to_owned())),
+                "tried again in 1 s",
+                "tried again in 5 min",
+                "--ca-file",
+            ),
             (Err(SendError::Dns("no".to_owned())), "tried again in 1 s", "tried again in 5 min", "no address"),
         ];
         for (result, zoomhook, zoom, hint) in cases {

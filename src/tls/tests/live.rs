@@ -215,7 +215,7 @@ async fn shake(client: &ClientConfig, server: &ServerConfig) -> Result<(), Strin
         let mut stream = TlsConnector::from(Arc::new(client.clone())).connect(name, near).await?;
         stream.read_exact(&mut [0]).await
     };
-    let outcome = talk.await.map(drop).map_err(|error: io::Error| error.to_string());
+    let outcome = talk.await.map(drop).map_err(|error: std::io::Error| error.to_string());
     serving.await.expect("no panic");
     outcome
 }

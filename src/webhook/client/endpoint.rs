@@ -19,7 +19,7 @@ use crate::config::allow::AllowList;
 use crate::config::proxy::Outbound;
 use crate::net::ConnectError;
 use crate::net::route::{DialError, Route};
-use crate::tls;
+use crate::tls::fault::{TlsFault, distrust, fault};
 use crate::webhook::verdict::SendError;
 
 /// Posts to one URL.
@@ -118,7 +118,8 @@ impl Endpoint {
             DialError::Connect(ConnectError::Late) | DialError::Late => SendError::Timeout,
             DialError::Proxy(error) => SendError::Proxy(error),
             DialError::Tls(error) => {
-                SendError::Tls(tls::distrust(&error).map_or_else(|| error.to_string(), str::to_owned))
+                let words = distrust(&error).map_or_else(|| error.to_string(), str::to_owned);
+                SendError::Tls(TlsFault::of(&error), words)
             }
         })?;
         Connection::new(stream).await.map_err(|error| broken(&error))
@@ -152,8 +153,8 @@ fn is_closed(error: &hyper::Error) -> bool {
 
 /// Says what ended an exchange. By TLS 1.3 a server refuses the certificate of its client only here.
 fn broken(error: &hyper::Error) -> SendError {
-    match tls::fault(error) {
-        Some(fault) => SendError::Tls(fault.to_string()),
+    match fault(error) {
+        Some(fault) => SendError::Tls(TlsFault::of(error), fault.to_string()),
         None => SendError::Cut(innermost(error)),
     }
 }

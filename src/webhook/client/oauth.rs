@@ -20,6 +20,7 @@ use super::excerpt::conceal;
 use crate::clock::Clock;
 use crate::config::authorization::OAuth;
 use crate::config::secret::Secret;
+use crate::tls::fault::TlsFault;
 use crate::webhook::authorization::{basic, bearer, grant};
 use crate::webhook::request::Outgoing;
 use crate::webhook::verdict::{Answer, SendError};
@@ -86,6 +87,18 @@ impl Token {
     }
 }
 
+/// Says why there is no token.
+struct Refusal {
+    tls: Option<TlsFault>,
+    words: String,
+}
+
+impl From<String> for Refusal {
+    fn from(words: String) -> Self {
+        Self { tls: None, words }
+    }
+}
+
 /// Holds the token of one destination.
 pub(super) struct Tokens {
     endpoint: Endpoint,
@@ -138,7 +151,7 @@ impl Tokens {
         outcome
     }
 
-    async fn ask(&self) -> Result<Token, String> {
+    async fn ask(&self) -> Result<Token, Refusal> {
         let asked_at = self.clock.instant();
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, self.credentials.clone());
@@ -146,17 +159,17 @@ impl Tokens {
         let body = Bytes::from_static(b"grant_type=client_credentials");
         let limits = Limits { read: ANSWER_MAX, kept: ANSWER_MAX };
         let sent = self.endpoint.post(headers, body, limits, Instant::now() + self.patience).await;
-        let reply = sent.map_err(|error| error.to_string())?;
+        let reply = sent.map_err(|error| Refusal { tls: error.tls(), words: error.to_string() })?;
         let grant = grant(reply.status, &reply.body)?;
         let header = bearer(&grant.token).ok_or_else(|| "gives a token that does not fit into a header".to_owned())?;
         Ok(Token { value: grant.token, header, good_until: asked_at + grant.used_for })
     }
 
     /// Names the endpoint, by its host: its path and query may hold a key.
-    fn failed(&self, reason: String) -> SendError {
+    fn failed(&self, Refusal { tls, words }: Refusal) -> SendError {
         let host = &self.oauth.token_url[Position::BeforeHost..Position::AfterPort];
-        let mut text = format!("{host}: {reason}");
-        conceal(&mut text, std::slice::from_ref(&self.oauth.client_secret));
-        SendError::Token(text)
+        let mut words = format!("{host}: {words}");
+        conceal(&mut words, std::slice::from_ref(&self.oauth.client_secret));
+        SendError::Token { tls, words }
     }
 }

@@ -64,7 +64,7 @@ fn network_faults_are_retried_and_own_faults_are_not() {
         SendError::Dns(String::new()),
         SendError::Refused,
         SendError::Connect(String::new()),
-        SendError::Tls(String::new()),
+        SendError::Tls(TlsFault::Other, String::new()),
         SendError::Timeout,
         SendError::Cut(String::new()),
     ] {
@@ -116,7 +116,9 @@ fn explicit_lists_follow_the_steady_rules() {
 
 #[test]
 fn error_text_begins_with_its_cause() {
-    for error in [SendError::Refused, SendError::Timeout, SendError::Tls("certificate expired".to_owned())] {
+    let late = SendError::Tls(TlsFault::Expired, "by a day".to_owned());
+    let token = SendError::Token { tls: None, words: "login.example: timeout".to_owned() };
+    for error in [SendError::Refused, SendError::Timeout, late, token] {
         assert!(error.to_string().starts_with(&error.cause().to_string()), "{error}");
     }
 }

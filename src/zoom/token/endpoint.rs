@@ -22,11 +22,12 @@ use crate::config::proxy::Outbound;
 use crate::config::secret::Secret;
 use crate::config::tls::TlsRules;
 use crate::config::{Grant, Subscription};
+use crate::net;
 use crate::net::guard::Guard;
 use crate::telemetry::metrics::Expiry;
 use crate::tls::Roots;
+use crate::tls::fault::{distrust, fault};
 use crate::zoom::{SetupError, plain, throttled_until};
-use crate::{net, tls};
 
 /// How long a request may take, connection and body included.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -231,7 +232,7 @@ impl Endpoint {
     async fn no_answer(&self, error: &reqwest::Error) -> TokenError {
         let Credentials { outbound, token_url, .. } = &self.credentials;
         if error.is_connect()
-            && tls::fault(error).is_none()
+            && fault(error).is_none()
             && let Some(wrong) = net::proxy::fault(outbound, token_url, error).await
         {
             return TokenError::Proxy {
@@ -248,7 +249,7 @@ impl Endpoint {
             let proxy = self.credentials.outbound.proxy_for(&self.credentials.token_url);
             let through = proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default();
             format!("no token from {host}{through} within {} s", TIMEOUT.as_secs())
-        } else if let Some(words) = tls::distrust(error) {
+        } else if let Some(words) = distrust(error) {
             format!("no token from {host}: {words}")
         } else {
             // The innermost cause is what helps, and the outermost text would show the URL.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::authorization::OAuth;
+use crate::webhook::request::{SIGNATURE, TIMESTAMP};
 
 #[tokio::test]
 async fn token_is_asked_for_as_zoom_does_it_and_kept() {
@@ -101,7 +102,7 @@ async fn failing_endpoint_is_a_cause_of_its_own_that_names_it_and_no_secret() {
         let endpoint = Handler::start([act]).await;
         let mut handler = Handler::start([]).await;
         let error = failure(&authorized(&handler, &endpoint)).await;
-        assert_eq!(error.cause(), Cause::Token, "{error}");
+        assert_eq!(error.cause(), Cause::Token(None), "{error}");
         let text = error.to_string();
         assert!(text.starts_with(&format!("no token from token_url: {}: ", endpoint.addr)), "{text}");
         assert!(text.contains(words) && !format!("{text} {error:?}").contains("canary"), "{text}");
@@ -119,7 +120,7 @@ async fn endpoint_that_hangs_is_given_up_by_its_own_cause() {
     tokio::time::pause();
     tokio::time::advance(Destination::STEADY_TIMEOUT).await;
     let error = attempt.await.expect("no panic");
-    assert_eq!(error, SendError::Token(format!("{}: timeout", endpoint.addr)));
+    assert_eq!(error, SendError::Token { tls: None, words: format!("{}: timeout", endpoint.addr) });
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn token_of_a_handler_through_a_hostile_proxy_is_given_up_within_bounds() 
     for harm in harms().iter().filter(|harm| !harm.takes_time()) {
         let proxy = HostileProxy::start(harm).await;
         let error = send(&asking_for_a_token(&proxy)).await.expect_err("no answer");
-        assert_eq!(error.cause(), Cause::Token, "{}: {error}", harm.name);
+        assert!(matches!(error.cause(), Cause::Token(_)), "{}: {error}", harm.name);
         judge_words(harm, &error.to_string());
         assert_eq!(proxy.connections(), 1, "{}: {error}", harm.name);
         proxy.is_left_alone(harm.name).await;
@@ -53,7 +53,7 @@ async fn token_of_a_handler_is_not_waited_for_without_end() {
         let proxy = HostileProxy::start(harm).await;
         let begun = Instant::now();
         let error = send(&asking_for_a_token(&proxy)).await.expect_err("no answer");
-        assert_eq!(error.cause(), Cause::Token, "{}: {error}", harm.name);
+        assert!(matches!(error.cause(), Cause::Token(_)), "{}: {error}", harm.name);
         judge_words(harm, &error.to_string());
         let taken = begun.elapsed();
         assert!(taken < Destination::STEADY_TIMEOUT + MARGIN, "{}: {taken:?}", harm.name);
@@ -64,7 +64,11 @@ async fn token_of_a_handler_is_not_waited_for_without_end() {
 fn judge(harm: &Harm, cause: &Cause, words: &str) {
     let expected = match harm.blame {
         Blame::Proxy(fault) => Cause::Proxy(fault),
-        Blame::Tls => Cause::Tls,
+        // Which one depends on what comes out of the proxy.
+        Blame::Tls => {
+            assert!(matches!(cause, Cause::Tls(_)), "{:?}: {}: {words}", harm.protocol, harm.name);
+            *cause
+        }
         Blame::Target => Cause::Timeout,
     };
     assert_eq!(*cause, expected, "{:?}: {}: {words}", harm.protocol, harm.name);

@@ -14,7 +14,7 @@ mod watch;
 mod tests;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ use crate::telemetry::metrics::Expiry;
 /// Bits of a file's mode.
 const READ_BY_OTHERS: u32 = 0o004;
 const WRITTEN_BY_OTHERS: u32 = 0o002;
+/// What is wrong with a pipe.
+const PIPE: &str = "it is a pipe, which can be read only once";
 
 /// Says why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -220,6 +222,9 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         return Err(TlsError::Writable { path: path.to_owned() });
     }
     let wrong = |reason: String| TlsError::File { path: path.to_owned(), reason };
+    if is_pipe(path) {
+        return Err(wrong(PIPE.to_owned()));
+    }
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| wrong(error.to_string()))?;
@@ -236,8 +241,16 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     if others_may(path, WRITTEN_BY_OTHERS) {
         return Err(TlsError::Writable { path: path.to_owned() });
     }
+    if is_pipe(path) {
+        return Err(TlsError::Key { path: path.to_owned(), reason: PIPE.to_owned() });
+    }
     PrivateKeyDer::from_pem_file(path)
         .map_err(|error| TlsError::Key { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Tells whether a file is a pipe: to read one waits for whoever writes into it, and a second time brings nothing.
+fn is_pipe(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 /// Tells whether a file's mode has a bit; of a symbolic link its target counts.

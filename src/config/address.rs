@@ -2,6 +2,9 @@
 
 use url::{Host, ParseError, Url};
 
+/// Is said of a port that is none.
+const PORT: &str = "the port of the URL is none: expected a number from 1 to 65535";
+
 /// Is stood in for what may be a key.
 pub(crate) const MASK: &str = "***";
 
@@ -41,6 +44,9 @@ pub(crate) fn parse(text: &str, protocol: Protocol) -> Result<Url, String> {
     if url.scheme() == plain && !is_loopback(&url) {
         return Err(format!("{plain}:// is allowed towards this machine (loopback) only: use {secure}://"));
     }
+    if url.port() == Some(0) {
+        return Err(PORT.to_owned());
+    }
     url.set_fragment(None);
     Ok(url)
 }
@@ -55,7 +61,7 @@ fn fault(error: ParseError) -> Option<&'static str> {
             | ParseError::InvalidIpv6Address
     );
     match error == ParseError::InvalidPort {
-        true => Some("the port of the URL is none: expected a number from 1 to 65535"),
+        true => Some(PORT),
         false => is_host.then_some("the host of the URL is neither a name nor an address"),
     }
 }
@@ -110,6 +116,7 @@ mod tests {
     fn part_that_is_at_fault_is_named() {
         for (text, words) in [
             ("http://127.0.0.1:99999/", "the port of the URL is none"),
+            ("https://crm.internal:0/", "the port of the URL is none"),
             ("https://exa mple.com/", "the host of the URL is neither"),
             ("https://[::1/", "the host of the URL is neither"),
             ("ftp://exa mple.com/", "expected a URL that begins with https://"),

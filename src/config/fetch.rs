@@ -3,9 +3,9 @@
 //! What is fetched is wiped from memory when it is dropped. A message names the place, never what was read there: of a
 //! program that fails, its exit status is told and nothing that it wrote.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
 
@@ -25,8 +26,11 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 const MOST: usize = 64 << 10;
 /// What every program gets of the environment: where programs, its own files and its language are.
 const PASSED: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR"];
-/// How often a program is looked at that has closed its output and not ended.
+/// How often a program is looked at that has closed its output and not ended, and a pipe that has brought nothing yet.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// How long a file is waited for that is a pipe, and whose other end has written nothing yet.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Fetches a secret.
 ///
@@ -55,7 +59,9 @@ pub(crate) fn fetch(stored: &Stored, environment: &Environment) -> Result<Zeroiz
 pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let shown = path.display();
     let unreadable = |error: io::Error| format!("the file {shown} cannot be read: {error}");
-    let mut file = File::open(path).map_err(unreadable)?;
+    // A pipe without anybody at its other end would hold up a start or a reload for ever: it is opened as it is, and empty.
+    let open = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
+    let mut file = open.map_err(unreadable)?;
     // Of what is open, not of the path: another file may take its place meanwhile.
     let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
     if mode & 0o006 != 0 {
@@ -72,7 +78,7 @@ pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 fn read_bounded(from: &mut impl Read) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     // It never grows: what it grew out of would not be wiped.
     let mut bytes = Zeroizing::new(vec![0; MOST + 1]);
-    let mut length = 0;
+    let (mut length, begun) = (0, Instant::now());
     while length <= MOST {
         match from.read(&mut bytes[length..]) {
             Ok(0) => {
@@ -81,6 +87,9 @@ fn read_bounded(from: &mut impl Read) -> io::Result<Option<Zeroizing<Vec<u8>>>> 
             }
             Ok(more) => length += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < PATIENCE => {
+                thread::sleep(LOOK)
+            }
             Err(error) => return Err(error),
         }
     }
@@ -198,6 +207,24 @@ mod tests {
                 (outcome, _) => panic!("{mode:o}: {outcome:?}"),
             }
         }
+    }
+
+    #[test]
+    fn pipe_is_read_to_its_end_and_one_without_another_end_holds_nobody_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+        assert_eq!(**read_private(&pipe).expect("it is empty"), *b"");
+        // Whoever opens both ends waits for nobody.
+        let mut end = OpenOptions::new().read(true).write(true).open(&pipe).expect("an end");
+        let reading = thread::spawn(move || read_private(&pipe));
+        io::Write::write_all(&mut end, b"canary").expect("written");
+        while rustix::io::ioctl_fionread(&end).expect("it is a pipe") > 0 {
+            thread::yield_now();
+        }
+        drop(end);
+        assert_eq!(**reading.join().expect("no panic").expect("it is read"), *b"canary");
     }
 
     #[test]

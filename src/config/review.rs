@@ -68,7 +68,11 @@ impl Place<'_> {
 
     pub(super) fn warn(&self, message: impl Into<String>) {
         let warning = Problem { line: self.line, ..Problem::new(&*self.path, message) };
-        self.review.warnings.borrow_mut().push(warning);
+        let mut warnings = self.review.warnings.borrow_mut();
+        // What several read, such as a variable, is warned of once.
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
 
     /// Looks up a variable that the value refers to.

@@ -1,16 +1,17 @@
 //! Whom the process contacts: those that the configuration names, at addresses that it allows.
 
 mod estate;
+mod resolver;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use serde_json::Value;
 use tokio::process::Command;
 
-use self::estate::{Estate, NAME_SERVER, SUBSCRIPTIONS};
+use self::estate::{Estate, Resolver, SUBSCRIPTIONS};
 use crate::lab::{Bridge, Lab, body};
 
 #[tokio::test]
@@ -19,7 +20,8 @@ async fn process_contacts_what_check_lists_and_nothing_else() {
 }
 
 /// Lets a bridge have to do with everybody that it can have to do with, and compares whom it contacts with what `check`
-/// prints: there is nobody else, and nobody is on the list for nothing. `collector` is where one of traces listens.
+/// prints: there is nobody else, and nobody is on the list for nothing. Every connection of the process is counted by the
+/// system, and every name by the server that is asked for it. `collector` is where one of traces listens.
 pub(crate) async fn contacts_are_those_of_check(collector: Option<SocketAddr>) {
     let Some(estate) = Estate::build(collector).await else { return };
     let Estate { lab, .. } = &estate;
@@ -53,8 +55,16 @@ pub(crate) async fn contacts_are_those_of_check(collector: Option<SocketAddr>) {
         };
     }
     assert_eq!((&direct, &through), (&estate.direct, &estate.through), "what is printed is what was configured");
-    // Each name has an address of its own; a lookup of any other name would be a packet to a name server.
-    let addresses: BTreeSet<String> = direct.iter().map(|place| estate.address(place)).collect();
+    // Each name has an address of its own; a lookup of any other name would be a packet to a name server, too.
+    let mut addresses: BTreeSet<String> = direct.iter().map(|place| estate.address(place)).collect();
+    // A proxy that is `socks5` is asked for addresses, the others for names.
+    let looked_up = through.iter().filter(|(proxy, _)| proxy.starts_with("socks5://")).map(|(_, place)| place);
+    let names = direct.iter().chain(looked_up).map(|place| place.rsplit_once(':').expect("a port").0);
+    let names: BTreeSet<String> = names.filter(|name| name.parse::<IpAddr>().is_err()).map(str::to_owned).collect();
+    if let Resolver::Counting(server) = &estate.resolver {
+        assert_eq!(server.asked(), names, "those of others are for their proxies to ask for");
+        addresses.insert(server.address.to_string());
+    }
     assert_eq!(contacted(&calls).await, addresses);
     for (proxy, place) in &through {
         assert!(estate.has_passed(proxy, place), "nobody asked {proxy} for {place}");
@@ -68,6 +78,10 @@ pub(crate) async fn contacts_are_those_of_check(collector: Option<SocketAddr>) {
         assert!(output.status.success(), "{output:?}");
         let contacted = contacted(&calls).await;
         assert!(contacted.is_empty() == silent && contacted.is_subset(&addresses), "{arguments:?}: {contacted:?}");
+        if let Resolver::Counting(server) = &estate.resolver {
+            let asked = server.asked();
+            assert!(asked.is_empty() == silent && asked.is_subset(&names), "{arguments:?}: {asked:?}");
+        }
     }
 }
 
@@ -79,7 +93,10 @@ async fn lookup_of_a_name_is_seen() {
     lookup.args(["hosts", "elsewhere.example"]).env("PATH", "/usr/bin:/bin");
     let Some(mut command) = estate.watched(lookup, &calls) else { return };
     assert!(!command.output().await.expect("it starts").status.success(), "nobody knows the name");
-    assert_eq!(contacted(&calls).await, [NAME_SERVER.to_owned() + ":53"].into());
+    assert_eq!(contacted(&calls).await, [estate.resolver.address().to_string()].into());
+    if let Resolver::Counting(server) = &estate.resolver {
+        assert_eq!(server.asked(), ["elsewhere.example".to_owned()].into());
+    }
 }
 
 #[tokio::test]

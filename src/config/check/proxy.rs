@@ -68,9 +68,21 @@ fn environment(place: &Place<'_>) -> Option<Way> {
         None => (Vec::new(), Vec::new()),
     };
     for (name, word) in unknown {
-        place.of_variable(name).warn(format!("{word:?} is neither a host nor a network, and excepts nothing"));
+        place
+            .of_variable(name)
+            .warn(format!("{word:?} is neither a host nor a network, and excepts nothing{}", cure(&word)));
     }
     Some(Way::Environment { proxy, no_proxy })
+}
+
+/// Says what to do about one that has a port, as some programs take them.
+fn cure(word: &str) -> &'static str {
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    let host = word.rsplit_once(':').filter(|(_, port)| is_port(port)).map(|(host, _)| host);
+    match host.and_then(exception) {
+        Some(_) => ": take the port out, and all of its ports are excepted",
+        None => "",
+    }
 }
 
 fn credentials(entry: Entry<'_>) -> Option<ProxyCredentials> {

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use tokio::process::Command;
 use zoomhook::simulator::Options;
 
+use super::resolver::NameServer;
 use crate::front::Front;
 use crate::lab::Lab;
 use crate::port::Authority;
@@ -18,10 +19,28 @@ use crate::proxies::{Access, Kind, RealProxy};
 
 /// The one that is reached directly, and the one that is reached through a proxy.
 pub(super) const SUBSCRIPTIONS: [&str; 2] = ["straight", "around"];
-/// Nobody listens there.
-pub(super) const NAME_SERVER: &str = "127.0.53.53";
+/// A name server that gives no answer.
+const SILENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 53, 53)), 53);
 /// What the machine of the bridge reads names from; what it has of them is replaced for the bridge alone.
 const FILES: [&str; 3] = ["hosts", "nsswitch.conf", "resolv.conf"];
+
+/// Says how the machine of the bridge knows names.
+pub(super) enum Resolver {
+    /// From a server that counts what it is asked for.
+    Counting(NameServer),
+    /// From a file, where this user may not listen at the port of name servers. Nobody listens at [`SILENT`].
+    File,
+}
+
+impl Resolver {
+    /// Returns where names are asked for that are in no file.
+    pub(super) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Counting(server) => server.address,
+            Self::File => SILENT,
+        }
+    }
+}
 
 /// Is everybody that a bridge can have to do with.
 pub(super) struct Estate {
@@ -32,6 +51,8 @@ pub(super) struct Estate {
     pub(super) through: BTreeSet<(String, String)>,
     /// The addresses of names.
     names: BTreeMap<String, String>,
+    /// Whom the machine of the bridge asks for names.
+    pub(super) resolver: Resolver,
     authority: Authority,
     tiny: RealProxy,
     micro: RealProxy,
@@ -52,12 +73,14 @@ impl Estate {
             direct: BTreeSet::new(),
             through: BTreeSet::new(),
             names: BTreeMap::new(),
+            resolver: Resolver::File,
             authority: Authority::new(),
             tiny,
             micro,
             fronts: Vec::new(),
         };
         estate.configure(collector).await;
+        estate.make_names_known().await;
         Some(estate)
     }
 
@@ -117,7 +140,6 @@ impl Estate {
             );
         }
         fs::write(self.lab.file(), text).expect("written");
-        self.write_names();
     }
 
     /// Gives an address of this machine to a name, and returns the name with the port.
@@ -148,10 +170,19 @@ impl Estate {
         place
     }
 
-    /// Writes the files that the machine of the bridge reads names from.
-    fn write_names(&self) {
-        let hosts: String = self.names.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
-        let texts = [hosts, "hosts: files dns\n".to_owned(), format!("nameserver {NAME_SERVER}\n")];
+    /// Writes the files that the machine of the bridge reads names from, or learns where to ask for them.
+    async fn make_names_known(&mut self) {
+        let mut hosts = String::new();
+        match NameServer::start(self.names.clone()).await {
+            Ok(server) => self.resolver = Resolver::Counting(server),
+            Err(error) => {
+                eprintln!("skipped: nobody counts the names that are asked for: port 53: {error}");
+                hosts = self.names.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
+            }
+        }
+        // Without a domain of this machine's own, a name is asked for as it is.
+        let server = format!("search .\nnameserver {}\n", self.resolver.address().ip());
+        let texts = [hosts, "hosts: files dns\n".to_owned(), server];
         for (file, text) in FILES.into_iter().zip(texts) {
             fs::write(self.lab.directory.path().join(file), text).expect("written");
         }

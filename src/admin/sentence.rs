@@ -287,6 +287,10 @@ fn of_tls(cause: &str) -> &'static str {
         }
         "certificate expired" => "Have the handler's certificate renewed, or set the clock of this machine",
         "certificate not valid yet" => "Set the clock of this machine, or look at the handler's certificate",
+        "certificate not for a server" => {
+            "Give the handler a server's certificate: one with CA:FALSE, which openssl req -x509 makes with \
+             -addext basicConstraints=CA:FALSE"
+        }
         "certificate for another name" => {
             "Put a name that is in the handler's certificate into the destination's url, or have one issued for the name there"
         }

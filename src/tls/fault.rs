@@ -16,7 +16,9 @@ pub enum TlsFault {
     NotYetValid,
     /// Its certificate is for another name.
     Name,
-    /// Its certificate is wrong in another way: it is revoked, too weak, or not for servers.
+    /// Its certificate is that of an authority, as openssl makes one that signs itself: no trust makes it a server's.
+    NotForServers,
+    /// Its certificate is wrong in another way: it is revoked, or too weak.
     Certificate,
     /// It wants a certificate from here, or another one than it is shown.
     Client,
@@ -60,6 +62,9 @@ impl TlsFault {
             CertificateError::UnknownIssuer => Self::Authority,
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Self::NotForServers,
+            // rustls has no name of its own for it, but that of the library below.
+            CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => Self::NotForServers,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::Name,
             _ => Self::Certificate,
         }
@@ -93,6 +98,7 @@ impl TlsFault {
             Self::Expired => "certificate expired",
             Self::NotYetValid => "certificate not valid yet",
             Self::Name => "certificate for another name",
+            Self::NotForServers => "certificate not for a server",
             Self::Certificate => "certificate not accepted",
             Self::Client => "client certificate wanted or refused",
             Self::Version => "no common version or cipher",
@@ -121,6 +127,9 @@ pub(crate) fn distrust(error: &(dyn Error + 'static)) -> Option<&'static str> {
         TlsFault::Expired => Some("its certificate has expired, or the clock of this machine is wrong"),
         TlsFault::NotYetValid => Some("its certificate is not valid yet, or the clock of this machine is wrong"),
         TlsFault::Name => Some("its certificate is for another name"),
+        TlsFault::NotForServers => Some(
+            "its certificate is one of an authority or a client; a server's has CA:FALSE, and serverAuth if it has uses",
+        ),
         TlsFault::Certificate
         | TlsFault::Client
         | TlsFault::Version

@@ -160,6 +160,7 @@ fn every_fault_of_tls_has_its_own_advice() {
         (TlsFault::Expired, "renewed"),
         (TlsFault::NotYetValid, "Set the clock"),
         (TlsFault::Name, "issued for the name"),
+        (TlsFault::NotForServers, "CA:FALSE"),
         (TlsFault::Certificate, "Check the handler's certificate"),
         (TlsFault::Client, "client_key"),
         (TlsFault::Version, "tls_min_version"),

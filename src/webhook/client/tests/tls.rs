@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, SanType, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 
@@ -46,6 +46,31 @@ async fn own_certificate_is_trusted_by_ca_file_only() {
     let trusting = Destination { ca_file: Some(ca_file), ..untrusting };
     assert_eq!(send(&trusting).await.expect("an answer").status, 200);
     assert_eq!(split(&handler.requests.recv().await.expect("the request").bytes).1, BODY);
+}
+
+#[tokio::test]
+async fn certificate_that_is_no_good_is_told_by_what_is_wrong_with_it() {
+    let yesterday = |params: &mut CertificateParams| params.not_after = date_time_ymd(2020, 1, 1);
+    let tomorrow = |params: &mut CertificateParams| params.not_before = date_time_ymd(2089, 1, 1);
+    let elsewhere = |params: &mut CertificateParams| {
+        params.subject_alt_names = vec![SanType::DnsName("elsewhere.example".try_into().expect("a name"))];
+    };
+    // As openssl makes one that signs itself.
+    let authority = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let cases: [(&dyn Fn(&mut CertificateParams), TlsFault); 4] = [
+        (&yesterday, TlsFault::Expired),
+        (&tomorrow, TlsFault::NotYetValid),
+        (&elsewhere, TlsFault::Name),
+        (&authority, TlsFault::NotForServers),
+    ];
+    for (change, fault) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (acceptor, ca_file) = changed(folder.path(), "ca.pem", change);
+        let handler = Handler::start_tls([], acceptor).await;
+        let trusting = destination(&format!("https://localhost:{}/hook", handler.addr.port()));
+        let error = failure(&Destination { ca_file: Some(ca_file), ..trusting }).await;
+        assert_eq!(error.cause(), Cause::Tls(fault), "{error}");
+    }
 }
 
 #[test]
@@ -105,8 +130,13 @@ pub(super) fn certificate(folder: &Path) -> (TlsAcceptor, PathBuf) {
 
 /// Makes one that ends with this year.
 fn until(folder: &Path, file: &str, year: i32) -> (TlsAcceptor, PathBuf) {
+    changed(folder, file, &|params| params.not_after = date_time_ymd(year, 12, 31))
+}
+
+fn changed(folder: &Path, file: &str, change: &dyn Fn(&mut CertificateParams)) -> (TlsAcceptor, PathBuf) {
     let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
-    params.not_after = date_time_ymd(year, 12, 31);
+    params.not_after = date_time_ymd(2090, 1, 1);
+    change(&mut params);
     let pair = KeyPair::generate().expect("a key");
     let made = params.self_signed(&pair).expect("a certificate");
     let ca_file = folder.join(file);

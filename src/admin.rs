@@ -201,8 +201,8 @@ impl FromRef<Port> for Guard {
 /// handler's arguments are refused for goes without saying, and so does what the layers refuse.
 fn operations() -> Vec<Operation> {
     use Code::{
-        ConfigurationRefused, DestinationConfigured, GapOpen, NotConfirmed, NotFound, SpoolUnavailable, Stopping,
-        TooManyStreams, UnknownDestination,
+        ConfigurationRefused, DestinationConfigured, GapOpen, NotConfirmed, NotFound, OtherKey, SpoolUnavailable,
+        Stopping, TooManyStreams, UnknownDestination,
     };
     vec![
         ask(Method::GET, "/livez", health::livez, "livez", "Whether the loops turn"),
@@ -318,7 +318,7 @@ fn operations() -> Vec<Operation> {
             "rekey",
             "Brings what is kept to the key of the configuration",
         )
-        .refuses(&[SpoolUnavailable]),
+        .refuses(&[OtherKey, SpoolUnavailable]),
         ask(Method::GET, "/api/v1/audit", audit::list, "audit", "Who changed what, newest first")
             .refuses(&[SpoolUnavailable]),
         ask(Method::GET, "/api/v1/whoami", caller::show, "whoami", "What the one who asks may do"),

@@ -40,6 +40,8 @@ pub(super) enum Problem {
     GapOpen,
     /// A destination is configured whose backlog was to be deleted.
     DestinationConfigured(String),
+    /// What is kept was to be brought to a key that is not in force.
+    OtherKey(String),
     /// The body is too large.
     TooLarge,
     /// The body did not come in time.
@@ -92,6 +94,8 @@ pub(super) enum Code {
     GapOpen,
     /// The destination is configured: nothing of it can be deleted.
     DestinationConfigured,
+    /// Another encryption key is in force than what is kept was to be brought to.
+    OtherKey,
     /// The body has more than 64 kB.
     TooLarge,
     /// The content type is not JSON.
@@ -122,7 +126,7 @@ impl Code {
             Self::NotFound | Self::UnknownDestination => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::NotConfirmed | Self::GapOpen | Self::DestinationConfigured => StatusCode::CONFLICT,
+            Self::NotConfirmed | Self::GapOpen | Self::DestinationConfigured | Self::OtherKey => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ConfigurationRefused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -149,6 +153,7 @@ impl Code {
             Self::NotConfirmed => "not_confirmed",
             Self::GapOpen => "gap_open",
             Self::DestinationConfigured => "destination_configured",
+            Self::OtherKey => "other_key",
             Self::TooLarge => "too_large",
             Self::NotJson => "not_json",
             Self::ConfigurationRefused => "configuration_refused",
@@ -203,6 +208,7 @@ impl Problem {
             Self::TooManyReplays => (Code::Busy, "too many replays are under way: ask again when one of them is done"),
             Self::GapOpen => (Code::GapOpen, "the gap lasts still; acknowledge it when a socket is live again"),
             Self::DestinationConfigured(detail) => (Code::DestinationConfigured, detail),
+            Self::OtherKey(detail) => (Code::OtherKey, detail),
             Self::TooLarge => (Code::TooLarge, "a body may have 64 kB"),
             Self::SlowBody => (Code::SlowBody, "the body did not come within 10 s"),
             Self::BadRequest(detail) => (Code::BadRequest, detail),

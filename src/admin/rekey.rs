@@ -21,13 +21,17 @@ use crate::spool::rekey::Rekeyed;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks for events to be brought to the key that is configured.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RekeyRequest {
     /// Only those behind this one: where an earlier answer has come to.
     #[serde(default)]
     #[schemars(range(max = ROW_MOST))]
     pub(crate) after: u64,
+    /// Only if this key is in force, by its id in hexadecimal digits, or `none`: a bridge keeps the one that it was started
+    /// with.
+    #[serde(default)]
+    pub(crate) to: Option<String>,
 }
 
 /// Works for a while, and answers how far it has come.
@@ -36,6 +40,18 @@ pub(super) async fn rekey(
     caller: Caller,
     Body(request): Body<RekeyRequest>,
 ) -> Result<Json<Rekeyed>, Problem> {
+    let in_force = handles.spool.key_in_force();
+    if request.to.is_some_and(|to| to != in_force) {
+        return Err(Problem::OtherKey(other_key(&in_force)));
+    }
     let after = row_number("after", request.after).map(EventId).map_err(Problem::BadBody)?;
     Ok(Json(handles.spool.rekey(&caller.to_string(), after, PATIENCE).await?))
+}
+
+fn other_key(in_force: &str) -> String {
+    let key = if in_force == "none" { "no key".to_owned() } else { format!("key {in_force}") };
+    format!(
+        "nothing was done: the bridge has {key} in force, and the configuration another, for one takes effect at a start; \
+         restart the bridge, and ask again before any key goes"
+    )
 }

@@ -11,7 +11,7 @@ use super::output::{print, print_json};
 use crate::admin::rekey::RekeyRequest;
 use crate::clock::Clock;
 use crate::config::Spool;
-use crate::spool::rekey::{Rekeyed, rekey_at_rest};
+use crate::spool::rekey::{Rekeyed, key_of, rekey_at_rest};
 use crate::wording::counted;
 
 /// Is the command line of `spool`.
@@ -42,7 +42,11 @@ pub(super) async fn run(command: &SpoolCommand) -> Result<(), Failure> {
     let SpoolCommand::Rekey(args) = command;
     let bridge = Bridge::at(&args.source.load()?.config.admin)?;
     let asked = match &bridge {
-        Some(bridge) => ask(bridge).await?,
+        Some(bridge) => {
+            // Whoever may not read the key has the bridge go by its own.
+            let to = args.source.unlock().ok().map(|loaded| key_of(&loaded.config.spool));
+            ask(bridge, to).await?
+        }
         None => None,
     };
     let done = match asked {
@@ -70,10 +74,10 @@ pub(super) async fn run(command: &SpoolCommand) -> Result<(), Failure> {
 }
 
 /// Asks until all is done: a request takes only so long.
-async fn ask(bridge: &Bridge) -> anyhow::Result<Option<Rekeyed>> {
+async fn ask(bridge: &Bridge, to: Option<String>) -> anyhow::Result<Option<Rekeyed>> {
     let mut sum = Rekeyed::default();
     while !sum.complete {
-        let request = RekeyRequest { after: sum.after };
+        let request = RekeyRequest { after: sum.after, to: to.clone() };
         let Answer::Document(text) = bridge.post("/api/v1/spool/rekey", &request).await? else { return Ok(None) };
         let done: Rekeyed = serde_json::from_str(&text).context("the bridge's answer is not understood")?;
         sum =

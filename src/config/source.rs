@@ -21,6 +21,9 @@ const DEFAULT_FILE: &str = "zoomhook.toml";
 /// Names the file, as `--config` does.
 const CONFIG_VARIABLE: &str = "ZOOMHOOK_CONFIG";
 
+/// Bytes of the longest configuration: thousands of destinations, and no device that never ends.
+const LONGEST: u64 = 4 << 20;
+
 /// Is what the command line says about the configuration.
 #[derive(Clone, Default)]
 pub struct Flags {
@@ -132,7 +135,7 @@ fn told_format(flags: &Flags, environment: &Environment, otherwise: LogFormat) -
 /// The group may write it: that is how operators get at a file of root's. Of a symbolic link its target counts.
 fn read_text(path: &Path) -> Result<String, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
-    let mut file = fs::File::open(path).map_err(unreadable)?;
+    let file = fs::File::open(path).map_err(unreadable)?;
     // Of what is open, not of the path: another file may take its place meanwhile.
     let metadata = file.metadata().map_err(unreadable)?;
     let mode = metadata.permissions().mode() & 0o777;
@@ -144,7 +147,10 @@ fn read_text(path: &Path) -> Result<String, String> {
         ));
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(format!("is longer than {} MiB: no configuration is", LONGEST >> 20));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -234,6 +240,15 @@ mod tests {
         for (text, place) in cases {
             let error = environment(&[]).add_file(text).expect_err(text);
             assert!(error.contains(place) && !error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn file_that_is_no_configuration_is_not_read_to_its_end() {
+        let long = tempfile::NamedTempFile::new().expect("a file");
+        long.as_file().set_len(LONGEST + 1).expect("a length");
+        for path in [long.path(), Path::new("/dev/zero")] {
+            assert_eq!(read_text(path), Err("is longer than 4 MiB: no configuration is".to_owned()));
         }
     }
 

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::seal::Keys;
 use super::store::Store as _;
 use super::{Spool, SpoolError, unlocked_at_rest};
 use crate::config;
@@ -43,7 +44,21 @@ impl Rekey {
     }
 }
 
+/// Names the key that a configuration has what is kept encrypted with: by its id, in hexadecimal digits, or `none`.
+pub(crate) fn key_of(settings: &config::Spool) -> String {
+    name(&Keys::new(settings.encryption_key.as_ref(), &[]))
+}
+
+fn name(keys: &Keys) -> String {
+    keys.current().map_or_else(|| "none".to_owned(), |id| id.to_string())
+}
+
 impl Spool {
+    /// Names the key that is in force, as [`key_of`] does.
+    pub(crate) fn key_in_force(&self) -> String {
+        name(&self.readers.keys)
+    }
+
     /// Brings what is kept behind an event to the configured key, for as long as `patience` lasts.
     ///
     /// # Errors

@@ -44,6 +44,16 @@ async fn event_whose_key_is_gone_is_told_loudly_and_delivered_when_it_is_back() 
     assert!(code == 0, "{out}{err}");
     lab.handler("crm").has_taken(2).await;
     assert!(lab.handler("crm").has(body(1).as_bytes()), "byte for byte");
+    // A key that is in the file only is in force at the next start: whoever believes it was taken would lose the old one.
+    let (keys, one) = (lab.spool_lines.clone(), format!("encryption_key = {{ file = \"{folder}/one\" }}"));
+    for lines in [&one, ""] {
+        lab.spool_lines = lines.to_owned();
+        lab.write_configuration(&["crm"]);
+        let (code, out, err) = lab.run(&["spool", "rekey", "--listen", &listen]).await;
+        assert!(code == 1 && out.is_empty() && err.contains("restart the bridge"), "{out}{err}");
+    }
+    lab.spool_lines = keys;
+    lab.write_configuration(&["crm"]);
     let (code, out, err) = lab.run(&["spool", "rekey", "--listen", &listen]).await;
     assert_eq!((code, out.as_str()), (0, "1 event written anew\n"), "{err}");
     bridge.until("/api/v1/audit", |_, text| text.contains("\"action\":\"rekey\"")).await;

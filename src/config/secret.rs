@@ -5,6 +5,8 @@ use std::fmt;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
@@ -41,6 +43,24 @@ impl PartialEq for Secret {
 }
 
 impl Eq for Secret {}
+
+/// Makes the value of a header of these parts, in memory that is wiped when the last who has it lets it go; `None` where
+/// no header can carry it.
+pub(crate) fn header_value(parts: &[&str]) -> Option<HeaderValue> {
+    let length = parts.iter().map(|part| part.len()).sum();
+    // It never grows: what it grew out of would not be wiped.
+    let mut line = Zeroizing::new(Vec::with_capacity(length));
+    parts.iter().for_each(|part| line.extend_from_slice(part.as_bytes()));
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(line)).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Makes the text of Basic credentials (RFC 7617), behind the word `Basic`.
+pub(crate) fn basic_pair(user: &str, password: &Secret) -> Zeroizing<String> {
+    let pair = Zeroizing::new([user, password.expose()].join(":"));
+    Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()))
+}
 
 /// Takes keys with and without padding: both are handed out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -79,6 +99,15 @@ mod tests {
     #[test]
     fn debug_shows_stars() {
         assert_eq!(format!("{:?}", Some(Secret::new("canary"))), "Some(***)");
+    }
+
+    #[test]
+    fn header_of_a_secret_is_shown_to_nobody_and_shared_by_its_copies() {
+        let value = header_value(&["Basic ", basic_pair("a", &Secret::new("canary")).as_str()]).expect("a value");
+        assert_eq!(value, "Basic YTpjYW5hcnk=");
+        assert_eq!(format!("{value:?}"), "Sensitive");
+        assert_eq!(value.clone().as_bytes().as_ptr(), value.as_bytes().as_ptr(), "what is copied is wiped by nobody");
+        assert_eq!(header_value(&["a\nb"]), None);
     }
 
     #[test]

@@ -5,15 +5,13 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use crate::config::Destination;
 use crate::config::authorization::{Auth, HeaderText};
-use crate::config::secret::Secret;
+use crate::config::secret::{Secret, basic_pair, header_value};
 
 /// Life of a token where the answer names none: an hour, as Zoom's own.
 const LIFE: u64 = 3600;
@@ -37,21 +35,17 @@ pub(super) fn header(auth: &Auth) -> Option<(HeaderName, HeaderValue)> {
 
 /// Makes the value of Basic credentials.
 pub(super) fn basic(username: &str, password: &Secret) -> HeaderValue {
-    sensitive(&format!("Basic {}", pair(username, password)))
+    header_value(&["Basic ", basic_pair(username, password).as_str()]).expect("base64 fits into a header")
 }
 
 /// Makes the value for a token; `None` if the token does not fit into a header.
 pub(super) fn bearer(token: &Secret) -> Option<HeaderValue> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    header_value(&["Bearer ", token.expose()])
 }
 
 /// Makes the value of a header that the configuration holds.
 pub(super) fn sensitive(text: &str) -> HeaderValue {
-    let mut value = HeaderValue::try_from(text).expect("the configuration takes header values only");
-    value.set_sensitive(true);
-    value
+    header_value(&[text]).expect("the configuration takes header values only")
 }
 
 /// Returns every secret that requests to a destination carry: a handler that echoes what it was sent must not bring
@@ -62,7 +56,9 @@ pub(super) fn secrets(destination: &Destination) -> Vec<Secret> {
         Auth::VerificationToken(secret) | Auth::Bearer(secret) | Auth::Header { value: secret, .. } => {
             vec![secret.clone()]
         }
-        Auth::Basic { username, password } => vec![Secret::new(pair(username, password)), password.clone()],
+        Auth::Basic { username, password } => {
+            vec![Secret::new(basic_pair(username, password).as_str()), password.clone()]
+        }
         // Those that it gives are added when it does.
         Auth::OAuth(oauth) => vec![oauth.client_secret.clone()],
     };
@@ -71,10 +67,6 @@ pub(super) fn secrets(destination: &Destination) -> Vec<Secret> {
         HeaderText::Secret(secret) => Some(secret.clone()),
     });
     auth.into_iter().chain(headers).collect()
-}
-
-fn pair(username: &str, password: &Secret) -> String {
-    STANDARD.encode(format!("{username}:{}", password.expose()))
 }
 
 /// Is a token that an endpoint gave.

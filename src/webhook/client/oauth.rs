@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
 use url::Position;
+use zeroize::Zeroizing;
 
 use super::endpoint::{Endpoint, Limits};
 use super::excerpt::conceal;
@@ -160,7 +161,8 @@ impl Tokens {
         let limits = Limits { read: ANSWER_MAX, kept: ANSWER_MAX };
         let sent = self.endpoint.post(headers, body, limits, Instant::now() + self.patience).await;
         let reply = sent.map_err(|error| Refusal { tls: error.tls(), words: error.to_string() })?;
-        let grant = grant(reply.status, &reply.body)?;
+        let body = Zeroizing::new(reply.body);
+        let grant = grant(reply.status, &body)?;
         let header = bearer(&grant.token).ok_or_else(|| "gives a token that does not fit into a header".to_owned())?;
         Ok(Token { value: grant.token, header, good_until: asked_at + grant.used_for })
     }

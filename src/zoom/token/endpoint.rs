@@ -4,9 +4,6 @@ use std::error::Error as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use jiff::{SignedDuration, Timestamp};
@@ -14,12 +11,11 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use serde_json::Value;
 use url::{Position, Url};
-use zeroize::Zeroizing;
 
 use super::TokenError;
 use crate::clock::Clock;
 use crate::config::proxy::Outbound;
-use crate::config::secret::Secret;
+use crate::config::secret::{Secret, basic_pair, header_value};
 use crate::config::tls::TlsRules;
 use crate::config::{Grant, Subscription};
 use crate::net;
@@ -147,7 +143,8 @@ impl Endpoint {
             .pool_max_idle_per_host(0)
             .build()
             .map_err(SetupError::Client)?;
-        let basic = basic(&credentials.client_id, &credentials.client_secret);
+        let pair = basic_pair(&credentials.client_id, &credentials.client_secret);
+        let basic = header_value(&["Basic ", pair.as_str()]).expect("base64 fits into a header");
         Ok(Self { credentials, basic, client, expiry })
     }
 
@@ -266,20 +263,6 @@ impl Endpoint {
     fn host(&self) -> &str {
         &self.credentials.token_url[Position::BeforeHost..Position::AfterPort]
     }
-}
-
-/// Makes the header once for all requests, in memory that is wiped when the last of them has gone.
-fn basic(client_id: &str, client_secret: &Secret) -> HeaderValue {
-    const SCHEME: &[u8] = b"Basic ";
-    let pair = Zeroizing::new([client_id, client_secret.expose()].join(":"));
-    let length = base64::encoded_len(pair.len(), true).expect("a configuration is not that long");
-    let mut line = Zeroizing::new(vec![0; SCHEME.len() + length]);
-    line[..SCHEME.len()].copy_from_slice(SCHEME);
-    STANDARD.encode_slice(pair.as_bytes(), &mut line[SCHEME.len()..]).expect("there is as much room as it takes");
-    let value = HeaderValue::from_maybe_shared(Bytes::from_owner(line));
-    let mut value = value.expect("base64 is made of characters that a header takes");
-    value.set_sensitive(true);
-    value
 }
 
 async fn read(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {

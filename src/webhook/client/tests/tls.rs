@@ -12,6 +12,9 @@ use crate::config::authorization::OAuth;
 use crate::telemetry::metrics::Expiry;
 use crate::tls::fault::TlsFault;
 
+/// Changes a certificate before it is made.
+type Change = dyn Fn(&mut CertificateParams);
+
 #[tokio::test]
 async fn plain_port_behind_https_is_tls() {
     for answer in ["HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", ""] {
@@ -57,7 +60,7 @@ async fn certificate_that_is_no_good_is_told_by_what_is_wrong_with_it() {
     };
     // As openssl makes one that signs itself.
     let authority = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let cases: [(&dyn Fn(&mut CertificateParams), TlsFault); 4] = [
+    let cases: [(&Change, TlsFault); 4] = [
         (&yesterday, TlsFault::Expired),
         (&tomorrow, TlsFault::NotYetValid),
         (&elsewhere, TlsFault::Name),
@@ -133,7 +136,7 @@ fn until(folder: &Path, file: &str, year: i32) -> (TlsAcceptor, PathBuf) {
     changed(folder, file, &|params| params.not_after = date_time_ymd(year, 12, 31))
 }
 
-fn changed(folder: &Path, file: &str, change: &dyn Fn(&mut CertificateParams)) -> (TlsAcceptor, PathBuf) {
+fn changed(folder: &Path, file: &str, change: &Change) -> (TlsAcceptor, PathBuf) {
     let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
     params.not_after = date_time_ymd(2090, 1, 1);
     change(&mut params);

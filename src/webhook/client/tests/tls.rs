@@ -133,7 +133,7 @@ pub(super) fn certificate(folder: &Path) -> (TlsAcceptor, PathBuf) {
 
 /// Makes one that ends with this year.
 fn until(folder: &Path, file: &str, year: i32) -> (TlsAcceptor, PathBuf) {
-    changed(folder, file, &|params| params.not_after = date_time_ymd(year, 12, 31))
+    changed(folder, file, &move |params| params.not_after = date_time_ymd(year, 12, 31))
 }
 
 fn changed(folder: &Path, file: &str, change: &Change) -> (TlsAcceptor, PathBuf) {

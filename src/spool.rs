@@ -140,10 +140,14 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
+    /// Tells whether the file is damaged in some place.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt))
+    }
+
     /// Tells whether the file or its directory may not be written to, which SQLite does for a reader, too.
     pub(crate) fn is_read_only(&self) -> bool {
-        let Self::Engine(error) = self else { return false };
-        error.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly)
+        matches!(self, Self::Engine(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly))
     }
 }
 

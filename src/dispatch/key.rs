@@ -16,6 +16,13 @@ use serde_json::value::RawValue;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(u64);
 
+impl Key {
+    /// Returns the key of those that fall together where there are only so many.
+    pub fn among(self, many: usize) -> Self {
+        Self(self.0 % (many.max(1) as u64))
+    }
+}
+
 /// Is an identifier as it stands in the body: some events have a string where others have a number.
 type Id<'a> = Option<&'a RawValue>;
 

@@ -26,7 +26,7 @@ use super::body::Herald;
 use super::breaker::{Breaker, Change, Sign};
 use super::expiry::cut;
 use super::key::key;
-use super::order::{Item, Order, Put};
+use super::order::{HELD_APART, Item, Order, Put};
 use super::rate::Bucket;
 use super::retry::{Policy, next};
 use super::schedule::{Kind, Slots};
@@ -66,6 +66,8 @@ pub struct Settings<S> {
     body: BodyForm,
     concurrency: usize,
     ordering: Ordering,
+    /// Things that are held apart in strict order.
+    apart: usize,
     rate: Option<Rate>,
     ttl: Ttl,
     probe: Probe,
@@ -86,11 +88,18 @@ impl<S> Settings<S> {
             body: destination.body,
             concurrency: destination.concurrency,
             ordering: destination.ordering,
+            apart: HELD_APART,
             rate: destination.rate,
             ttl: destination.ttl.clone(),
             probe: destination.probe,
             client,
         }
+    }
+
+    /// Holds only so many things apart.
+    #[cfg(test)]
+    pub(crate) fn holding_apart(self, apart: usize) -> Self {
+        Self { apart, ..self }
     }
 }
 
@@ -145,7 +154,7 @@ where
             bodies: Herald::new(metrics, &name),
             spans: metrics.spans.clone(),
             slots: Slots::new(current.concurrency),
-            order: Order::new(current.ordering),
+            order: Order::new(current.ordering, current.apart),
             bucket: current.rate.map(|rate| Bucket::new(rate, clock.instant().into_std())),
             retries: Retries::new(clock.now()),
             breaker,
@@ -213,6 +222,8 @@ where
             Step::Confirmed => {}
             Step::Read(due) => {
                 self.voice.readable(Reading::Retries);
+                let horizon = self.clock.now().saturating_add(self.current.longest).unwrap_or(Timestamp::MAX);
+                self.order.look_up_to(horizon);
                 for due in due {
                     self.put(Kind::Retry, due).await?;
                 }
@@ -226,7 +237,8 @@ where
         match fed {
             Fed::Fresh(event) => {
                 let since = event.received_at;
-                self.put(Kind::First, Due { event, attempts: 0, since, due: since, replays: 0 }).await?;
+                self.put(Kind::First, Due { event, attempts: 0, since, due: since, replays: 0, is_planned: false })
+                    .await?;
             }
             Fed::Due(at) => self.retries.look_no_later_than(at),
             Fed::Pause(pause) => {
@@ -416,11 +428,12 @@ where
             Outcome::Delivered { .. } | Outcome::Dead { .. } => None,
         };
         let settlement = Settlement { destination: self.feed.destination(), event, attempts, at, outcome, failed };
+        let goes_back = item.kind == Kind::Retry && due.is_some() && settlement.failed.is_none();
         if item.kind == Kind::First && due.is_none() {
             return self.flight.meanwhile(self.spool.settle(settlement)).await;
         }
         let durable = self.flight.meanwhile(self.spool.settle_acknowledged(settlement)).await?;
-        self.retries.reported(event, due, durable);
+        self.retries.reported(event, due, goes_back, durable);
         Ok(())
     }
 
@@ -460,7 +473,7 @@ where
     /// Goes over to the order of the settings, while nothing is in flight.
     async fn reorder(&mut self, stop: &CancellationToken) -> Result<(), Closed> {
         let waiting = self.order.drain();
-        self.order = Order::new(self.current.ordering);
+        self.order = Order::new(self.current.ordering, self.current.apart);
         // The disk must tell what waits there as it stands now.
         self.spool.reports_durable().await?;
         self.find_waiting(stop).await;

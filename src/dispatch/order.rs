@@ -3,22 +3,25 @@
 //! A thing is *busy* while an event about it is ready or in flight; later ones wait behind it, in the order of
 //! their arrival. In strict order a thing is *held* while events about it wait on the disk: later ones are sent
 //! there too, to come due behind them. The disk gives them back in the order of due time and number, a page at a time,
-//! so that what arrives meanwhile must not overtake the pages to come. Memory is bounded by what the lane puts in, but for
-//! a few words about each thing that is held.
+//! so that what arrives meanwhile must not overtake the pages to come. Memory is bounded by what the lane puts in, and
+//! by the number of things that are held apart: see [`held`].
+
+mod held;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use self::held::Table;
 use super::key::Key;
 use super::schedule::Kind;
 use crate::config::Ordering;
 use crate::event::EventId;
 use crate::spool::store::Due;
 
-/// What comes due in no order gathers so much later than the last of it.
-const GATHERING: SignedDuration = SignedDuration::from_millis(1);
+/// Things that are held apart, about two megabytes of them: more than wait at a handler that now and then fails.
+pub const HELD_APART: usize = 16_384;
 
 type ByKey<V> = HashMap<Key, V, BuildHasherDefault<DefaultHasher>>;
 
@@ -42,21 +45,6 @@ pub enum Put {
     Held(Item, Timestamp),
 }
 
-/// Is a thing of which events wait on the disk.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    /// The event that failed and holds the others back; `None` once it has come back.
-    head: Option<EventId>,
-    /// When the last of them comes due: none that follows may before.
-    latest: Timestamp,
-    /// The last that was found.
-    newest: EventId,
-    /// They were planned under another order, or by a clock that was set since, and do not come due by their numbers.
-    is_mixed: bool,
-    /// How many there are, the head included.
-    on_disk: usize,
-}
-
 /// Holds the events that wait in memory.
 #[derive(Debug)]
 pub struct Order {
@@ -64,15 +52,15 @@ pub struct Order {
     ready: [VecDeque<Item>; 2],
     /// Busy things, each with what waits behind.
     busy: ByKey<VecDeque<Item>>,
-    held: ByKey<Held>,
+    held: Table,
     blocked: usize,
     bytes: usize,
 }
 
 impl Order {
-    /// Makes room for events in this order.
-    pub fn new(ordering: Ordering) -> Self {
-        let (busy, held) = (ByKey::default(), ByKey::default());
+    /// Makes room for events in this order; so many things at most are held apart.
+    pub fn new(ordering: Ordering, apart: usize) -> Self {
+        let (busy, held) = (ByKey::default(), Table::new(apart));
         Self { ordering, ready: Default::default(), busy, held, blocked: 0, bytes: 0 }
     }
 
@@ -96,13 +84,22 @@ impl Order {
         !self.ready[index(kind)].is_empty()
     }
 
+    /// Takes note of how far ahead anything can be planned; what is due later was planned by a clock that was set since.
+    pub fn look_up_to(&mut self, horizon: Timestamp) {
+        self.held.look_up_to(horizon);
+    }
+
     /// Puts an event in.
     pub fn put(&mut self, item: Item) -> Put {
         let Some(key) = item.key else {
             self.make_ready(item);
             return Put::Waits;
         };
-        if let Some(until) = self.holds_back(key, &item) {
+        let until = match item.kind {
+            Kind::First => self.held.follows(key),
+            Kind::Retry => self.held.returns(key, &item.due),
+        };
+        if let Some(until) = until {
             return Put::Held(item, until);
         }
         match self.busy.get_mut(&key) {
@@ -151,12 +148,7 @@ impl Order {
                 self.blocked -= behind.len();
                 let bytes: usize = behind.iter().map(|item| item.due.event.body.len()).sum();
                 self.bytes = self.bytes.saturating_sub(bytes);
-                let known = self.held.get(&key);
-                let on_disk = known.map_or(0, |held| held.on_disk) + 1 + behind.len();
-                // A clock that was set back plans before what waits there already.
-                let latest = known.map_or(due, |held| held.latest.max(due));
-                let (newest, is_mixed) = known.map_or((event, false), |held| (held.newest, held.is_mixed));
-                self.held.insert(key, Held { head: Some(event), latest, newest, is_mixed, on_disk });
+                let latest = self.held.failed(key, event, due, behind.len());
                 behind.into_iter().map(|item| (item, latest)).collect()
             }
             (key, Ordering::Strict | Ordering::Object | Ordering::None) => {
@@ -170,15 +162,7 @@ impl Order {
     /// holds the later ones back.
     pub fn found_waiting(&mut self, key: Option<Key>, event: EventId, due: Timestamp) {
         if let (Some(key), Ordering::Strict) = (key, self.ordering) {
-            let first = Held { head: Some(event), latest: due, newest: event, is_mixed: false, on_disk: 0 };
-            let held = self.held.entry(key).or_insert(first);
-            held.on_disk += 1;
-            held.is_mixed |= event < held.newest;
-            held.newest = held.newest.max(event);
-            held.head = held.head.map(|head| head.min(event));
-            // Where they gather, it is later than any of them was planned.
-            let after = if held.is_mixed { GATHERING } else { SignedDuration::ZERO };
-            held.latest = held.latest.max(due.saturating_add(after).unwrap_or(Timestamp::MAX));
+            self.held.found(key, event, due);
         }
     }
 
@@ -190,34 +174,6 @@ impl Order {
         items.sort_by_key(|item| item.due.event.id);
         (self.blocked, self.bytes) = (0, 0);
         items
-    }
-
-    /// Tells until when an event must stay on the disk, or go there, so that it overtakes none about its thing.
-    fn holds_back(&mut self, key: Key, item: &Item) -> Option<Timestamp> {
-        let held = self.held.get_mut(&key)?;
-        match (item.kind, held.head) {
-            (Kind::First, _) => {
-                held.on_disk += 1;
-                return Some(held.latest);
-            }
-            (Kind::Retry, Some(head)) if head == item.due.event.id => {}
-            (Kind::Retry, Some(head)) => {
-                held.head = Some(head.min(item.due.event.id));
-                return Some(held.latest);
-            }
-            // They gather, and go on by their numbers. The disk knows milliseconds.
-            (Kind::Retry, None) if held.is_mixed && item.due.due.as_millisecond() < held.latest.as_millisecond() => {
-                held.head = Some(item.due.event.id);
-                return Some(held.latest);
-            }
-            (Kind::Retry, None) => {}
-        }
-        held.head = None;
-        held.on_disk = held.on_disk.saturating_sub(1);
-        if held.on_disk == 0 {
-            self.held.remove(&key);
-        }
-        None
     }
 
     fn make_ready(&mut self, item: Item) {

@@ -20,6 +20,7 @@ mod search;
 mod view;
 mod write;
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -31,6 +32,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use self::view::SqliteView;
+use self::write::Failed;
 use super::SpoolError;
 use super::audit::Link;
 use super::erasure::Progress;
@@ -38,7 +40,7 @@ use super::record::{Acknowledgement, DestinationId, Pause};
 use super::rekey::Rekey;
 use super::replay::Replay;
 use super::seal::{Keys, Sealer};
-use super::store::{Batch, Contents, Filled, Identity, LOG_BYTES, Pages, Registered, Size, Store};
+use super::store::{Batch, Contents, Filled, Identity, LOG_BYTES, Pages, Part, Registered, Size, Store};
 use super::writer::Destined;
 use crate::event::EventId;
 use crate::telemetry::WITNESS;
@@ -127,6 +129,19 @@ impl Sqlite {
         Ok(rekey)
     }
 
+    fn commit_without(&mut self, batch: &Batch, without: &BTreeSet<Part>) -> Result<(), Failed> {
+        // A row that cannot be read may take the transaction with it: what is tried again goes without.
+        let summarises = std::mem::take(&mut self.summarises);
+        let transaction = self.connection.transaction()?;
+        write::batch(&transaction, batch, self.sealer.as_mut(), without)?;
+        if let (true, [first, .., last] | [first @ last]) = (summarises, &batch.events[..]) {
+            blocks::summarise(&transaction, EventId(first.event.id.0.saturating_sub(1)), last.event.id)?;
+        }
+        transaction.commit()?;
+        self.summarises = true;
+        Ok(())
+    }
+
     /// Says in the log what was added to the audit table: a log that is kept elsewhere bears witness of its chain.
     fn tell_audit(&mut self) {
         let added = match audit::links_after(&self.connection, self.told) {
@@ -191,18 +206,20 @@ impl Store for Sqlite {
         page::identity(&self.connection, id)
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), SpoolError> {
+    fn commit(&mut self, batch: &Batch) -> Result<BTreeSet<Part>, SpoolError> {
         self.check_in_place()?;
-        // A row that cannot be read may take the transaction with it: what is tried again goes without.
-        let summarises = std::mem::take(&mut self.summarises);
-        let transaction = self.connection.transaction()?;
-        write::batch(&transaction, batch, self.sealer.as_mut())?;
-        if let (true, [first, .., last] | [first @ last]) = (summarises, &batch.events[..]) {
-            blocks::summarise(&transaction, EventId(first.event.id.0.saturating_sub(1)), last.event.id)?;
+        let mut without = BTreeSet::new();
+        loop {
+            match self.commit_without(batch, &without) {
+                Ok(()) => return Ok(without),
+                // Each is one fewer.
+                Err(Failed { part: Some(part), error }) if error.is_damage() => {
+                    tracing::error!(%error, "the spool is damaged: {}", part.words(batch));
+                    without.insert(part);
+                }
+                Err(Failed { error, part: _ }) => return Err(error),
+            }
         }
-        transaction.commit()?;
-        self.summarises = true;
-        Ok(())
     }
 
     fn pause(

@@ -3,6 +3,7 @@
 //! SQLite is the engine; the traits name what the rest of the program relies on, so that a second
 //! engine has a list to fulfil.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -41,6 +42,53 @@ impl Batch {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.repeats.is_empty() && self.settlements.is_empty() && self.ledger.is_empty()
+    }
+}
+
+/// Is a part of a batch that others must not wait for, should the file be damaged where it belongs.
+///
+/// Positions are those in the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// That a body came again.
+    Repeat(usize),
+    /// What became of an attempt.
+    Report(usize),
+    /// How an attempt went, beside what became of it.
+    Attempt(usize),
+    /// Which event was the last before a gap.
+    LastBefore(usize),
+    /// A dead letter that has another chance.
+    Revival(DestinationId, EventId),
+}
+
+impl Part {
+    /// Names what is not stored without it, for a metric.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Report(_) => "report",
+            Self::Revival(..) => "revival",
+            Self::Repeat(_) | Self::Attempt(_) | Self::LastBefore(_) => "history",
+        }
+    }
+
+    /// Says what is not stored without it, and what follows.
+    pub(crate) fn words(self, batch: &Batch) -> String {
+        let of = |nth: usize| batch.settlements.get(nth).map(|one| (one.event, one.destination.0)).unwrap_or_default();
+        match self {
+            Self::Repeat(_) => "a repeat is not counted".to_owned(),
+            Self::Report(nth) => {
+                let (event, destination) = of(nth);
+                format!(
+                    "what became of event {event} at destination {destination} is not stored: it is left alone until the next start"
+                )
+            }
+            Self::Attempt(nth) => format!("an attempt at event {} is not kept", of(nth).0),
+            Self::LastBefore(_) => "which event came last before a gap is not known".to_owned(),
+            Self::Revival(destination, event) => {
+                format!("event {event} has no other chance at destination {}: it stays a dead letter", destination.0)
+            }
+        }
     }
 }
 
@@ -147,8 +195,9 @@ pub(crate) trait Store: Send {
     fn newest(&mut self, limit: usize, since: Timestamp) -> Result<Vec<Identity>, SpoolError>;
     /// Returns the identity of one event.
     fn identity(&mut self, id: EventId) -> Result<Option<Identity>, SpoolError>;
-    /// Makes a batch durable, or changes nothing.
-    fn commit(&mut self, batch: &Batch) -> Result<(), SpoolError>;
+    /// Makes a batch durable, or changes nothing; returns what it went without, since the file is damaged where that
+    /// belongs.
+    fn commit(&mut self, batch: &Batch) -> Result<BTreeSet<Part>, SpoolError>;
     /// Returns what is stored of these destinations; for those that are new, a fill begins unless they start now.
     fn register(&mut self, destinations: &[Destined]) -> Result<Vec<Registered>, SpoolError>;
     /// Pauses or resumes a destination; `None` when there is none of this name.
@@ -219,6 +268,8 @@ pub struct Due {
     pub due: Timestamp,
     /// How often it was replayed.
     pub replays: u32,
+    /// Nothing was reported of it since the spool itself made it due: a replay, a fill, a revival.
+    pub is_planned: bool,
 }
 
 /// Is a delivery that waits for its retry.

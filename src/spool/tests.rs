@@ -22,6 +22,7 @@ use crate::config::filter::EventFilter;
 use crate::event::{EventId, Received};
 
 mod audit;
+mod damaged;
 mod disk;
 mod encryption;
 mod erasure;

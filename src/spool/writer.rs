@@ -7,7 +7,7 @@ mod purge;
 mod replay;
 mod room;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use super::record::{DestinationId, Opened, Pause};
 use super::repeats::Repeats;
 use super::replay::Request;
 use super::settlement::Settlement;
-use super::store::{Batch, Change, Identity, LedgerEntry, NewEvent, Repeat, Store};
+use super::store::{Batch, Change, Identity, LedgerEntry, NewEvent, Part, Repeat, Store};
 use super::turns::Turns;
 use super::{Health, Readers, SpoolError};
 use crate::clock::Clock;
@@ -162,15 +162,20 @@ struct Promises {
     permits: Vec<Permit>,
     /// Whoever waits until all that came before is durable.
     flushed: Vec<oneshot::Sender<()>>,
-    /// Whoever waits until a report is durable.
-    reported: Vec<oneshot::Sender<()>>,
+    /// Whoever waits until a report is durable, with its position in the batch; `None` for a breaker's.
+    reported: Vec<(Option<usize>, oneshot::Sender<()>)>,
     /// Who wants each event of the batch, as positions in the routes.
     wanted_by: Vec<Arc<[usize]>>,
 }
 
 impl Promises {
+    /// Breaks those that rest on reports that the batch went without: whoever waits is told by the end of the wait.
+    fn break_those(&mut self, without: &BTreeSet<Part>) {
+        self.reported.retain(|(nth, _)| nth.is_none_or(|nth| !without.contains(&Part::Report(nth))));
+    }
+
     fn keep(self) {
-        for reply in self.flushed.into_iter().chain(self.reported) {
+        for reply in self.flushed.into_iter().chain(self.reported.into_iter().map(|(_, reply)| reply)) {
             // Whoever asked may have gone.
             let _ = reply.send(());
         }
@@ -204,6 +209,9 @@ impl Writer {
         // An alert on a counter that is not there yet would stay blind.
         for what in ["dead", "parked"] {
             metrics.spool_dropped.get_or_create_owned(&ByWhat { what });
+        }
+        for what in ["report", "revival", "history"] {
+            metrics.spool_unwritten.get_or_create_owned(&ByWhat { what });
         }
         if let Err(error) = store.end_tasks(now) {
             tracing::warn!(%error, "what broke off with the last process is not told in the audit table yet");
@@ -332,8 +340,8 @@ impl Writer {
                     }
                 }
                 Command::Settle(settlement, reply) => {
+                    promises.reported.extend(reply.map(|reply| (Some(batch.settlements.len()), reply)));
                     batch.settlements.push(settlement);
-                    promises.reported.extend(reply);
                 }
                 Command::Alive { subscription, at } => batch.ledger.push(LedgerEntry::Alive { subscription, at }),
                 Command::GapOpened { subscription, at, reason, permit } => {
@@ -348,7 +356,7 @@ impl Writer {
                 }
                 Command::Breaker { destination, opened, revived, reply } => {
                     batch.ledger.push(LedgerEntry::Breaker { destination, opened, revived });
-                    promises.reported.push(reply);
+                    promises.reported.push((None, reply));
                 }
                 Command::Flush { reply } => promises.flushed.push(reply),
                 Command::Route { routes, reply } => return Some(Barrier::Route(routes, reply)),

@@ -152,6 +152,8 @@ pub struct Metrics {
     pub spool_wal_bytes: Gauge,
     /// What went before its time for want of room: `dead` letters and `parked` frames.
     pub spool_dropped: Family<ByWhat, Counter>,
+    /// What could not be stored, for the file is damaged where it belongs: `report`, `revival`, `history`.
+    pub spool_unwritten: Family<ByWhat, Counter>,
     /// Attempts by outcome: `delivered`, `retry`, `refused`.
     pub attempts: Family<ByDestinationOutcome, Counter>,
     /// Events whose body JavaScript would write differently, by what was posted: `canonical`, the form that it would
@@ -237,6 +239,7 @@ impl Metrics {
             spool_disk_free_bytes: Gauge::default(),
             spool_wal_bytes: Gauge::default(),
             spool_dropped: Family::default(),
+            spool_unwritten: Family::default(),
             attempts: Family::default(),
             bodies_not_fixed_point: Family::default(),
             attempt_seconds: Family::new_with_constructor(seconds),
@@ -298,6 +301,8 @@ impl Metrics {
         r.register("spool_disk_free_bytes", "Bytes free on the disk of the spool", free);
         r.register("spool_wal_bytes", "Bytes of the write-ahead log", self.spool_wal_bytes.clone());
         r.register("spool_dropped", "What went before its time for want of room", self.spool_dropped.clone());
+        let unwritten = self.spool_unwritten.clone();
+        r.register("spool_unwritten", "What could not be stored where the file is damaged", unwritten);
         r.register("attempts", "Delivery attempts by outcome", self.attempts.clone());
         let bodies = self.bodies_not_fixed_point.clone();
         r.register("bodies_not_fixed_point", "Events whose body JavaScript would write differently", bodies);

@@ -31,9 +31,15 @@ pub(super) struct Retries {
     busy: HashSet<EventId>,
     /// Reports that must be durable before the disk is read for what they concern.
     unconfirmed: FuturesUnordered<Underway<Confirmed>>,
+    /// Those of them that sent a delivery back unattempted: a page without it would let later ones overtake it.
+    going_back: usize,
     reading: Option<Underway<Result<DuePage, SpoolError>>>,
     /// When to look next; `None` while none wait.
     look_at: Option<Timestamp>,
+    /// The clock as it was last seen.
+    seen: Timestamp,
+    /// It was set back since the last look: what lies far ahead may have been planned by the clock that was.
+    was_set_back: bool,
 }
 
 /// Is what has happened beside the attempts.
@@ -46,22 +52,27 @@ pub(super) enum Step {
     Unreadable(Box<str>),
 }
 
-/// Is a report that has become durable.
+/// Is a report that has become durable, or never will.
 struct Confirmed {
     event: EventId,
     /// When the delivery is due again, if it is.
     due: Option<Timestamp>,
+    goes_back: bool,
+    /// False where the file is damaged: the disk tells what was before, and to believe it would repeat it without end.
+    is_stored: bool,
 }
 
 impl Retries {
     /// Begins with a look, which finds out whether any wait.
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { busy: HashSet::new(), unconfirmed: FuturesUnordered::new(), reading: None, look_at: Some(now) }
+        let (busy, unconfirmed) = (HashSet::new(), FuturesUnordered::new());
+        let (reading, look_at) = (None, Some(now));
+        Self { busy, unconfirmed, going_back: 0, reading, look_at, seen: now, was_set_back: false }
     }
 
-    /// Returns when to look next, unless a look is under way.
+    /// Returns when to look next, unless a look is under way, or what was sent back is not on the disk yet.
     pub(super) fn look_at(&self) -> Option<Timestamp> {
-        self.look_at.filter(|_| self.reading.is_none())
+        self.look_at.filter(|_| self.reading.is_none() && self.going_back == 0)
     }
 
     /// Looks at this time at the latest.
@@ -76,16 +87,19 @@ impl Retries {
 
     /// Tells whether it is time to look; `longest` is the longest time that a retry can lie ahead.
     ///
-    /// One that lies further ahead was planned by a clock that has been set back since.
-    pub(super) fn is_time(&self, now: Timestamp, longest: SignedDuration) -> bool {
-        self.look_at().is_some_and(|at| at <= now || at.duration_since(now) > longest)
+    /// One that lies further ahead was planned by a clock that has been set back since, or by the spool itself: the look
+    /// after the clock was set back tells which.
+    pub(super) fn is_time(&mut self, now: Timestamp, longest: SignedDuration) -> bool {
+        self.was_set_back |= now < std::mem::replace(&mut self.seen, now);
+        let may_be_misplaced = self.was_set_back;
+        self.look_at().is_some_and(|at| at <= now || may_be_misplaced && at.duration_since(now) > longest)
     }
 
     /// Begins to read what is due.
     pub(super) fn look(&mut self, feed: &Feed, now: Timestamp, longest: SignedDuration) {
         let busy = self.busy.iter().copied().collect();
         let latest = now.saturating_add(longest).unwrap_or(Timestamp::MAX);
-        self.look_at = None;
+        (self.look_at, self.was_set_back) = (None, false);
         self.reading = Some(Box::pin(feed.due(now, latest, PAGE, busy)));
     }
 
@@ -94,9 +108,10 @@ impl Retries {
         tokio::select! {
             biased;
             Some(confirmed) = self.unconfirmed.next(), if !self.unconfirmed.is_empty() => {
-                self.busy.remove(&confirmed.event);
-                if let Some(due) = confirmed.due {
-                    self.look_no_later_than(due);
+                self.going_back -= usize::from(confirmed.goes_back);
+                if confirmed.is_stored {
+                    self.busy.remove(&confirmed.event);
+                    confirmed.due.into_iter().for_each(|due| self.look_no_later_than(due));
                 }
                 Step::Confirmed
             }
@@ -108,10 +123,19 @@ impl Retries {
         }
     }
 
-    /// Takes note of a report whose durability matters: of a retry, or one that is due again.
-    pub(super) fn reported(&mut self, event: EventId, due: Option<Timestamp>, durable: oneshot::Receiver<()>) {
+    /// Takes note of a report whose durability matters: of a retry, which may go back unattempted, or of one that is due
+    /// again.
+    pub(super) fn reported(
+        &mut self,
+        event: EventId,
+        due: Option<Timestamp>,
+        goes_back: bool,
+        durable: oneshot::Receiver<()>,
+    ) {
         self.busy.insert(event);
-        self.unconfirmed.push(Box::pin(durable.map(move |_| Confirmed { event, due })));
+        self.going_back += usize::from(goes_back);
+        let confirmed = move |is_stored| Confirmed { event, due, goes_back, is_stored };
+        self.unconfirmed.push(Box::pin(durable.map(move |told| confirmed(told.is_ok()))));
     }
 
     fn found(&mut self, page: Result<DuePage, SpoolError>, now: Timestamp) -> Step {
@@ -145,4 +169,50 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 pub(super) async fn wait(left: Option<Duration>) {
     let Some(left) = left else { return std::future::pending().await };
     tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_lies_far_ahead_is_looked_at_once_after_the_clock_was_set_back() {
+        let at = |second| Timestamp::from_second(second).expect("within range");
+        let longest = SignedDuration::from_secs(60);
+        let mut retries = Retries::new(at(10_000));
+        let look =
+            |retries: &mut Retries| retries.found(Ok(DuePage { page: Vec::new(), next: Some(at(10_100)) }), at(0));
+        assert!(retries.is_time(at(10_000), longest));
+        retries.look_at = None;
+        look(&mut retries);
+        assert!(!retries.is_time(at(10_001), longest), "the spool planned it, and time goes on");
+        assert!(retries.is_time(at(500), longest), "perhaps it was planned by the clock that was");
+        (retries.look_at, retries.was_set_back) = (None, false);
+        look(&mut retries);
+        assert!(!retries.is_time(at(500), longest), "the look has told that it was not");
+        assert!(retries.is_time(at(10_100), longest));
+    }
+
+    #[tokio::test]
+    async fn no_page_is_read_before_what_was_sent_back_is_on_the_disk() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut retries = Retries::new(now);
+        let (stored, durable) = oneshot::channel();
+        retries.reported(EventId(1), Some(now), true, durable);
+        assert_eq!(retries.look_at(), None);
+        stored.send(()).expect("it waits");
+        assert!(matches!(retries.next(|| now).await, Step::Confirmed));
+        assert_eq!((retries.look_at(), retries.busy.len()), (Some(now), 0));
+    }
+
+    #[tokio::test]
+    async fn event_whose_report_is_not_stored_is_not_read_again() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut retries = Retries::new(now);
+        let (stored, durable) = oneshot::channel();
+        retries.reported(EventId(1), Some(now), true, durable);
+        drop(stored);
+        assert!(matches!(retries.next(|| now).await, Step::Confirmed));
+        assert!(retries.busy.contains(&EventId(1)) && retries.going_back == 0);
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::held::GATHERING;
 use super::*;
 use crate::clock::Clock;
 use crate::dispatch::key::key;
@@ -15,11 +16,12 @@ proptest! {
     #[test]
     fn object_never_has_two_of_one_thing_in_flight_and_strict_never_inverts(
         strict: bool,
+        apart in prop::sample::select(vec![1, 2, 3, HELD_APART]),
         arrivals in prop::collection::vec(0..4_u8, 1..60),
         choices in prop::collection::vec((any::<u8>(), any::<bool>()), 1..400),
     ) {
         let ordering = if strict { Ordering::Strict } else { Ordering::Object };
-        let mut play = Play::new(ordering);
+        let mut play = Play::new(ordering, apart);
         let mut arrivals = (1..).zip(arrivals);
         for (choice, fails) in choices {
             match choice % 4 {
@@ -36,7 +38,7 @@ proptest! {
         play.settle();
         prop_assert_eq!(play.order.count(), 0);
         prop_assert_eq!(play.order.bytes(), 0);
-        prop_assert!(play.disk.is_empty() && play.order.held.is_empty());
+        prop_assert!(play.disk.is_empty() && play.order.held.count() == 0);
         if strict {
             for delivered in play.delivered.values() {
                 prop_assert!(delivered.is_sorted(), "{:?}", delivered);
@@ -48,7 +50,7 @@ proptest! {
 #[test]
 fn head_that_fails_again_by_a_clock_that_was_set_back_is_overtaken_by_none() {
     let second = |second| Timestamp::from_second(second).expect("within range");
-    let mut order = Order::new(Ordering::Strict);
+    let mut order = Order::new(Ordering::Strict, HELD_APART);
     let mut head = item(1, Some(0));
     assert!(matches!(order.put(item(1, Some(0))), Put::Waits));
     let taken = order.take(Kind::First).expect("ready");
@@ -68,7 +70,7 @@ fn head_that_fails_again_by_a_clock_that_was_set_back_is_overtaken_by_none() {
 
 #[test]
 fn other_things_flow_past_one_that_is_held() {
-    let mut play = Play::new(Ordering::Strict);
+    let mut play = Play::new(Ordering::Strict, HELD_APART);
     play.arrive(1, 0);
     play.start(0);
     play.end(0, true);
@@ -82,7 +84,7 @@ fn other_things_flow_past_one_that_is_held() {
 
 #[test]
 fn events_about_nothing_keep_no_order() {
-    let mut order = Order::new(Ordering::Strict);
+    let mut order = Order::new(Ordering::Strict, HELD_APART);
     for id in [1, 2] {
         assert!(matches!(order.put(item(id, None)), Put::Waits));
     }
@@ -91,7 +93,7 @@ fn events_about_nothing_keep_no_order() {
 
 #[test]
 fn head_that_was_found_at_the_start_holds_later_events_back() {
-    let mut order = Order::new(Ordering::Strict);
+    let mut order = Order::new(Ordering::Strict, HELD_APART);
     let thing = item(9, Some(0)).key;
     order.found_waiting(thing, EventId(4), Timestamp::UNIX_EPOCH);
     order.found_waiting(thing, EventId(5), Timestamp::UNIX_EPOCH);
@@ -105,7 +107,7 @@ fn head_that_was_found_at_the_start_holds_later_events_back() {
 
 #[test]
 fn what_was_planned_under_another_order_goes_on_by_its_numbers() {
-    let mut order = Order::new(Ordering::Strict);
+    let mut order = Order::new(Ordering::Strict, HELD_APART);
     let at = |second| Timestamp::from_second(second).expect("within range");
     let thing = item(9, Some(0)).key;
     for (id, due) in [(1, 20), (3, 25), (2, 40)] {
@@ -124,10 +126,114 @@ fn what_was_planned_under_another_order_goes_on_by_its_numbers() {
     assert_eq!((retry(1, at(20)), retry(3, at(25))), (None, Some(gathered)), "the third waits for the second");
     assert_eq!(retry(2, at(40)), Some(gathered), "the second was read before the third was there");
     assert_eq!((retry(2, gathered), retry(3, gathered)), (None, None));
-    let mut order = Order::new(Ordering::Strict);
+    let mut order = Order::new(Ordering::Strict, HELD_APART);
     order.found_waiting(thing, EventId(1), at(20));
     order.found_waiting(thing, EventId(2), at(40));
     assert_eq!(until(order.put(item(3, Some(0)))), Some(at(40)), "a new one comes due behind the last");
+}
+
+#[test]
+fn things_beyond_those_that_are_held_apart_share_their_places_and_none_is_put_out_of_order() {
+    const APART: usize = 64;
+    const THINGS: u64 = 20_000;
+    let at = |second| Timestamp::from_second(second).expect("within range");
+    let mut order = Order::new(Ordering::Strict, APART);
+    let thing = |number: u64| key(format!(r#"{{"payload":{{"object":{{"uuid":"{number}"}}}}}}"#).as_bytes());
+    let of = |number: u64, id| Item { key: thing(number), ..item(id, Some(0)) };
+    let mut disk = BTreeSet::new();
+    for number in 0..THINGS {
+        order.found_waiting(thing(number), EventId(number + 1), at((number % 97).cast_signed()));
+        disk.insert((at((number % 97).cast_signed()), number + 1));
+        assert!(order.held.count() <= APART, "{} places", order.held.count());
+    }
+    for number in 0..THINGS {
+        let id = THINGS + number + 1;
+        let Put::Held(_, until) = order.put(of(number, id)) else { panic!("an event of thing {number} overtakes") };
+        disk.insert((until, id));
+    }
+    let mut came = BTreeMap::new();
+    let mut looks = 0_u64;
+    while let Some((due, id)) = disk.pop_first() {
+        looks += 1;
+        let number = (id - 1) % THINGS;
+        let mut retry = Item { kind: Kind::Retry, ..of(number, id) };
+        retry.due.due = due;
+        match order.put(retry) {
+            Put::Held(_, until) => assert!(disk.insert((until, id))),
+            Put::Waits => {
+                let kind = if order.waits(Kind::Retry) { Kind::Retry } else { Kind::First };
+                let taken = order.take(kind).expect("ready");
+                order.ended(taken.key);
+                came.entry(number).or_insert_with(Vec::new).push(id);
+            }
+        }
+    }
+    assert!(came.len() as u64 == THINGS && came.values().all(|ids| ids.len() == 2 && ids.is_sorted()));
+    assert!(looks < 10 * THINGS, "{looks} looks for {} events", 2 * THINGS);
+    assert_eq!(order.held.count(), 0);
+    assert!(matches!(order.put(of(1, 3 * THINGS)), Put::Waits), "and they are held apart again");
+}
+
+#[test]
+fn what_the_spool_planned_by_itself_is_not_taken_for_an_event_that_is_held() {
+    let at = |second| Timestamp::from_second(second).expect("within range");
+    let mut order = Order::new(Ordering::Strict, HELD_APART);
+    let thing = item(9, Some(0)).key;
+    for id in [4, 5] {
+        order.found_waiting(thing, EventId(id), at(20));
+    }
+    let mut retry = |id, second, is_planned| {
+        let mut retry = Item { kind: Kind::Retry, ..item(id, Some(0)) };
+        (retry.due.due, retry.due.is_planned) = (at(second), is_planned);
+        matches!(order.put(retry), Put::Waits)
+    };
+    assert!(!retry(2, 1, true) && !retry(3, 2, true), "replays wait with the others");
+    assert!(!retry(4, 20, false));
+    assert!(retry(2, 20, false) && retry(3, 20, false) && retry(4, 20, false));
+    assert!(matches!(order.put(item(9, Some(0))), Put::Held(..)), "the fifth is on the disk yet");
+}
+
+#[test]
+fn what_is_sent_back_stops_the_rest_of_its_page() {
+    let at = |second| Timestamp::from_second(second).expect("within range");
+    let mut order = Order::new(Ordering::Strict, HELD_APART);
+    let thing = item(9, Some(0)).key;
+    for (id, second) in [(1, 10), (3, 25), (2, 20), (4, 40)] {
+        order.found_waiting(thing, EventId(id), at(second));
+    }
+    let gathered = at(40) + GATHERING;
+    let mut retry = |id, due| {
+        let mut retry = Item { kind: Kind::Retry, ..item(id, Some(0)) };
+        retry.due.due = due;
+        matches!(order.put(retry), Put::Waits)
+    };
+    assert!(retry(1, at(10)) && !retry(2, at(20)));
+    // The next page was read after the second had gathered, and before the third and the fourth had.
+    assert!(!retry(3, at(25)) && !retry(4, at(40)) && !retry(2, gathered));
+    assert!(!retry(5, gathered), "the third is behind it");
+    assert!(retry(2, gathered) && retry(3, gathered) && retry(4, gathered) && retry(5, gathered));
+}
+
+#[test]
+fn what_a_clock_planned_that_was_set_back_since_is_not_sent_back_there_and_keeps_its_order() {
+    let at = |second| Timestamp::from_second(second).expect("within range");
+    let mut order = Order::new(Ordering::Strict, HELD_APART);
+    let thing = item(9, Some(0)).key;
+    for (id, second) in [(1, 20), (2, 7_200), (3, 7_200)] {
+        order.found_waiting(thing, EventId(id), at(second));
+    }
+    order.look_up_to(at(60));
+    let mut retry = |id, second| {
+        let mut retry = Item { kind: Kind::Retry, ..item(id, Some(0)) };
+        retry.due.due = at(second);
+        match order.put(retry) {
+            Put::Held(_, until) => Some(until),
+            Put::Waits => None,
+        }
+    };
+    // What lies beyond is read first.
+    assert_eq!([retry(2, 7_200), retry(1, 20), retry(3, 7_200)], [Some(at(60)); 3]);
+    assert_eq!([retry(1, 60), retry(2, 60), retry(3, 60)], [None; 3]);
 }
 
 /// Plays lane and disk around an order.
@@ -142,9 +248,9 @@ struct Play {
 }
 
 impl Play {
-    fn new(ordering: Ordering) -> Self {
+    fn new(ordering: Ordering, apart: usize) -> Self {
         Self {
-            order: Order::new(ordering),
+            order: Order::new(ordering, apart),
             now: Timestamp::UNIX_EPOCH,
             in_flight: Vec::new(),
             disk: BTreeSet::new(),
@@ -238,6 +344,7 @@ fn item(id: u64, thing: Option<u8>) -> Item {
             since: Timestamp::UNIX_EPOCH,
             due: Timestamp::UNIX_EPOCH,
             replays: 0,
+            is_planned: false,
         },
         key,
     }

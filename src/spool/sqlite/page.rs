@@ -32,7 +32,7 @@ pub(super) const FRESH: &str = concat!(
 pub(super) const DUE: &str = concat!(
     "SELECT ",
     event_columns!(),
-    ", d.attempts, d.since, d.replays, d.due FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
+    ", d.attempts, d.since, d.replays, d.due, d.outcome IS NULL FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
      WHERE d.destination = ?1 AND d.state < 2 AND d.state = 1 AND d.due > ?2 AND d.due <= ?3
      ORDER BY d.due, d.event LIMIT ?4"
 );
@@ -94,7 +94,8 @@ pub(super) fn due(
             continue;
         }
         let (attempts, since, replays) = (row.get(9)?, timestamp(row.get(10)?), row.get(11)?);
-        let due = Due { event: Arc::new(event(row, keys)?), attempts, since, due: timestamp(row.get(12)?), replays };
+        let (due, is_planned) = (timestamp(row.get(12)?), row.get(13)?);
+        let due = Due { event: Arc::new(event(row, keys)?), attempts, since, due, replays, is_planned };
         weight += due.event.body.len();
         page.push(due);
         if weight >= bytes || page.len() >= limit {

@@ -1,6 +1,6 @@
 //! The writing statements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use crate::spool::SpoolError;
 use crate::spool::record::{Acknowledgement, DestinationId, Pause};
 use crate::spool::seal::{Sealer, body_context};
 use crate::spool::settlement::{Outcome, Settlement};
-use crate::spool::store::{Batch, LedgerEntry, NewEvent, Registered};
+use crate::spool::store::{Batch, LedgerEntry, NewEvent, Part, Registered, Repeat};
 use crate::spool::writer::Destined;
 
 /// Failed attempts that are kept of one delivery, the newest: what an operator reads, however long a handler is down.
@@ -36,22 +36,56 @@ pub(super) fn last_event(connection: &Connection) -> Result<EventId, SpoolError>
     Ok(EventId(meta(connection, "last_event")?.unwrap_or(0).unsigned_abs()))
 }
 
-pub(super) fn batch(connection: &Connection, batch: &Batch, mut sealer: Option<&mut Sealer>) -> Result<(), SpoolError> {
+/// Is why a batch could not be written, and the part at which it failed, where that is one that can be left out.
+pub(super) struct Failed {
+    pub(super) part: Option<Part>,
+    pub(super) error: SpoolError,
+}
+
+impl<E: Into<SpoolError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self { part: None, error: error.into() }
+    }
+}
+
+/// Writes a batch without these parts of it.
+pub(super) fn batch(
+    connection: &Connection,
+    batch: &Batch,
+    mut sealer: Option<&mut Sealer>,
+    without: &BTreeSet<Part>,
+) -> Result<(), Failed> {
     let mut changes = Changes::new();
     insert_events(connection, &batch.events, &mut changes, sealer.as_deref_mut())?;
-    for repeat in &batch.repeats {
-        connection
-            .prepare_cached("INSERT INTO repeats (event, at, subscription) VALUES (?1, ?2, ?3)")?
-            .execute(params![repeat.of.0, repeat.at.as_millisecond(), repeat.subscription])?;
+    for (nth, again) in batch.repeats.iter().enumerate() {
+        part(without, Part::Repeat(nth), || repeat(connection, again))?;
     }
-    for settlement in &batch.settlements {
+    for (nth, settlement) in batch.settlements.iter().enumerate() {
         let change = changes.entry(settlement.destination).or_default();
-        settle(connection, settlement, change, sealer.as_deref_mut())?;
+        part(without, Part::Report(nth), || settle(connection, settlement, change))?;
+        if !without.contains(&Part::Report(nth)) {
+            part(without, Part::Attempt(nth), || attempt(connection, settlement, sealer.as_deref_mut()))?;
+        }
     }
-    for entry in &batch.ledger {
-        ledger(connection, entry, &mut changes)?;
+    for (nth, entry) in batch.ledger.iter().enumerate() {
+        ledger(connection, (nth, entry), &mut changes, without)?;
     }
-    count(connection, &changes)
+    Ok(count(connection, &changes)?)
+}
+
+/// Writes a part of a batch, unless it is left out.
+fn part(without: &BTreeSet<Part>, part: Part, write: impl FnOnce() -> Result<(), SpoolError>) -> Result<(), Failed> {
+    if without.contains(&part) {
+        return Ok(());
+    }
+    write().map_err(|error| Failed { part: Some(part), error })
+}
+
+fn repeat(connection: &Connection, repeat: &Repeat) -> Result<(), SpoolError> {
+    connection
+        .prepare_cached("INSERT INTO repeats (event, at, subscription) VALUES (?1, ?2, ?3)")?
+        .execute(params![repeat.of.0, repeat.at.as_millisecond(), repeat.subscription])?;
+    Ok(())
 }
 
 fn insert_events(
@@ -115,13 +149,8 @@ fn insert_events(
 }
 
 /// Writes a report, unless the delivery is settled already: then it was replayed or reported before.
-fn settle(
-    connection: &Connection,
-    settlement: &Settlement,
-    change: &mut Change,
-    sealer: Option<&mut Sealer>,
-) -> Result<(), SpoolError> {
-    let Settlement { destination, event, attempts, at, outcome, failed } = settlement;
+fn settle(connection: &Connection, settlement: &Settlement, change: &mut Change) -> Result<(), SpoolError> {
+    let Settlement { destination, event, attempts, at, outcome, failed: _ } = settlement;
     let at = at.as_millisecond();
     let (state, due, settled_at, text) = match outcome {
         Outcome::Delivered { status } => (2, 0, Some(at), format!("status {status}").into_boxed_str()),
@@ -148,36 +177,51 @@ fn settle(
             Outcome::Retry { .. } => {}
         }
     }
-    if let Some(failed) = failed {
-        connection
-            .prepare_cached(
-                "INSERT INTO attempts (event, destination, attempt, at, elapsed_ms, cause, excerpt)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
-                 WHERE EXISTS (SELECT 1 FROM deliveries WHERE destination = ?2 AND event = ?1)",
-            )?
-            .execute(params![
-                event.0,
-                destination.0,
-                attempts,
-                failed.at.as_millisecond(),
-                failed.elapsed_ms,
-                failed.cause,
-                sealed_excerpt(sealer, *event, destination.0, failed.at.as_millisecond(), &failed.excerpt)
-            ])?;
-        connection
-            .prepare_cached(
-                "DELETE FROM attempts WHERE event = ?1 AND destination = ?2 AND id <= (
-                   SELECT id FROM attempts WHERE event = ?1 AND destination = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
-            )?
-            .execute(params![event.0, destination.0, ATTEMPTS_KEPT])?;
-    }
     Ok(())
 }
 
-fn ledger(connection: &Connection, entry: &LedgerEntry, changes: &mut Changes) -> Result<(), SpoolError> {
+/// Keeps how an attempt failed.
+fn attempt(connection: &Connection, settlement: &Settlement, sealer: Option<&mut Sealer>) -> Result<(), SpoolError> {
+    let Settlement { destination, event, attempts, failed, .. } = settlement;
+    let Some(failed) = failed else { return Ok(()) };
+    connection
+        .prepare_cached(
+            "INSERT INTO attempts (event, destination, attempt, at, elapsed_ms, cause, excerpt)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+             WHERE EXISTS (SELECT 1 FROM deliveries WHERE destination = ?2 AND event = ?1)",
+        )?
+        .execute(params![
+            event.0,
+            destination.0,
+            attempts,
+            failed.at.as_millisecond(),
+            failed.elapsed_ms,
+            failed.cause,
+            sealed_excerpt(sealer, *event, destination.0, failed.at.as_millisecond(), &failed.excerpt)
+        ])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM attempts WHERE event = ?1 AND destination = ?2 AND id <= (
+               SELECT id FROM attempts WHERE event = ?1 AND destination = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+        )?
+        .execute(params![event.0, destination.0, ATTEMPTS_KEPT])?;
+    Ok(())
+}
+
+fn ledger(
+    connection: &Connection,
+    (nth, entry): (usize, &LedgerEntry),
+    changes: &mut Changes,
+    without: &BTreeSet<Part>,
+) -> Result<(), Failed> {
     match entry {
         LedgerEntry::Alive { subscription, at } => alive(connection, subscription, *at)?,
-        LedgerEntry::GapOpened { subscription, at, reason } => open_gap(connection, subscription, *at, reason)?,
+        LedgerEntry::GapOpened { subscription, at, reason } => {
+            let last_before = Part::LastBefore(nth);
+            let look = if without.contains(&last_before) { Look::No } else { Look::Yes };
+            open_gap(connection, subscription, *at, reason, look)
+                .map_err(|error| Failed { part: (look == Look::Yes).then_some(last_before), error: error.into() })?;
+        }
         LedgerEntry::GapClosed { subscription, at, since } => close_gap(connection, subscription, *at, *since)?,
         LedgerEntry::Breaker { destination, opened, revived } => {
             connection
@@ -192,31 +236,36 @@ fn ledger(connection: &Connection, entry: &LedgerEntry, changes: &mut Changes) -
                     opened.map(|opened| opened.probes)
                 ])?;
             if let Some(opened) = opened {
-                revive(connection, *destination, revived, opened.since, changes.entry(*destination).or_default())?;
+                let change = changes.entry(*destination).or_default();
+                for event in revived {
+                    part(without, Part::Revival(*destination, *event), || {
+                        revive(connection, *destination, *event, opened.since, change)
+                    })?;
+                }
             }
         }
     }
     Ok(())
 }
 
-/// Makes those of these events due that are dead letters, as if nothing had been.
+/// Makes an event due if it is a dead letter, as if nothing had been.
 fn revive(
     connection: &Connection,
     destination: DestinationId,
-    events: &[EventId],
+    event: EventId,
     due: Timestamp,
     change: &mut Change,
-) -> rusqlite::Result<()> {
-    let mut update = connection.prepare_cached(
-        "UPDATE deliveries SET state = 1, attempts = 0, due = ?3, since = ?3, settled_at = NULL
-         WHERE destination = ?1 AND event = ?2 AND state = 3",
-    )?;
-    for event in events {
-        causes::leaves(connection, destination, *event)?;
-        if update.execute(params![destination.0, event.0, due.as_millisecond()])? == 1 {
-            change.pending += 1;
-            change.dead -= 1;
-        }
+) -> Result<(), SpoolError> {
+    causes::leaves(connection, destination, event)?;
+    let revived = connection
+        .prepare_cached(
+            "UPDATE deliveries SET state = 1, attempts = 0, due = ?3, since = ?3, settled_at = NULL, outcome = NULL
+             WHERE destination = ?1 AND event = ?2 AND state = 3",
+        )?
+        .execute(params![destination.0, event.0, due.as_millisecond()])?;
+    if revived == 1 {
+        change.pending += 1;
+        change.dead -= 1;
     }
     Ok(())
 }
@@ -248,20 +297,33 @@ fn close_gap(connection: &Connection, subscription: &str, at: Timestamp, since: 
     Ok(())
 }
 
+/// Says whether the newest events are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Yes,
+    No,
+}
+
 /// Opens a gap; one that is open already stays as it is. Events of the same batch may have come after it: the last one
 /// before it is among the newest then.
-fn open_gap(connection: &Connection, subscription: &str, at: Timestamp, reason: &str) -> rusqlite::Result<()> {
+fn open_gap(
+    connection: &Connection,
+    subscription: &str,
+    at: Timestamp,
+    reason: &str,
+    look: Look,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO gaps (subscription, opened_at, reason, last_event_at)
              SELECT ?1, ?2, ?3, iif(last_event_at <= ?2, last_event_at, (
                SELECT received_at FROM events
-               WHERE id > (SELECT value - 10000 FROM meta WHERE key = 'last_event')
+               WHERE ?4 AND id > (SELECT value - 10000 FROM meta WHERE key = 'last_event')
                  AND subscription = ?1 AND received_at <= ?2 ORDER BY id DESC LIMIT 1))
              FROM subscriptions WHERE name = ?1
              ON CONFLICT DO NOTHING",
         )?
-        .execute(params![subscription, at.as_millisecond(), reason])?;
+        .execute(params![subscription, at.as_millisecond(), reason, look == Look::Yes])?;
     Ok(())
 }
 
@@ -275,8 +337,8 @@ pub(super) fn begin(connection: &Connection, subscriptions: &[Arc<str>], now: Ti
             .prepare_cached("SELECT max(alive_at) FROM subscriptions WHERE name = ?1")?
             .query_row([name], |row| row.get(0))?;
         match alive_at.and_then(|at| Timestamp::from_millisecond(at).ok()) {
-            Some(at) => open_gap(connection, name, at.min(now), "zoomhook was not running")?,
-            None => open_gap(connection, name, now, "first start")?,
+            Some(at) => open_gap(connection, name, at.min(now), "zoomhook was not running", Look::Yes)?,
+            None => open_gap(connection, name, now, "first start", Look::Yes)?,
         }
     }
     Ok(())

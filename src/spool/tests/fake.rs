@@ -1,5 +1,6 @@
 //! The real store behind a hook, which may fail a write, watch it, or end the process in its midst.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use crate::spool::record::{Acknowledgement, DestinationId, Pause};
 use crate::spool::rekey::Rekey;
 use crate::spool::replay::{Replay, Scope};
 use crate::spool::sqlite::Sqlite;
-use crate::spool::store::{Batch, Contents, Filled, Identity, Registered, Size, Store};
+use crate::spool::store::{Batch, Contents, Filled, Identity, Part, Registered, Size, Store};
 use crate::spool::writer::Destined;
 
 /// Is one write that the store is asked for.
@@ -69,7 +70,7 @@ impl<H: Hook> Store for Fake<H> {
         self.sqlite.identity(id)
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), SpoolError> {
+    fn commit(&mut self, batch: &Batch) -> Result<BTreeSet<Part>, SpoolError> {
         self.write(&Write::Commit(batch), |sqlite| sqlite.commit(batch))
     }
 

@@ -3,7 +3,7 @@
 //! What lanes report is always committed, or tried until it is: it is what makes room. What sources bring waits, in
 //! its order, while the spool is full or its disk is. It is bounded by the shares of the queue that it holds.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use super::room::{News, Pressure};
 use super::{BATCH, Command, Promises, Writer};
 use crate::spool::settlement::Outcome;
-use crate::spool::store::{Batch, Store};
+use crate::spool::store::{Batch, Part, Store};
 use crate::spool::{Health, SpoolError};
+use crate::telemetry::metrics::ByWhat;
 
 /// How long the writer waits after a failed commit, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -84,7 +85,7 @@ impl Writer {
         if instant >= self.purge.next_at() && self.aside.stuck.as_ref().is_none_or(|stuck| stuck.disk_is_full) {
             self.measure();
             let pressure = self.pressure();
-            self.purge.step(self.store.as_mut(), &self.metrics, pressure, self.clock.now(), instant);
+            self.purge.step(self.store.as_mut(), &self.metrics, (pressure, self.last), self.clock.now(), instant);
             if self.room.is_full() {
                 self.measure();
             }
@@ -107,7 +108,7 @@ impl Writer {
         let committed = self.store.commit(&batch);
         self.metrics.spool_commit_seconds.observe(started.elapsed().as_secs_f64());
         match committed {
-            Ok(()) => self.committed(&batch, promises, began),
+            Ok(without) => self.committed(&batch, promises, began, &without),
             Err(error) => {
                 self.failed(&error);
                 let reports = batch.split_reports();
@@ -120,14 +121,18 @@ impl Writer {
                     self.aside.stuck = Some(Stuck { batch, promises, disk_is_full, pause, retry_at });
                 }
                 if !reports.is_empty() {
-                    self.persist(|store| store.commit(&reports));
-                    self.committed(&reports, owed, began);
+                    let without = self.persist(|store| store.commit(&reports));
+                    self.committed(&reports, owed, began, &without);
                 }
             }
         }
     }
 
-    fn committed(&mut self, batch: &Batch, promises: Promises, began: Timestamp) {
+    fn committed(&mut self, batch: &Batch, mut promises: Promises, began: Timestamp, without: &BTreeSet<Part>) {
+        for part in without {
+            self.metrics.spool_unwritten.get_or_create_owned(&ByWhat { what: part.kind() }).inc();
+        }
+        promises.break_those(without);
         self.metrics.spool_batch.observe(batch.events.len() as f64);
         self.hand_out(batch, &promises);
         promises.keep();
@@ -149,7 +154,7 @@ impl Writer {
         let Some(mut stuck) = self.aside.stuck.take() else { return };
         let began = self.clock.now();
         match self.store.commit(&stuck.batch) {
-            Ok(()) => self.committed(&stuck.batch, stuck.promises, began),
+            Ok(without) => self.committed(&stuck.batch, stuck.promises, began, &without),
             Err(error) => {
                 self.failed(&error);
                 stuck.disk_is_full = is_full(&error);
@@ -178,8 +183,8 @@ impl Writer {
     pub(super) fn unstick(&mut self) {
         if let Some(Stuck { batch, promises, .. }) = self.aside.stuck.take() {
             let began = self.clock.now();
-            self.persist(|store| store.commit(&batch));
-            self.committed(&batch, promises, began);
+            let without = self.persist(|store| store.commit(&batch));
+            self.committed(&batch, promises, began, &without);
         }
     }
 

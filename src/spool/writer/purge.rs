@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::room::Pressure;
 use crate::event::EventId;
+use crate::spool::SpoolError;
 use crate::spool::erasure::{Erasure, Progress};
 use crate::spool::settlement::{Outcome, Settlement};
 use crate::spool::store::Store;
@@ -30,6 +31,8 @@ pub(super) struct Purge {
     audit_retention: Option<SignedDuration>,
     audit_at: Instant,
     cursor: EventId,
+    /// Events that the next step looks at: fewer, down to one, near what cannot be read.
+    step: usize,
     /// Behind this one an event was delivered that had been passed over.
     passed: Option<EventId>,
     next_at: Instant,
@@ -42,7 +45,7 @@ impl Purge {
     /// Begins at once, with the oldest event.
     pub(super) fn new(retention: SignedDuration, audit_retention: Option<SignedDuration>, now: Instant) -> Self {
         let (cursor, passed, anew_at, dropping) = (EventId(0), None, now + ANEW, None);
-        Self { retention, audit_retention, audit_at: now, cursor, passed, next_at: now, anew_at, dropping }
+        Self { retention, audit_retention, audit_at: now, cursor, step: STEP, passed, next_at: now, anew_at, dropping }
     }
 
     /// Returns when the next step is due.
@@ -73,12 +76,12 @@ impl Purge {
         self.next_at = self.next_at.min(now + PAUSE);
     }
 
-    /// Takes one step; one that fails is taken again later.
+    /// Takes one step; one that fails is taken again later. No event comes after `last`.
     pub(super) fn step(
         &mut self,
         store: &mut dyn Store,
         metrics: &Metrics,
-        pressure: Pressure,
+        (pressure, last): (Pressure, EventId),
         now: Timestamp,
         instant: Instant,
     ) {
@@ -96,19 +99,33 @@ impl Purge {
             Pressure::Nothing => now.checked_sub(self.retention).unwrap_or(Timestamp::MIN),
             Pressure::Delivered | Pressure::Undelivered => Timestamp::MAX,
         };
-        let pause = match store.purge(self.cursor, cutoff, now, STEP) {
+        let pause = match store.purge(self.cursor, cutoff, now, self.step) {
             Ok(Some(cursor)) => {
-                self.cursor = cursor;
+                (self.cursor, self.step) = (cursor, STEP.min(self.step * 2));
                 PAUSE
             }
             Ok(None) if pressure == Pressure::Undelivered => self.drop_oldest(store, metrics, now),
             Ok(None) => EVERY,
+            Err(error) if error.is_damage() && self.cursor < last => {
+                self.pass_over(&error);
+                PAUSE
+            }
             Err(error) => {
                 tracing::warn!(%error, "delivered events could not be purged, trying again later");
                 EVERY
             }
         };
         self.next_at = instant + pause;
+    }
+
+    /// Looks at fewer events, for one of them cannot be read; leaves one alone that is the only one looked at.
+    fn pass_over(&mut self, error: &SpoolError) {
+        if self.step > 1 {
+            self.step /= 2;
+            return;
+        }
+        self.cursor = EventId(self.cursor.0 + 1);
+        tracing::warn!(%error, event.id = self.cursor.0, "the spool is damaged: an event cannot be purged, and stays");
     }
 
     /// Drops some dead letters and parked frames; returns when to go on.

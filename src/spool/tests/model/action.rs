@@ -101,6 +101,8 @@ pub(super) enum Tear {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Setup {
     pub(super) ordering: Ordering,
+    /// Things that are held apart in strict order.
+    pub(super) apart: usize,
     pub(super) filter: &'static str,
     concurrency: usize,
     delays: &'static [u64],
@@ -117,6 +119,7 @@ impl Setup {
         let orders = [Ordering::Object, Ordering::Strict, Ordering::Strict, Ordering::None];
         Self {
             ordering: dice.pick(&orders),
+            apart: dice.pick(&[1, 2, 1000]),
             filter: dice.pick(&["*", "*", "meeting.*", "user.created"]),
             concurrency: dice.pick(&[1, 2, 8]),
             delays: dice.pick(&[&[1, 4, 9], &[2, 2, 2], &[30], &[]]),

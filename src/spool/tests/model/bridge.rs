@@ -461,5 +461,5 @@ async fn work(mut writer: Writer, pace: Pace) {
 
 fn settings(world: &World, number: u64, destination: DestinationId, setup: &Setup) -> Arc<Settings<Client>> {
     let client = client(world, number as usize, destination.0, setup.ordering);
-    Arc::new(Settings::new(&setup.destination(NAMES[number as usize]), client))
+    Arc::new(Settings::new(&setup.destination(NAMES[number as usize]), client).holding_apart(setup.apart))
 }

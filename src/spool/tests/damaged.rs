@@ -1,0 +1,162 @@
+//! A file of which some bytes are damaged: what belongs there is told and left alone, and all else goes on.
+
+use std::os::unix::fs::FileExt as _;
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::telemetry::metrics::{ByWhat, Metrics};
+
+/// Some pages of rows: what comes is written far from the first.
+const EVENTS: u64 = 2000;
+
+#[tokio::test]
+async fn dead_letter_that_cannot_be_read_stays_dead_and_holds_nobody_up() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    fill(&running).await;
+    for _ in 0..EVENTS {
+        let event = fresh(&mut feed).await.id;
+        running.settle(&feed, event, Outcome::Dead { reason: "status 401".into() }).await;
+    }
+    running.stop().await;
+    damage(&bench, "deliveries");
+    let (running, metrics) = start(&bench);
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    let since = Timestamp::now();
+    let opened = Opened { since, probe_at: since, probes: 0 };
+    let refused = [1, 2, EVENTS].map(EventId);
+    running.spool.breaker(feed.destination(), Some(opened), refused.to_vec()).await.expect("open");
+    assert_eq!(unwritten(&metrics, "revival"), 2);
+    goes_on(&running, &mut feed).await;
+    let due = feed.due(since, Timestamp::MAX, 10, Vec::new()).await.expect("readable");
+    assert_eq!(due.page.iter().map(|due| due.event.id).collect::<Vec<_>>(), [EventId(EVENTS)]);
+    let row = running.spool.read(|view| view.destinations()).await.expect("readable").remove(0);
+    assert_eq!((row.pending, row.dead), (1, EVENTS - 1), "those that stay dead are counted so");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn report_that_cannot_be_stored_holds_nobody_up_and_is_not_taken_for_durable() {
+    let bench = Bench::new();
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    fill(&running).await;
+    running.stop().await;
+    damage(&bench, "deliveries");
+    let (running, metrics) = start(&bench);
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    let (destination, at) = (feed.destination(), Timestamp::now());
+    let mut lost = 0;
+    for n in 1..=EVENTS {
+        let event = fresh(&mut feed).await.id;
+        assert_eq!(event, EventId(n));
+        let outcome = Outcome::Delivered { status: 200 };
+        let settlement = Settlement { destination, event, attempts: 1, at, outcome, failed: None };
+        lost += u64::from(running.spool.settle_acknowledged(settlement).await.expect("open").await.is_err());
+    }
+    assert!(lost > 0 && lost < EVENTS, "{lost}");
+    assert_eq!(unwritten(&metrics, "report"), lost);
+    goes_on(&running, &mut feed).await;
+    let row = running.spool.read(|view| view.destinations()).await.expect("readable").remove(0);
+    assert_eq!((row.pending, row.delivered), (lost, EVENTS - lost + 1), "what is not stored counts as waiting");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn history_that_cannot_be_stored_costs_no_report() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    running.append("e", "1").await;
+    let event = fresh(&mut feed).await.id;
+    running.stop().await;
+    for table in ["attempts", "repeats"] {
+        damage(&bench, table);
+    }
+    let (running, metrics) = start(&bench);
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    assert_eq!(fresh(&mut feed).await.id, event);
+    let (destination, at) = (feed.destination(), Timestamp::now());
+    let failed = Some(FailedAttempt { at, elapsed_ms: 1, cause: "status 401".into(), excerpt: "".into() });
+    let outcome = Outcome::Dead { reason: "status 401".into() };
+    let settlement = Settlement { destination, event, attempts: 1, at, outcome, failed };
+    running.spool.settle_acknowledged(settlement).await.expect("open").await.expect("the report itself is durable");
+    running.append("e", "1").await;
+    goes_on(&running, &mut feed).await;
+    assert_eq!(unwritten(&metrics, "history"), 2);
+    let row = running.spool.read(|view| view.destinations()).await.expect("readable").remove(0);
+    assert_eq!((row.pending, row.dead), (0, 1));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn event_that_cannot_be_purged_keeps_no_other() {
+    let mut bench = Bench::new();
+    let running = bench.start();
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    fill(&running).await;
+    for _ in 0..EVENTS {
+        let event = fresh(&mut feed).await.id;
+        running.settle(&feed, event, Outcome::Delivered { status: 200 }).await;
+    }
+    running.stop().await;
+    damage(&bench, "bodies");
+    bench.retention = Duration::ZERO;
+    let (running, _) = start(&bench);
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    bench.until(|| bench.ids().first().is_none_or(|last| *last < EVENTS / 2)).await;
+    assert!(!bench.ids().is_empty(), "those whose bodies are damaged stay");
+    goes_on(&running, &mut feed).await;
+    running.stop().await;
+}
+
+async fn fill(running: &Running) {
+    for n in 0..EVENTS {
+        running.append("e", &format!("{n:0100}")).await;
+    }
+    running.spool.flush().await.expect("open");
+}
+
+/// An event is taken, handed out, and delivered.
+async fn goes_on(running: &Running, feed: &mut Feed) {
+    running.append("e", "what comes after the damage").await;
+    let event = fresh(feed).await;
+    assert_eq!(event.body, "what comes after the damage");
+    running.settle(feed, event.id, Outcome::Delivered { status: 200 }).await;
+}
+
+fn start(bench: &Bench) -> (Running, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new());
+    let (spool, writer) = Spool::open(&bench.settings(), Clock::system(), Arc::clone(&metrics)).expect("opens");
+    (Bench::run(spool, writer), metrics)
+}
+
+fn unwritten(metrics: &Metrics, what: &'static str) -> u64 {
+    metrics.spool_unwritten.get_or_create(&ByWhat { what }).get()
+}
+
+/// Turns every bit of the head of the page that holds the first rows of a table.
+fn damage(bench: &Bench, table: &str) {
+    let root = "SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_schema WHERE name = ?1";
+    let connection = Connection::open(bench.path()).expect("opens");
+    let (mut page, size): (u64, u64) =
+        connection.query_row(root, [table], |row| Ok((row.get(0)?, row.get(1)?))).expect("a table");
+    drop(connection);
+    let file = std::fs::File::options().read(true).write(true).open(bench.path()).expect("opens");
+    let read = |page: u64, at: u64, bytes: &mut [u8]| {
+        file.read_exact_at(bytes, (page - 1) * size + at).expect("a page");
+    };
+    let mut head = [0; 8];
+    read(page, 0, &mut head);
+    // Above the leaves are pages that begin with 2 or 5: the first of their cells begins with the number of a page.
+    while let 2 | 5 = head[0] {
+        let (mut cell, mut child) = ([0; 2], [0; 4]);
+        read(page, 12, &mut cell);
+        read(page, u16::from_be_bytes(cell).into(), &mut child);
+        page = u32::from_be_bytes(child).into();
+        read(page, 0, &mut head);
+    }
+    file.write_all_at(&head.map(|byte| !byte), (page - 1) * size).expect("written");
+}

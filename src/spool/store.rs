@@ -40,6 +40,20 @@ impl Batch {
         Self { settlements: std::mem::take(&mut self.settlements), ledger: reports, ..Self::default() }
     }
 
+    /// Takes note of an event that comes after all that the batch holds. The ledger is written last: an older sign of life
+    /// in it would stand for the newest.
+    pub(crate) fn heard(&mut self, by: &str, received_at: Timestamp) {
+        let last = self.ledger.iter_mut().rev().find(|entry| entry.subscription() == Some(by));
+        match last {
+            Some(LedgerEntry::Alive { at, .. }) => *at = received_at,
+            Some(LedgerEntry::GapClosed { subscription, .. }) => {
+                let subscription = Arc::clone(subscription);
+                self.ledger.push(LedgerEntry::Alive { subscription, at: received_at });
+            }
+            Some(LedgerEntry::GapOpened { .. } | LedgerEntry::Breaker { .. }) | None => {}
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.repeats.is_empty() && self.settlements.is_empty() && self.ledger.is_empty()
     }
@@ -133,6 +147,17 @@ pub(crate) enum LedgerEntry {
         opened: Option<Opened>,
         revived: Vec<EventId>,
     },
+}
+
+impl LedgerEntry {
+    fn subscription(&self) -> Option<&str> {
+        match self {
+            Self::Alive { subscription, .. }
+            | Self::GapOpened { subscription, .. }
+            | Self::GapClosed { subscription, .. } => Some(subscription),
+            Self::Breaker { .. } => None,
+        }
+    }
 }
 
 /// Is what is stored of a destination that a lane begins with.

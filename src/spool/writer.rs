@@ -334,6 +334,7 @@ impl Writer {
                 Command::Append(received, permit) => {
                     promises.permits.push(permit);
                     room = room.saturating_sub(weight(&received.body));
+                    batch.heard(&received.subscription, received.received_at);
                     self.append(received, batch, promises);
                     if room == 0 {
                         return None;

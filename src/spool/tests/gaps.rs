@@ -1,6 +1,7 @@
 //! The ledger of gaps.
 
 use super::*;
+use crate::spool::store::{Batch, LedgerEntry};
 
 #[tokio::test]
 async fn gap_is_open_from_the_last_sign_of_life_until_a_socket_is_live() {
@@ -30,6 +31,29 @@ async fn gap_is_open_from_the_last_sign_of_life_until_a_socket_is_live() {
     assert_eq!((row.gaps, row.gap_opened_at), (2, Some(gaps[0].opened_at)));
     let lasted = |gap: &GapRow| gap.closed_at.map(|at| at.duration_since(gap.opened_at).as_millis());
     assert_eq!(Some(i128::from(row.gap_ms)), lasted(&gaps[1]).zip(lasted(&gaps[2])).map(|(a, b)| a + b));
+}
+
+/// Nothing that a slow disk gathers into one commit may lose its order.
+#[test]
+fn event_is_a_later_sign_of_life_than_what_it_is_committed_with() {
+    let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).expect("within range");
+    let name = || Arc::<str>::from("main");
+    let entries: [fn(Arc<str>, Timestamp) -> LedgerEntry; 2] = [
+        |subscription, at| LedgerEntry::Alive { subscription, at },
+        |subscription, at| LedgerEntry::GapClosed { subscription, at, since: at },
+    ];
+    for entry in entries {
+        let mut batch = Batch { ledger: vec![entry(name(), at(1))], ..Batch::default() };
+        batch.heard("other", at(2));
+        batch.heard("main", at(3));
+        batch.heard("main", at(4));
+        let alive = batch.ledger.iter().rev().find_map(|entry| match entry {
+            LedgerEntry::Alive { subscription, at } if **subscription == *"main" => Some(*at),
+            _ => None,
+        });
+        assert_eq!(alive, Some(at(4)));
+        assert!(batch.ledger.len() <= 2, "{} entries", batch.ledger.len());
+    }
 }
 
 #[tokio::test(start_paused = true)]

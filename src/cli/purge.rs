@@ -12,10 +12,14 @@ use super::bridge::{Answer, Bridge, ensure_at_rest};
 use super::operator;
 use super::options::SourceArgs;
 use super::output::{print, print_json, progress};
+use super::replay::named;
 use crate::admin::document::purge::{Purged, check, count};
 use crate::clock::Clock;
 use crate::spool::erasure::{Erased, Erasure};
+use crate::spool::record::DeadQuery;
 use crate::spool::{erase_at_rest, open_view};
+
+const GONE: &str = "the bridge stopped on the way: give the command again, it does the rest";
 
 /// Is what the commands that delete have in common.
 #[derive(Args, Debug)]
@@ -52,6 +56,7 @@ pub(super) async fn run<T: Serialize>(args: &PurgeArgs, path: &str, request: &T,
             (count_at_rest(&config.spool.path, &what)?, None)
         }
     };
+    let unfit = unfit(bridge.as_ref(), path, &request, &config.spool.path, &what).await?;
     let purged = if args.yes {
         request["dry_run"] = Value::Bool(false);
         let bar = progress("purging", counted.erased.total());
@@ -61,7 +66,7 @@ pub(super) async fn run<T: Serialize>(args: &PurgeArgs, path: &str, request: &T,
             None => at_rest(&config.spool.path, what, tell).map(Some),
         };
         bar.finish_and_clear();
-        purged?.context("the bridge stopped on the way: give the command again, it does the rest")?
+        purged?.context(GONE)?
     } else {
         counted
     };
@@ -70,7 +75,33 @@ pub(super) async fn run<T: Serialize>(args: &PurgeArgs, path: &str, request: &T,
     } else {
         print(&said(purged))?;
     }
-    Ok(())
+    named("dead letter", &unfit)
+}
+
+/// Finds those of the dead letters that are named by their events of which there is nothing to purge.
+async fn unfit(
+    bridge: Option<&Bridge>,
+    path: &str,
+    request: &Value,
+    spool: &Path,
+    what: &Erasure,
+) -> anyhow::Result<Vec<u64>> {
+    let Erasure::Dead(query) = what else { return Ok(Vec::new()) };
+    let mut unfit = Vec::new();
+    for &event in &query.events {
+        let counted = match bridge {
+            Some(bridge) => {
+                let mut alone = request.clone();
+                alone["events"] = Value::from(vec![event.0]);
+                ask(bridge, path, &alone, |_| ()).await?.context(GONE)?
+            }
+            None => count_at_rest(spool, &Erasure::Dead(DeadQuery { events: vec![event], ..query.clone() }))?,
+        };
+        if counted.erased.total() == 0 {
+            unfit.push(event.0);
+        }
+    }
+    Ok(unfit)
 }
 
 /// Asks until all is done: a request takes only so long.

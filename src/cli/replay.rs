@@ -2,7 +2,7 @@
 //! does not run.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -154,6 +154,7 @@ async fn run(of: Of, request: ReplayRequest, how: &How) -> Result<(), Failure> {
     let config = how.source.load()?.config;
     let request = ReplayRequest { rate: how.rate, confirmed: how.yes, dry_run: how.dry_run, ..request };
     let (place, would) = Place::find(Bridge::at(&config.admin)?, config.spool.path, of, &request).await?;
+    let unfit = place.unfit(of, &request).await?;
     let now = Clock::system().now();
     let needs_word = would.count > UNCONFIRMED_MOST && !how.yes;
     if how.dry_run || needs_word {
@@ -164,7 +165,7 @@ async fn run(of: Of, request: ReplayRequest, how: &How) -> Result<(), Failure> {
             (false, _) => print(&format!("{}\ndo it: {command}\n", said(of, &would, now).trim_end()))?,
         }
         if how.dry_run {
-            return Ok(());
+            return named(of.noun(), &unfit);
         }
         let most = UNCONFIRMED_MOST;
         return Err(anyhow!("nothing was changed: more than {most} deliveries are replayed only with --yes").into());
@@ -178,7 +179,20 @@ async fn run(of: Of, request: ReplayRequest, how: &How) -> Result<(), Failure> {
     } else {
         print(&said(of, &replayed, Clock::system().now()))?;
     }
-    Ok(())
+    named(of.noun(), &unfit)
+}
+
+/// Names those of the events that were asked for by number of which nothing fits.
+///
+/// # Errors
+/// When there are any.
+pub(super) fn named(noun: &str, unfit: &[u64]) -> Result<(), Failure> {
+    let events: Vec<String> = unfit.iter().map(u64::to_string).collect();
+    match &events[..] {
+        [] => Ok(()),
+        [event] => Err(anyhow!("no {noun} of event {event} fits").into()),
+        _ => Err(anyhow!("no {noun} of the events {} fits", list(&events)).into()),
+    }
 }
 
 /// Is where the work is done.
@@ -206,9 +220,31 @@ impl Place {
         if !request.dry_run {
             ensure_at_rest(&spool, asked.as_ref())?;
         }
-        let asked = dry.read(of, &operator::who(), Clock::system().now()).map_err(anyhow::Error::msg)?;
-        let counts = survey(&mut *open_view(&spool)?, &asked.selection, u64::MAX)?;
-        Ok((Self::Spool(spool), Replayed::survey(counts)))
+        let would = survey_at_rest(&spool, of, &dry)?;
+        Ok((Self::Spool(spool), would))
+    }
+
+    /// Finds those of the named events of which nothing fits, not even what is still on the way.
+    async fn unfit(&self, of: Of, request: &ReplayRequest) -> anyhow::Result<Vec<u64>> {
+        let mut unfit = Vec::new();
+        for &event in &request.events {
+            let alone = ReplayRequest { events: vec![event], dry_run: true, ..request.clone() };
+            let Replayed { count, skipped, unwanted, .. } = self.survey(of, &alone).await?;
+            if count + skipped + unwanted == 0 {
+                unfit.push(event);
+            }
+        }
+        Ok(unfit)
+    }
+
+    async fn survey(&self, of: Of, dry: &ReplayRequest) -> anyhow::Result<Replayed> {
+        match self {
+            Self::Bridge(bridge) => match bridge.post(of.path(), dry).await? {
+                Answer::Document(text) => understood(&text),
+                Answer::NobodyThere => Err(gone()),
+            },
+            Self::Spool(path) => survey_at_rest(path, of, dry),
+        }
     }
 
     async fn replay(&self, of: Of, request: &ReplayRequest, bar: &ProgressBar) -> anyhow::Result<Replayed> {
@@ -224,9 +260,17 @@ impl Place {
     }
 }
 
+fn survey_at_rest(spool: &Path, of: Of, dry: &ReplayRequest) -> anyhow::Result<Replayed> {
+    let asked = dry.read(of, &operator::who(), Clock::system().now()).map_err(anyhow::Error::msg)?;
+    Ok(Replayed::survey(survey(&mut *open_view(spool)?, &asked.selection, u64::MAX)?))
+}
+
+fn gone() -> anyhow::Error {
+    anyhow!("the bridge stopped on the way: give the command again, what is due already is left alone")
+}
+
 /// Asks a bridge, and again until it is done.
 async fn ask(bridge: &Bridge, of: Of, request: &ReplayRequest, bar: &ProgressBar) -> anyhow::Result<Replayed> {
-    let gone = || anyhow!("the bridge stopped on the way: give the command again, what is due already is left alone");
     let Answer::Document(text) = bridge.post(of.path(), request).await? else { return Err(gone()) };
     let mut replayed = understood(&text)?;
     while let (false, Some(id)) = (replayed.done, replayed.id) {
@@ -245,10 +289,7 @@ fn understood(text: &str) -> anyhow::Result<Replayed> {
 /// Says in a sentence what was done, or would be.
 fn said(of: Of, replayed: &Replayed, now: Timestamp) -> String {
     let Replayed { id: _, count, skipped, unwanted, last_due_at, done: _, dry_run } = replayed;
-    let noun = match of {
-        Of::Dead => "dead letter",
-        Of::Events => "delivery",
-    };
+    let noun = of.noun();
     let things = plural(*count, noun);
     let mut text = match (count, dry_run) {
         (0, _) => format!("no {noun} fits"),

@@ -99,6 +99,41 @@ async fn many_are_replayed_only_on_confirmation_with_and_without_a_bridge() {
 }
 
 #[tokio::test]
+async fn event_that_is_named_and_not_there_is_said_with_and_without_a_bridge() {
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.bridge_with_viewer_and_dead_letter().await;
+    let listen = bridge.admin.to_string();
+    let absent = [
+        (&["dead", "replay", "999"][..], "no dead letter of event 999 fits"),
+        (&["dead", "replay", "999", "998", "--dry-run", "--json"], "no dead letter of the events 999 and 998 fits"),
+        (&["dead", "purge", "999", "--json"], "no dead letter of event 999 fits"),
+        (&["dead", "purge", "999", "--yes"], "no dead letter of event 999 fits"),
+        (&["events", "replay", "999"], "no delivery of event 999 fits"),
+        (&["events", "show", "999"], "no event"),
+    ];
+    for (asked, said) in absent {
+        told(&lab, &listen, asked, said).await;
+    }
+    lab.handler("crm").answer(Answer::Status(200));
+    let out = told(&lab, &listen, &["dead", "replay", "1", "999"], "no dead letter of event 999 fits").await;
+    assert_eq!(out, "1 dead letter made due again\n", "what is there is done");
+    bridge.until("/api/v1/events/1", |_, text| text.contains("\"delivered\"")).await;
+    bridge.stop().await;
+    for (asked, said) in absent {
+        told(&lab, &listen, asked, said).await;
+    }
+    let out = told(&lab, &listen, &["events", "replay", "1", "999"], "no delivery of event 999 fits").await;
+    assert_eq!(out, "1 delivery made due again\n", "what is there is done");
+}
+
+/// Checks that a command ends with 1 and these words, and returns what it printed.
+async fn told(lab: &Lab, listen: &str, asked: &[&str], said: &str) -> String {
+    let (code, out, err) = lab.run(&[asked, &["--listen", listen]].concat()).await;
+    assert!(code == 1 && err.contains(said), "{asked:?}: {code}\n{out}{err}");
+    out
+}
+
+#[tokio::test]
 async fn newcomer_that_begins_at_the_beginning_survives_kill_9_without_loss_or_repetition_of_the_fill() {
     const KEPT: usize = 3000;
     let mut lab = Lab::new(&["crm", "late"]).await;

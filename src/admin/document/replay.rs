@@ -32,6 +32,14 @@ impl Of {
             Self::Events => "/api/v1/events/replay",
         }
     }
+
+    /// Names one of what is made due again.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Dead => "dead letter",
+            Self::Events => "delivery",
+        }
+    }
 }
 
 /// Asks for a replay; all that is named must fit.

@@ -42,6 +42,7 @@ use crate::config::{Config, Listen};
 use crate::spool::{Spool, Writer};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Exporter, LogLevels};
+use crate::tls::Roots;
 
 /// Requests to read the configuration again that may wait: they come from people.
 const RELOADS: usize = 4;
@@ -86,7 +87,7 @@ impl App {
     ///
     /// # Errors
     /// When any of it cannot be done; nothing has been sent anywhere then.
-    pub async fn bind(config: Config, levels: Option<LogLevels>) -> anyhow::Result<Self> {
+    pub async fn bind(config: Config, roots: &Roots, levels: Option<LogLevels>) -> anyhow::Result<Self> {
         let clock = Clock::system();
         let metrics = Arc::new(Metrics::new());
         let exporter = Exporter::connect(config.traces.as_ref(), &metrics)?;
@@ -104,7 +105,7 @@ impl App {
             None => None,
         };
         let parts = Parts::new(spool.clone(), clock.clone(), Arc::clone(&metrics));
-        let prepared = parts.prepare(&config)?;
+        let prepared = parts.prepare(&config, roots)?;
         let started_at = clock.now();
         let reloads = mpsc::channel(RELOADS);
         Ok(Self {

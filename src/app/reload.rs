@@ -96,23 +96,22 @@ impl Parts {
     }
 
     /// Builds the sockets and clients that a configuration needs and that do not run yet.
-    pub(super) fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
+    pub(super) fn prepare(&self, config: &Config, roots: &Roots) -> anyhow::Result<Prepared> {
         let mut sockets = Vec::new();
         for subscription in &config.subscriptions {
             let runs = self.sockets.get(&subscription.name).is_some_and(|known| known.subscription == *subscription);
             if !runs {
-                let (socket, status) =
-                    Socket::new(subscription, &self.tokens, self.spool.appender(), self.clock.clone(), &self.metrics)
-                        .with_context(|| format!("subscription {:?}", subscription.name))?;
+                let (appender, clock) = (self.spool.appender(), self.clock.clone());
+                let (socket, status) = Socket::new(subscription, roots, &self.tokens, appender, clock, &self.metrics)
+                    .with_context(|| format!("subscription {:?}", subscription.name))?;
                 sockets.push((subscription.clone(), socket, status));
             }
         }
         let mut clients = HashMap::new();
-        let roots = Roots::load();
         for destination in &config.destinations {
             let runs = self.lanes.get(&destination.name).is_some_and(|known| known.destination == *destination);
             if !runs {
-                let made = client(destination, &self.watching(&roots, destination), &self.clock);
+                let made = client(destination, &self.watching(roots, destination), &self.clock);
                 let made = made.with_context(|| format!("destination {:?}", destination.name))?;
                 clients.insert(Arc::clone(&destination.name), made);
             }
@@ -259,7 +258,7 @@ impl Parts {
             let reread = Arc::clone(reread);
             let new =
                 tokio::task::spawn_blocking(move || reread()).await.map_err(|error| vec![error.to_string()])??;
-            let prepared = self.prepare(&new).map_err(|error| vec![format!("{error:#}")])?;
+            let prepared = self.prepare(&new, &Roots::load()).map_err(|error| vec![format!("{error:#}")])?;
             let summary = summary(running, &new);
             self.apply(prepared, tasks, board).await.map_err(|error| vec![format!("{error:#}")])?;
             *running = new;

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::authorization::replaced;
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Egress, Loaded, Shown, egress, show};
-use crate::tls::inventory;
+use crate::tls::{Roots, inventory};
 
 /// Checks the configuration, shows what it comes to and which hosts it talks to
 #[derive(Args)]
@@ -44,13 +44,14 @@ pub struct CheckArgs {
 /// # Errors
 /// When it cannot be written.
 pub async fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
-    let mut outcome = args.bridge.load().and_then(tried);
+    let roots = Roots::load();
+    let mut outcome = args.bridge.load().and_then(|loaded| tried(loaded, &roots));
     if let Ok(loaded) = &mut outcome {
         loaded.warnings.extend(replaced(&loaded.config, Clock::system().now()));
         loaded.warnings.extend(doubts(&loaded.config));
     }
     let probes = match &outcome {
-        Ok(loaded) if args.probe => Some(probe::probe(&loaded.config).await),
+        Ok(loaded) if args.probe => Some(probe::probe(&loaded.config, &roots).await),
         Ok(_) | Err(_) => None,
     };
     let code = if args.json {
@@ -63,8 +64,8 @@ pub async fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
 }
 
 /// Tries the certificates and the place of the spool, which the rules have seen from outside only.
-pub(super) fn tried(loaded: Loaded) -> Result<Loaded, Problems> {
-    let mut problems = inventory::problems(&loaded.config);
+pub(super) fn tried(loaded: Loaded, roots: &Roots) -> Result<Loaded, Problems> {
+    let mut problems = inventory::problems(&loaded.config, roots);
     let path = &loaded.config.spool.path;
     if path.is_dir() {
         let message = format!("{} is a directory: name a file in it, such as zoomhook.db", path.display());

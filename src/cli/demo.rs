@@ -27,6 +27,7 @@ use crate::config::{Admin, Config, Destination, Grant, Listen, Log, LogFormat, S
 use crate::simulator::handler::{self, Handler};
 use crate::simulator::{self, Simulator};
 use crate::spool::open_view;
+use crate::tls::Roots;
 
 /// Shows the bridge at work: a simulated Zoom, zoomhook and a sample handler, all on this machine.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -58,7 +59,8 @@ pub async fn run(args: Args, token: CancellationToken) -> anyhow::Result<()> {
     let simulator = Simulator::bind(simulator::Options { seed, ..Default::default() }).await?;
     let handler = Handler::bind(handler::Options::default()).await?;
     let folder = Folder::create(&clock)?;
-    let app = App::bind(config(&simulator, &handler, folder.spool()), None).await.context("cannot start the bridge")?;
+    let config = config(&simulator, &handler, folder.spool());
+    let app = App::bind(config, &Roots::load(), None).await.context("cannot start the bridge")?;
     let console = app.admin_address();
 
     let (bridge_stop, others_stop) = (CancellationToken::new(), CancellationToken::new());

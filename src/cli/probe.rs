@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::config::{Config, Destination, Subscription};
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Roots;
 use crate::webhook;
 use crate::webhook::keyring::Which;
 use crate::zoom::token::TokenCache;
@@ -26,13 +27,13 @@ pub(super) struct Probe {
 }
 
 /// Asks everybody, one after the other.
-pub(super) async fn probe(config: &Config) -> Vec<Probe> {
+pub(super) async fn probe(config: &Config, roots: &Roots) -> Vec<Probe> {
     let clock = Clock::system();
     let tokens = TokenCache::new(clock.clone(), Arc::new(Metrics::new()));
     let mut probes = Vec::new();
     for subscription in &config.subscriptions {
         let target = format!("subscription `{}`", subscription.name);
-        probes.push(Probe::of(target, fetch(subscription, &tokens).await));
+        probes.push(Probe::of(target, fetch(subscription, &tokens, roots).await));
     }
     for destination in &config.destinations {
         let target = format!("destination `{}`", destination.name);
@@ -66,8 +67,8 @@ impl Probe {
     }
 }
 
-async fn fetch(subscription: &Subscription, tokens: &TokenCache) -> anyhow::Result<&'static str> {
-    tokens.source(subscription)?.token(None).await?;
+async fn fetch(subscription: &Subscription, tokens: &TokenCache, roots: &Roots) -> anyhow::Result<&'static str> {
+    tokens.source(subscription, roots)?.token(None).await?;
     Ok("zoom gave a token")
 }
 

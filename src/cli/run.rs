@@ -15,6 +15,7 @@ use crate::app::{App, Reread, Stop};
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Log, LogFormat};
 use crate::telemetry;
+use crate::tls::Roots;
 
 /// Is the command line of `run`.
 #[derive(Args, Debug)]
@@ -38,7 +39,8 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     let format = loaded.config.log.format;
-    let bound = async { Ok(App::bind(tried(loaded)?.config, Some(levels)).await?) };
+    let roots = Roots::load();
+    let bound = async { Ok(App::bind(tried(loaded, &roots)?.config, &roots, Some(levels)).await?) };
     let app = bound.await.inspect_err(|failure| log(failure, format))?;
     let stop = Stop::default();
     let signals = Signals::listen()?;

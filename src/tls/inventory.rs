@@ -88,8 +88,7 @@ pub(crate) fn expires_at(file: &Path) -> Option<Timestamp> {
 }
 
 /// Tries all that a configuration asks of TLS, and answers what cannot be done.
-pub(crate) fn problems(config: &Config) -> Vec<Problem> {
-    let roots = Roots::load();
+pub(crate) fn problems(config: &Config, roots: &Roots) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut tried = |place: String, outcome: Result<(), TlsError>| {
         if let Err(error) = outcome {

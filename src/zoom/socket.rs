@@ -68,6 +68,7 @@ impl Socket {
     /// When the certificates that the subscription names cannot be read.
     pub fn new(
         subscription: &Subscription,
+        roots: &Roots,
         tokens: &TokenCache,
         appender: Appender,
         clock: Clock,
@@ -75,11 +76,11 @@ impl Socket {
     ) -> Result<(Self, watch::Receiver<Status>), SetupError> {
         let name = Arc::clone(&subscription.name);
         let expiry = metrics.certificate_expiry.get_or_create_owned(&Certificate::Socket(name.to_string()));
-        let roots = Roots::load().watching(&subscription.url, expiry);
-        let tls = Arc::new(roots.client(subscription.ca_file.as_deref(), &subscription.tls)?);
+        let watching = roots.watching(&subscription.url, expiry);
+        let tls = Arc::new(watching.client(subscription.ca_file.as_deref(), &subscription.tls)?);
         let (url, outbound) = (subscription.url.clone(), subscription.outbound.clone());
         let target = Arc::new(Target::new(url, &outbound, tls, clock.clone()));
-        let tokens = tokens.source(subscription)?;
+        let tokens = tokens.source(subscription, roots)?;
         let outbox = Outbox::new(Arc::clone(&name), appender);
         let (report, status) = Report::new(Arc::clone(&name), Arc::clone(metrics), clock.now(), clock.instant());
         Ok((Self { name, target, tokens, outbox, report, clock }, status))

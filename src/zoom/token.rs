@@ -22,6 +22,7 @@ use crate::config::Subscription;
 use crate::config::secret::Secret;
 use crate::net::proxy::ProxyFault;
 use crate::telemetry::metrics::{BySubscriptionOutcome, Certificate, Expiry, Metrics};
+use crate::tls::Roots;
 
 /// Says why there is no token. Messages hold no secret and no URL but the host's name.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -73,7 +74,7 @@ impl TokenCache {
     ///
     /// # Errors
     /// When its certificates cannot be read.
-    pub fn source(&self, subscription: &Subscription) -> Result<TokenSource, SetupError> {
+    pub fn source(&self, subscription: &Subscription, roots: &Roots) -> Result<TokenSource, SetupError> {
         let credentials = Credentials::of(subscription);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|entry| entry.strong_count() > 0);
@@ -81,7 +82,7 @@ impl TokenCache {
         let entry = match known {
             Some(entry) => entry,
             None => {
-                let entry = Arc::new(Entry::new(credentials)?);
+                let entry = Arc::new(Entry::new(credentials, roots)?);
                 entries.push(Arc::downgrade(&entry));
                 entry
             }
@@ -119,9 +120,9 @@ struct Cached {
 }
 
 impl Entry {
-    fn new(credentials: Credentials) -> Result<Self, SetupError> {
+    fn new(credentials: Credentials, roots: &Roots) -> Result<Self, SetupError> {
         let ask = credentials.first_ask();
-        let endpoint = Endpoint::new(credentials)?;
+        let endpoint = Endpoint::new(credentials, roots)?;
         let cached = tokio::sync::Mutex::new(Cached { outcome: None, ask });
         Ok(Self { endpoint, requests: AtomicU64::new(0), cached })
     }

@@ -48,8 +48,8 @@ fn event_is_a_later_sign_of_life_than_what_it_is_committed_with() {
         batch.heard("main", at(3));
         batch.heard("main", at(4));
         let alive = batch.ledger.iter().rev().find_map(|entry| match entry {
-            LedgerEntry::Alive { subscription, at } if **subscription == *"main" => Some(*at),
-            _ => None,
+            LedgerEntry::Alive { subscription, at } => (**subscription == *"main").then_some(*at),
+            LedgerEntry::GapOpened { .. } | LedgerEntry::GapClosed { .. } | LedgerEntry::Breaker { .. } => None,
         });
         assert_eq!(alive, Some(at(4)));
         assert!(batch.ledger.len() <= 2, "{} entries", batch.ledger.len());

@@ -220,7 +220,8 @@ impl Scene {
         let cache = TokenCache::new(clock.clone(), Arc::clone(&metrics));
         let subscription = subscription("http://127.0.0.1:9/", "ws://127.0.0.1:9/ws?subscriptionId=sub");
         let (mut socket, status) =
-            Socket::new(&subscription, &cache, appender.clone(), clock.clone(), &metrics).expect("a socket");
+            Socket::new(&subscription, &Roots::load(), &cache, appender.clone(), clock.clone(), &metrics)
+                .expect("a socket");
         if let Some(unsent) = unsent {
             socket.inherit(unsent);
         }

@@ -124,9 +124,9 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(credentials: Credentials) -> Result<Self, SetupError> {
+    pub(super) fn new(credentials: Credentials, roots: &Roots) -> Result<Self, SetupError> {
         let expiry = Expiry::default();
-        let roots = Roots::load().watching(&credentials.token_url, expiry.clone());
+        let roots = roots.watching(&credentials.token_url, expiry.clone());
         let client = match credentials.outbound.proxy_for(&credentials.token_url) {
             Some(_) => Client::builder().connect_timeout(THROUGH_PROXY),
             None => Client::builder(),

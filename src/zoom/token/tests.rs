@@ -319,7 +319,7 @@ async fn answer(State(script): State<Arc<Script>>, uri: Uri, headers: HeaderMap,
 }
 
 fn source(cache: &TokenCache, token_url: &str, grant: Grant, account: Option<&str>) -> TokenSource {
-    cache.source(&subscription(token_url, grant, account)).expect("a client")
+    cache.source(&subscription(token_url, grant, account), &Roots::load()).expect("a client")
 }
 
 fn subscription(token_url: &str, grant: Grant, account: Option<&str>) -> Subscription {

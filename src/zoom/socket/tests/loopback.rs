@@ -159,7 +159,8 @@ impl Loopback {
         let cache = TokenCache::new(clock.clone(), Arc::clone(&metrics));
         let token_url = format!("http://{tokens_address}/oauth/token");
         let subscription = subscription(&token_url, &format!("ws://{address}/ws?subscriptionId=sub"));
-        let (socket, status) = Socket::new(&subscription, &cache, appender, clock, &metrics).expect("a socket");
+        let (socket, status) =
+            Socket::new(&subscription, &Roots::load(), &cache, appender, clock, &metrics).expect("a socket");
         let stop = CancellationToken::new();
         tokio::spawn(socket.run(stop.clone()));
         Self { listener, address, commands, status, stop }

@@ -51,5 +51,5 @@ async fn fetch(proxy: &HostileProxy) -> TokenError {
     let subscription = subscription("https://zoom.invalid/oauth/token", Grant::ClientCredentials, None);
     let subscription = Subscription { outbound, ca_file: Some(proxy.ca_file()), ..subscription };
     let cache = TokenCache::new(clock(), Arc::default());
-    cache.source(&subscription).expect("a client").token(None).await.expect_err("no token")
+    cache.source(&subscription, &Roots::load()).expect("a client").token(None).await.expect_err("no token")
 }

@@ -66,7 +66,7 @@ fn missing(health: &spool::Health, subscriptions: Option<&[(Arc<str>, Status)]>,
     let mut lines = Vec::new();
     match health {
         spool::Health::Writable => {}
-        spool::Health::Failing { .. } => lines.push(sentence::spool(health, None, 0, now).sentence),
+        spool::Health::Failing { .. } => lines.push(sentence::spool(health, None, 0, 0, now).sentence),
     }
     let Some(subscriptions) = subscriptions else {
         lines.push("the bridge is starting, and waits for its spool".to_owned());

@@ -30,7 +30,7 @@ pub(crate) struct RekeyRequest {
     pub(crate) after: u64,
     /// Only if this key is in force, by its id in hexadecimal digits, or `none`: a bridge keeps the one that it was started
     /// with.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) to: Option<String>,
 }
 

@@ -307,9 +307,15 @@ fn of_tls(cause: &str) -> &'static str {
     }
 }
 
-/// Says how the spool is doing; `unreadable` is why it could not be read just now, if so, and `parked` how many frames it
-/// keeps that are not understood.
-pub(crate) fn spool(health: &Health, unreadable: Option<&str>, parked: u64, now: Timestamp) -> Sentence {
+/// Says how the spool is doing; `unreadable` is why it could not be read just now, if so, `parked` how many frames it
+/// keeps that are not understood, and `unwritten` how many reports of attempts it has no place for.
+pub(crate) fn spool(
+    health: &Health,
+    unreadable: Option<&str>,
+    parked: u64,
+    unwritten: u64,
+    now: Timestamp,
+) -> Sentence {
     match (health, unreadable) {
         (Health::Failing { since: at, reason }, _) => {
             let text = format!("spool: takes no events since {}: {reason}", since(*at, now));
@@ -318,6 +324,15 @@ pub(crate) fn spool(health: &Health, unreadable: Option<&str>, parked: u64, now:
         (Health::Writable, Some(reason)) => {
             let brief = "spool: takes events, but cannot be read".to_owned();
             let text = format!("{brief}: {reason}");
+            Sentence::new(Level::Degraded, brief, text)
+        }
+        (Health::Writable, None) if unwritten > 0 => {
+            let brief = "spool: takes events, but its file is damaged".to_owned();
+            let (reports, were) = (counted(unwritten, "report"), if unwritten == 1 { "was" } else { "were" });
+            let text = format!(
+                "{brief}: {reports} of what came of deliveries {were} not stored, and those are made again after the next \
+                 start; stop the bridge, and recover the file (the README says how)"
+            );
             Sentence::new(Level::Degraded, brief, text)
         }
         (Health::Writable, None) if parked > 0 => {

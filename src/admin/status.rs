@@ -16,6 +16,7 @@ use crate::dispatch::status as lane;
 use crate::schema::Moment;
 use crate::spool::record::{DestinationRow, GapRow, SubscriptionRow};
 use crate::spool::{Health, SpoolError, View};
+use crate::telemetry::metrics::ByWhat;
 use crate::tls::provider;
 use crate::zoom::status as socket;
 
@@ -49,6 +50,8 @@ impl Rows {
 pub(super) struct Facts {
     started_at: Timestamp,
     health: Health,
+    /// Reports of attempts that were not stored since the start, for damage to the file.
+    unwritten: u64,
     /// False while the bridge starts: neither subscriptions nor destinations are known yet.
     started: bool,
     subscriptions: Vec<(Arc<str>, socket::Status)>,
@@ -170,6 +173,7 @@ pub(super) async fn current(handles: &Handles) -> Report {
     let facts = Facts {
         started_at: handles.started_at,
         health: handles.spool.health(),
+        unwritten: handles.metrics.spool_unwritten.get_or_create_owned(&ByWhat { what: "report" }).get(),
         started: board.started,
         subscriptions: board.subscriptions(),
         destinations: board.destinations(),
@@ -187,7 +191,7 @@ fn report(facts: Facts, now: Timestamp) -> Report {
         Err(reason) => (None, Some(reason)),
     };
     let parked = rows.as_ref().map(|rows| rows.parked);
-    let mut spool = spool_report(&facts.health, unreadable.as_deref(), parked, now);
+    let mut spool = spool_report(&facts.health, unreadable.as_deref(), parked, facts.unwritten, now);
     let gaps = rows.as_ref().map_or(&[][..], |rows| &rows.gaps);
     let known = rows.as_ref().map_or(&[][..], |rows| &rows.subscriptions);
     let mut subscriptions: Vec<SubscriptionReport> = facts
@@ -290,8 +294,14 @@ pub(crate) fn report_not_running(listen: &str, rows: Rows, now: Timestamp) -> Re
     }
 }
 
-fn spool_report(health: &Health, unreadable: Option<&str>, parked: Option<u64>, now: Timestamp) -> SpoolReport {
-    let said = sentence::spool(health, unreadable, parked.unwrap_or(0), now);
+fn spool_report(
+    health: &Health,
+    unreadable: Option<&str>,
+    parked: Option<u64>,
+    unwritten: u64,
+    now: Timestamp,
+) -> SpoolReport {
+    let said = sentence::spool(health, unreadable, parked.unwrap_or(0), unwritten, now);
     let (writable, failing_since, reason) = match health {
         Health::Writable => (true, None, None),
         Health::Failing { since, reason } => (false, Some(*since), Some(reason.clone())),

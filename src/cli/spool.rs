@@ -1,5 +1,7 @@
 //! `spool`: what is done to the spool as a whole.
 
+use std::io::{self, Write as _};
+
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
@@ -11,6 +13,7 @@ use super::output::{print, print_json};
 use crate::admin::rekey::RekeyRequest;
 use crate::clock::Clock;
 use crate::config::Spool;
+use crate::config::problem::Problems;
 use crate::spool::rekey::{Rekeyed, key_of, rekey_at_rest};
 use crate::wording::counted;
 
@@ -43,8 +46,14 @@ pub(super) async fn run(command: &SpoolCommand) -> Result<(), Failure> {
     let bridge = Bridge::at(&args.source.load()?.config.admin)?;
     let asked = match &bridge {
         Some(bridge) => {
-            // Whoever may not read the key has the bridge go by its own.
-            let to = args.source.unlock().ok().map(|loaded| key_of(&loaded.config.spool));
+            // Whoever may not read the key has the bridge go by its own, and must know.
+            let to = match args.source.unlock() {
+                Ok(loaded) => Some(key_of(&loaded.config.spool)),
+                Err(problems) => {
+                    warn(&problems)?;
+                    None
+                }
+            };
             ask(bridge, to).await?
         }
         None => None,
@@ -71,6 +80,15 @@ pub(super) async fn run(command: &SpoolCommand) -> Result<(), Failure> {
             counted(count, "event")
         ))),
     }
+}
+
+/// Says that nobody has compared the key that the bridge has with the one that is configured.
+fn warn(problems: &Problems) -> io::Result<()> {
+    writeln!(
+        io::stderr(),
+        "warning: the bridge goes by the key that it was started with, which may not be the one that is configured, for \
+         that cannot be read here; destroy no key before a start with the new one, and this command again\n{problems}"
+    )
 }
 
 /// Asks until all is done: a request takes only so long.

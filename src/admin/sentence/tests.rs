@@ -251,16 +251,21 @@ fn lane_that_cannot_read_the_spool_says_since_when_and_why() {
 fn spool_that_takes_no_events_loses() {
     let failing = Health::Failing { since: at("2026-07-30T10:02:11Z"), reason: "disk full; free it".into() };
     assert_eq!(
-        said(spool(&failing, Some("disk full"), 0, now())),
+        said(spool(&failing, Some("disk full"), 0, 0, now())),
         "Losing spool: takes no events since 10:02:11 UTC (4 min): disk full; free it"
     );
-    assert_eq!(said(spool(&Health::Writable, None, 0, now())), "Fine spool: takes events");
+    assert_eq!(said(spool(&Health::Writable, None, 0, 0, now())), "Fine spool: takes events");
     assert_eq!(
-        said(spool(&Health::Writable, None, 1, now())),
+        said(spool(&Health::Writable, None, 1, 0, now())),
         "Degraded spool: takes events, and keeps 1 frame that is not understood and went to nobody: zoomhook events list --parked"
     );
-    let unreadable = said(spool(&Health::Writable, Some("disk error"), 0, now()));
+    let unreadable = said(spool(&Health::Writable, Some("disk error"), 0, 0, now()));
     assert_eq!(unreadable, "Degraded spool: takes events, but cannot be read: disk error");
+    let damaged = said(spool(&Health::Writable, None, 1, 2, now()));
+    assert!(
+        damaged.starts_with("Degraded spool: takes events, but its file is damaged: 2 reports of what came"),
+        "{damaged}"
+    );
 }
 
 #[test]

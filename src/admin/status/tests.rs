@@ -129,6 +129,7 @@ fn facts(rows: Result<Rows, String>) -> Facts {
     Facts {
         started_at: since,
         health: Health::Writable,
+        unwritten: 0,
         started: true,
         subscriptions: vec![("main".into(), socket)],
         destinations: vec![("crm".into(), lane::Status::default())],

@@ -71,8 +71,9 @@ pub(super) async fn bound(State(limits): State<Limits>, request: Request, next: 
     let _place =
         if auth::is_open(parts.uri.path()) { None } else { Some(limits.place(&limits.under_way, Problem::Busy)?) };
     let answering = seat.as_ref().map(Seat::answering);
+    let late = if parts.method.is_safe() { Problem::Timeout } else { Problem::Unconfirmed };
     let answered = timeout(DEADLINE, next.run(Request::from_parts(parts, Body::from(body)))).await;
-    let response = answered.map_err(|_| limits.refuse(Problem::Timeout))?;
+    let response = answered.map_err(|_| limits.refuse(late))?;
     if is_stream(&response) {
         let place = limits.place(&limits.streams, Problem::TooManyStreams)?;
         drop(answering);

@@ -60,6 +60,8 @@ pub(super) enum Problem {
     Stopping,
     /// The answer took too long.
     Timeout,
+    /// The same, for a change that waits for the spool and may come about yet.
+    Unconfirmed,
     /// A fault of the bridge itself.
     Internal,
 }
@@ -220,6 +222,11 @@ impl Problem {
             Self::Spool(detail) => (Code::SpoolUnavailable, detail),
             Self::Stopping => (Code::Stopping, "the bridge is about to stop"),
             Self::Timeout => (Code::Timeout, "no answer within 30 s; ask for less"),
+            Self::Unconfirmed => (
+                Code::Timeout,
+                "not done within 30 s, and it may be done yet, once the spool takes changes: see `zoomhook status`, and \
+                 `zoomhook audit list` before you ask again",
+            ),
             Self::Internal => (Code::Internal, "a fault of the bridge itself; its log says more"),
         }
     }

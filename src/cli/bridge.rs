@@ -41,6 +41,8 @@ pub(super) enum Answer {
 #[derive(Deserialize)]
 struct Problem {
     detail: String,
+    #[serde(default)]
+    code: String,
 }
 
 impl Bridge {
@@ -147,6 +149,8 @@ impl Bridge {
             ));
         }
         match serde_json::from_str::<Problem>(&text) {
+            // It has refused nothing, and may do it yet.
+            Ok(problem) if problem.code == "timeout" => Err(anyhow!("the bridge on {address}: {}", problem.detail)),
             Ok(problem) => Err(anyhow!("the bridge on {address} refuses: {}", problem.detail)),
             Err(_) => Err(anyhow!("what listens on {address} is no zoomhook bridge: it answered {status}")),
         }
@@ -215,6 +219,14 @@ mod tests {
         assert_eq!(refused, format!("the bridge on {address} refuses: choose events"));
         let foreign = bridge(address).get("/foreign").await.err().expect("a refusal").to_string();
         assert_eq!(foreign, format!("what listens on {address} is no zoomhook bridge: it answered 502 Bad Gateway"));
+    }
+
+    #[tokio::test]
+    async fn change_that_may_come_about_yet_is_not_said_to_be_refused() {
+        let late = async || (StatusCode::SERVICE_UNAVAILABLE, r#"{"code":"timeout","detail":"not done within 30 s"}"#);
+        let address = listen(Router::new().route("/late", post(late))).await;
+        let told = bridge(address).post("/late", &"").await.err().expect("no answer").to_string();
+        assert_eq!(told, format!("the bridge on {address}: not done within 30 s"));
     }
 
     #[tokio::test]

@@ -3,7 +3,9 @@
 pub(super) mod filters;
 mod late;
 
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -18,6 +20,9 @@ use crate::config::authorization::replaced;
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Egress, Loaded, Shown, egress, show};
 use crate::tls::{Roots, inventory};
+
+/// Begins every file of SQLite (its file format, section 1.3.1).
+const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Checks the configuration, shows what it comes to and which hosts it talks to
 #[derive(Args)]
@@ -67,8 +72,7 @@ pub async fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
 pub(super) fn tried(loaded: Loaded, roots: &Roots) -> Result<Loaded, Problems> {
     let mut problems = inventory::problems(&loaded.config, roots);
     let path = &loaded.config.spool.path;
-    if path.is_dir() {
-        let message = format!("{} is a directory: name a file in it, such as zoomhook.db", path.display());
+    if let Some(message) = misplaced(path) {
         problems.push(Problem::new("spool.path", message));
     }
     if problems.is_empty() {
@@ -76,6 +80,27 @@ pub(super) fn tried(loaded: Loaded, roots: &Roots) -> Result<Loaded, Problems> {
     }
     let log_format = loaded.config.log.format;
     Err(Problems { origin: loaded.origin, problems, warnings: loaded.warnings, log_format })
+}
+
+/// Says why there can be no spool at a path, as far as that can be seen without a change.
+fn misplaced(path: &Path) -> Option<String> {
+    let shown = path.display();
+    let folder = path.parent().filter(|folder| folder.exists() && !folder.is_dir());
+    if let Some(folder) = folder {
+        return Some(format!("{} is no directory, so {shown} cannot be a file in it", folder.display()));
+    }
+    let metadata = fs::metadata(path).ok()?;
+    if metadata.is_dir() {
+        return Some(format!("{shown} is a directory: name a file in it, such as zoomhook.db"));
+    }
+    if !metadata.is_file() {
+        return Some(format!("{shown} is no regular file: name one, such as zoomhook.db"));
+    }
+    let mut begin = Vec::new();
+    // Who may not read it is told so when it is opened.
+    File::open(path).ok()?.take(SQLITE.len() as u64).read_to_end(&mut begin).ok()?;
+    let fits = begin.is_empty() || begin == SQLITE;
+    (!fits).then(|| format!("{shown} is no spool, but a file of another kind: name another"))
 }
 
 /// Prints the outcome of a check for people: what is wrong goes to `err`.

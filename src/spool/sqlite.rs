@@ -424,7 +424,9 @@ fn private_file(path: &Path) -> io::Result<()> {
 
 fn connect(path: &Path, flags: OpenFlags, cache_kib: i32) -> Result<Connection, SpoolError> {
     let open = || {
-        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        // Of names that are not absolute, the engine takes some for memory, and some for a URI.
+        let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let connection = Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "cache_size", -cache_kib)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);

@@ -32,6 +32,44 @@ async fn check_shows_the_configuration_without_its_secrets_and_every_host() {
 }
 
 #[tokio::test]
+async fn place_where_no_spool_can_be_is_refused_by_check_and_run() {
+    let lab = Lab::new(&["crm"]).await;
+    lab.write_configuration(&["crm"]);
+    let other = lab.directory.path().join("other.txt");
+    std::fs::write(&other, "something else, and longer than the first bytes").expect("written");
+    let below = other.join("zoomhook.db");
+    for (place, words) in [
+        (lab.directory.path(), "is a directory: name a file in it"),
+        (&other, "is no spool, but a file of another kind"),
+        (&below, "is no directory, so"),
+        (std::path::Path::new("/dev/full"), "is no regular file"),
+    ] {
+        for command in ["check", "run"] {
+            let (code, _, err) = lab.run(&[command, "--spool", &place.display().to_string()]).await;
+            assert_eq!(code, 78, "{command} {}: {err}", place.display());
+            assert!(err.contains("spool.path: ") && err.contains(words), "{command} {}: {err}", place.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_that_mean_memory_elsewhere_are_files_like_others() {
+    let lab = Lab::new(&["crm"]).await;
+    lab.write_configuration(&["crm"]);
+    for name in [":memory:", "file:q.db?mode=memory"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(name);
+        let mut command = lab.command(&["run", "--spool", name, "--listen", "off"]);
+        let mut child = command.current_dir(folder.path()).spawn().expect("it starts");
+        while !std::fs::read(&file).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3")) {
+            assert!(child.try_wait().expect("a child").is_none(), "{name}: it ended");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        child.kill().await.expect("killed");
+    }
+}
+
+#[tokio::test]
 async fn probe_asks_zoom_for_a_token_and_each_handler_for_its_validation() {
     let lab = Lab::new(&["crm"]).await;
     lab.write_configuration(&["crm"]);

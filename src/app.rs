@@ -20,6 +20,7 @@ mod reload;
 mod tasks;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ use crate::admin::replay::Replays;
 use crate::admin::{self, Certificate, Door, Handles, ReloadRequest};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
-use crate::spool::{Spool, Writer};
+use crate::spool::{Spool, SpoolError, Writer};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Exporter, LogLevels};
 use crate::tls::Roots;
@@ -92,7 +93,8 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let exporter = Exporter::connect(config.traces.as_ref(), &metrics)?;
         metrics.spool_max_bytes.set(i64::try_from(config.spool.max_size).unwrap_or(i64::MAX));
-        let (spool, writer) = Spool::open(&config.spool, clock.clone(), Arc::clone(&metrics))?;
+        let opened = Spool::open(&config.spool, clock.clone(), Arc::clone(&metrics));
+        let (spool, writer) = opened.map_err(|error| cannot_open(&config.spool.path, error))?;
         let door = match &config.admin.listen {
             Some(address) => {
                 let bound = Door::bind(address).await;
@@ -239,6 +241,13 @@ impl App {
         tasks.join_all().await;
         ended.and(stored)
     }
+}
+
+/// Names the spool where the engine alone has spoken.
+fn cannot_open(path: &Path, error: SpoolError) -> anyhow::Error {
+    let unnamed = matches!(error, SpoolError::Engine(_));
+    let error = anyhow::Error::from(error);
+    if unnamed { error.context(format!("cannot start on {} (spool.path)", path.display())) } else { error }
 }
 
 /// Says what to do about an address that cannot be listened on.

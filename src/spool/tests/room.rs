@@ -250,7 +250,9 @@ async fn full_disk_holds_up_no_report_and_no_command() {
     running.settle(&feeds[0], first, Outcome::Delivered { status: 200 }).await;
     assert_eq!(bench.event_state(first), Some(DeliveryState::Delivered));
     assert!(running.spool.pause("crm", Pause::On, "test").await.expect("writable"));
-    assert!(matches!(&*health.borrow(), Health::Failing { reason, .. } if reason.contains("free or repair its disk")));
+    assert!(
+        matches!(&*health.borrow(), Health::Failing { reason, .. } if reason.contains("free or repair the disk of /"))
+    );
     assert!(matches!(feeds[0].next(Room::ForEvents).await, Some(Item::Pause(Pause::On))));
     full.store(false, Ordering::Relaxed);
     for id in 2..=4 {

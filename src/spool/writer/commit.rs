@@ -4,6 +4,7 @@
 //! its order, while the spool is full or its disk is. It is bounded by the shares of the queue that it holds.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::path::{self, Path};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -250,8 +251,9 @@ impl Writer {
     }
 
     fn failed(&self, error: &SpoolError) {
-        tracing::error!(%error, "the spool does not take events, trying again");
-        self.set_health(Health::Failing { since: self.clock.now(), reason: reason(error).into() });
+        let reason = reason(error, &self.readers.path);
+        tracing::error!(error = %reason, "the spool does not take events, trying again");
+        self.set_health(Health::Failing { since: self.clock.now(), reason: reason.into() });
     }
 
     /// Tells whether events are taken; where a commit fails, that is told already.
@@ -303,9 +305,12 @@ fn is_full(error: &SpoolError) -> bool {
 }
 
 /// Says why, and what to do.
-fn reason(error: &SpoolError) -> String {
+fn reason(error: &SpoolError, path: &Path) -> String {
     match error {
-        SpoolError::Engine(_) => format!("{error}; free or repair its disk"),
+        SpoolError::Engine(_) => {
+            let file = path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            format!("{error}; free or repair the disk of {}", file.display())
+        }
         SpoolError::InUse(_)
         | SpoolError::Newer { .. }
         | SpoolError::Missing(_)

@@ -20,7 +20,7 @@ use tower::Service;
 
 use self::attempt::{Ended, Finished, Purpose, failure};
 use self::flight::Flight;
-use self::retries::{READ_AGAIN, Retries, Step, wait};
+use self::retries::{READ_AGAIN, Retries, Step, TOO_MANY_UNSTORED, wait};
 use self::voice::{Reading, Voice};
 use super::body::Herald;
 use super::breaker::{Breaker, Change, Sign};
@@ -220,6 +220,12 @@ where
     async fn take_step(&mut self, step: Step) -> Result<(), Closed> {
         match step {
             Step::Confirmed => {}
+            Step::Unstored { event, key, is_beyond } => {
+                self.order.lost(key, event);
+                if is_beyond {
+                    self.voice.unreadable(Reading::Retries, TOO_MANY_UNSTORED.into(), self.clock.now());
+                }
+            }
             Step::Read(due) => {
                 self.voice.readable(Reading::Retries);
                 let horizon = self.clock.now().saturating_add(self.current.longest).unwrap_or(Timestamp::MAX);
@@ -271,7 +277,7 @@ where
                     self.voice.readable(Reading::Retries);
                     let Some(last) = page.last() else { return };
                     after = (last.due, last.event.id);
-                    for waiting in page {
+                    for waiting in page.into_iter().filter(|waiting| !self.retries.leaves_alone(waiting.event.id)) {
                         let key = key(&waiting.event.body);
                         self.order.found_waiting(key, waiting.event.id, waiting.due);
                     }
@@ -433,7 +439,7 @@ where
             return self.flight.meanwhile(self.spool.settle(settlement)).await;
         }
         let durable = self.flight.meanwhile(self.spool.settle_acknowledged(settlement)).await?;
-        self.retries.reported(event, due, goes_back, durable);
+        self.retries.reported((event, item.key), due, goes_back, durable);
         Ok(())
     }
 
@@ -476,6 +482,7 @@ where
         self.order = Order::new(self.current.ordering, self.current.apart);
         // The disk must tell what waits there as it stands now.
         self.spool.reports_durable().await?;
+        self.retries.confirm_known();
         self.find_waiting(stop).await;
         for Item { kind, due, .. } in waiting {
             self.put(kind, due).await?;

@@ -166,6 +166,13 @@ impl Order {
         }
     }
 
+    /// Takes note of an event that was to wait on the disk and does not come back from it: nothing waits for it.
+    pub fn lost(&mut self, key: Option<Key>, event: EventId) {
+        if let Some(key) = key {
+            self.held.lost(key, event);
+        }
+    }
+
     /// Empties it, and returns what waited, oldest first.
     pub fn drain(&mut self) -> Vec<Item> {
         let behind = self.busy.drain().flat_map(|(_, behind)| behind);

@@ -9,6 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
+use crate::dispatch::key::Key;
 use crate::event::EventId;
 use crate::spool::SpoolError;
 use crate::spool::feed::{DuePage, Feed};
@@ -19,6 +20,12 @@ const PAGE: usize = 64;
 /// Retries that a lane has at once, and no page is read beyond: half of what waits in its memory, as of the slots, so that
 /// its past leaves room for what comes.
 const MOST: usize = super::WINDOW_EVENTS / 2;
+/// Events of unstored reports that are left alone beside what the lane has. Each read of the disk steps over them; further
+/// ones count as had, and so end the reading of retries where the file stores next to nothing.
+const LEFT_ALONE: usize = 1024;
+/// Says that more reports than that could not be stored.
+pub(super) const TOO_MANY_UNSTORED: &str =
+    "the spool stored the reports of too many events no more, its file is damaged";
 /// How long a lane waits after due retries could not be read.
 pub(super) const READ_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
@@ -29,6 +36,8 @@ type Underway<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) struct Retries {
     /// In memory, in flight, or reported and not yet durable: not to be read again.
     busy: HashSet<EventId>,
+    /// Those whose report was not stored: they are left alone until the next start.
+    left_alone: HashSet<EventId>,
     /// Reports that must be durable before the disk is read for what they concern.
     unconfirmed: FuturesUnordered<Underway<Confirmed>>,
     /// Those of them that sent a delivery back unattempted: a page without it would let later ones overtake it.
@@ -46,6 +55,15 @@ pub(super) struct Retries {
 pub(super) enum Step {
     /// A report has become durable.
     Confirmed,
+    /// A report was not stored.
+    Unstored {
+        /// The event does not come back from the disk, where it was to wait.
+        event: EventId,
+        /// What it is about; `None` also where it was not to wait.
+        key: Option<Key>,
+        /// It is one of too many, and takes up room.
+        is_beyond: bool,
+    },
     /// Retries are due; none, when only the time of the next look was found out.
     Read(Vec<Due>),
     /// They could not be read, for this reason; it is tried again.
@@ -55,6 +73,7 @@ pub(super) enum Step {
 /// Is a report that has become durable, or never will.
 struct Confirmed {
     event: EventId,
+    key: Option<Key>,
     /// When the delivery is due again, if it is.
     due: Option<Timestamp>,
     goes_back: bool,
@@ -65,9 +84,16 @@ struct Confirmed {
 impl Retries {
     /// Begins with a look, which finds out whether any wait.
     pub(super) fn new(now: Timestamp) -> Self {
-        let (busy, unconfirmed) = (HashSet::new(), FuturesUnordered::new());
-        let (reading, look_at) = (None, Some(now));
-        Self { busy, unconfirmed, going_back: 0, reading, look_at, seen: now, was_set_back: false }
+        Self {
+            busy: HashSet::new(),
+            left_alone: HashSet::new(),
+            unconfirmed: FuturesUnordered::new(),
+            going_back: 0,
+            reading: None,
+            look_at: Some(now),
+            seen: now,
+            was_set_back: false,
+        }
     }
 
     /// Returns when to look next, unless a look is under way, or what was sent back is not on the disk yet.
@@ -85,6 +111,11 @@ impl Retries {
         self.busy.len() < MOST
     }
 
+    /// Tells whether an event is left alone, for a report that was not stored.
+    pub(super) fn leaves_alone(&self, event: EventId) -> bool {
+        self.left_alone.contains(&event)
+    }
+
     /// Tells whether it is time to look; `longest` is the longest time that a retry can lie ahead.
     ///
     /// One that lies further ahead was planned by a clock that has been set back since, or by the spool itself: the look
@@ -97,10 +128,10 @@ impl Retries {
 
     /// Begins to read what is due.
     pub(super) fn look(&mut self, feed: &Feed, now: Timestamp, longest: SignedDuration) {
-        let busy = self.busy.iter().copied().collect();
+        let except = self.busy.iter().chain(&self.left_alone).copied().collect();
         let latest = now.saturating_add(longest).unwrap_or(Timestamp::MAX);
         (self.look_at, self.was_set_back) = (None, false);
-        self.reading = Some(Box::pin(feed.due(now, latest, PAGE, busy)));
+        self.reading = Some(Box::pin(feed.due(now, latest, PAGE, except)));
     }
 
     /// Waits until something has happened.
@@ -108,12 +139,7 @@ impl Retries {
         tokio::select! {
             biased;
             Some(confirmed) = self.unconfirmed.next(), if !self.unconfirmed.is_empty() => {
-                self.going_back -= usize::from(confirmed.goes_back);
-                if confirmed.is_stored {
-                    self.busy.remove(&confirmed.event);
-                    confirmed.due.into_iter().for_each(|due| self.look_no_later_than(due));
-                }
-                Step::Confirmed
+                self.confirm(confirmed)
             }
             page = poll(&mut self.reading), if self.reading.is_some() => {
                 self.reading = None;
@@ -127,15 +153,38 @@ impl Retries {
     /// again.
     pub(super) fn reported(
         &mut self,
-        event: EventId,
+        (event, key): (EventId, Option<Key>),
         due: Option<Timestamp>,
         goes_back: bool,
         durable: oneshot::Receiver<()>,
     ) {
         self.busy.insert(event);
         self.going_back += usize::from(goes_back);
-        let confirmed = move |is_stored| Confirmed { event, due, goes_back, is_stored };
+        let confirmed = move |is_stored| Confirmed { event, key, due, goes_back, is_stored };
         self.unconfirmed.push(Box::pin(durable.map(move |told| confirmed(told.is_ok()))));
+    }
+
+    /// Takes what is known of the reports so far, where nothing waits any more for what was not stored.
+    pub(super) fn confirm_known(&mut self) {
+        while let Some(Some(confirmed)) = self.unconfirmed.next().now_or_never() {
+            self.confirm(confirmed);
+        }
+    }
+
+    fn confirm(&mut self, confirmed: Confirmed) -> Step {
+        let Confirmed { event, key, due, goes_back, is_stored } = confirmed;
+        self.going_back -= usize::from(goes_back);
+        if is_stored {
+            self.busy.remove(&event);
+            due.into_iter().for_each(|due| self.look_no_later_than(due));
+            return Step::Confirmed;
+        }
+        let is_beyond = self.left_alone.len() >= LEFT_ALONE;
+        if !is_beyond {
+            self.busy.remove(&event);
+            self.left_alone.insert(event);
+        }
+        Step::Unstored { event, key: key.filter(|_| due.is_some()), is_beyond }
     }
 
     fn found(&mut self, page: Result<DuePage, SpoolError>, now: Timestamp) -> Step {
@@ -174,6 +223,7 @@ pub(super) async fn wait(left: Option<Duration>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::key::key;
 
     #[tokio::test]
     async fn what_lies_far_ahead_is_looked_at_once_after_the_clock_was_set_back() {
@@ -198,7 +248,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let mut retries = Retries::new(now);
         let (stored, durable) = oneshot::channel();
-        retries.reported(EventId(1), Some(now), true, durable);
+        retries.reported((EventId(1), None), Some(now), true, durable);
         assert_eq!(retries.look_at(), None);
         stored.send(()).expect("it waits");
         assert!(matches!(retries.next(|| now).await, Step::Confirmed));
@@ -206,13 +256,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn event_whose_report_is_not_stored_is_not_read_again() {
+    async fn event_whose_report_is_not_stored_is_not_read_again_and_takes_up_no_room_unless_there_are_too_many() {
         let now = Timestamp::UNIX_EPOCH;
         let mut retries = Retries::new(now);
-        let (stored, durable) = oneshot::channel();
-        retries.reported(EventId(1), Some(now), true, durable);
-        drop(stored);
-        assert!(matches!(retries.next(|| now).await, Step::Confirmed));
-        assert!(retries.busy.contains(&EventId(1)) && retries.going_back == 0);
+        let about = key(br#"{"payload":{"object":{"uuid":"1"}}}"#);
+        assert!(about.is_some());
+        for id in 1..=(LEFT_ALONE + MOST) as u64 {
+            assert!(retries.has_room(), "{id}");
+            let (stored, durable) = oneshot::channel();
+            // Every second one was to wait on the disk.
+            retries.reported((EventId(id), about), Some(now).filter(|_| id % 2 == 0), true, durable);
+            drop(stored);
+            let Step::Unstored { event, key, is_beyond } = retries.next(|| now).await else {
+                panic!("it is not stored")
+            };
+            assert_eq!((event, key), (EventId(id), about.filter(|_| id % 2 == 0)));
+            assert_eq!(is_beyond, id > LEFT_ALONE as u64);
+            assert!(retries.leaves_alone(event) != retries.busy.contains(&event));
+        }
+        assert!(!retries.has_room() && retries.going_back == 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_known_of_the_reports_is_taken_and_no_other_waited_for() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut retries = Retries::new(now);
+        let mut report = |id| {
+            let (stored, durable) = oneshot::channel();
+            retries.reported((EventId(id), None), Some(now), true, durable);
+            stored
+        };
+        let (first, second, _third) = (report(1), report(2), report(3));
+        first.send(()).expect("it waits");
+        drop(second);
+        retries.confirm_known();
+        assert!(retries.leaves_alone(EventId(2)) && !retries.leaves_alone(EventId(3)));
+        assert_eq!((retries.busy.len(), retries.going_back), (1, 1));
     }
 }

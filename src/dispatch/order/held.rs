@@ -7,7 +7,9 @@
 //!
 //! A page from the disk is in the order of due time and number, and none is read before all that was sent back is
 //! there. So an event may come back where no earlier one of its thing can be behind it: as the head, or once it is due
-//! where the latest are. Whatever is sent back stops the rest of its page, as the new head.
+//! where the latest are. Whatever is sent back stops the rest of its page, as the new head. Where a page ended before the
+//! last of a thing and the head fails again, those left are due before it: they gather where it comes due. An event that
+//! will not come back from the disk, for what was reported of it could not be stored, is no head.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -28,8 +30,8 @@ struct Held {
     latest: Timestamp,
     /// The last that was found.
     newest: EventId,
-    /// They are of several things, or were planned under another order or by a clock that was set since, and do not come
-    /// due by their numbers.
+    /// They are of several things, or were planned under another order, by a clock that was set since or before the last
+    /// failure, or one of them was lost, and do not come due by their numbers.
     is_mixed: bool,
     /// How many there are, the head included.
     on_disk: usize,
@@ -93,19 +95,27 @@ impl Table {
         }
         held.head = None;
         // What the spool planned by itself was not among them.
-        held.on_disk = held.on_disk.saturating_sub(usize::from(!due.is_planned));
-        if held.on_disk == 0 {
-            self.places.remove(&place);
-        }
-        if self.places.is_empty() && self.is_shared {
-            *self = Self { horizon: self.horizon, ..Self::new(self.most) };
-        }
+        let left = held.on_disk.saturating_sub(usize::from(!due.is_planned));
+        self.leave(place, left);
         None
+    }
+
+    /// Takes note of an event among them that will not come back.
+    pub(super) fn lost(&mut self, key: Key, event: EventId) {
+        let place = self.place(key);
+        let Some(held) = self.places.get_mut(&place) else { return };
+        held.head = held.head.filter(|head| *head != event);
+        // The others may come due in any order before the last of them.
+        held.is_mixed = true;
+        let left = held.on_disk.saturating_sub(1);
+        self.leave(place, left);
     }
 
     /// Takes note of an event that failed and of how many are behind it; returns until when these go to the disk.
     pub(super) fn failed(&mut self, key: Key, event: EventId, due: Timestamp, behind: usize) -> Timestamp {
         let held = self.entry(key, event, due);
+        // What is there still may be due before, behind the end of a page: it gathers first.
+        held.is_mixed |= held.on_disk > 0;
         held.on_disk += 1 + behind;
         held.head = Some(held.head.map_or(event, |head| head.min(event)));
         // A clock that was set back plans before what waits there already.
@@ -133,6 +143,17 @@ impl Table {
         let first = Held { head: Some(event), latest: due, newest: event, is_mixed: self.is_shared, on_disk: 0 };
         let place = self.place(key);
         self.places.entry(place).or_insert(first)
+    }
+
+    /// Takes note of how many are left at a place.
+    fn leave(&mut self, place: Key, left: usize) {
+        match self.places.get_mut(&place) {
+            Some(held) if left > 0 => held.on_disk = left,
+            Some(_) | None => _ = self.places.remove(&place),
+        }
+        if self.places.is_empty() && self.is_shared {
+            *self = Self { horizon: self.horizon, ..Self::new(self.most) };
+        }
     }
 
     fn place(&self, key: Key) -> Key {

@@ -18,16 +18,16 @@ proptest! {
         strict: bool,
         apart in prop::sample::select(vec![1, 2, 3, HELD_APART]),
         arrivals in prop::collection::vec(0..4_u8, 1..60),
-        choices in prop::collection::vec((any::<u8>(), any::<bool>()), 1..400),
+        choices in prop::collection::vec((any::<u8>(), any::<bool>(), page()), 1..400),
     ) {
         let ordering = if strict { Ordering::Strict } else { Ordering::Object };
         let mut play = Play::new(ordering, apart);
         let mut arrivals = (1..).zip(arrivals);
-        for (choice, fails) in choices {
+        for (choice, fails, page) in choices {
             match choice % 4 {
                 0 => if let Some((id, thing)) = arrivals.next() { play.arrive(id, thing) },
                 1 | 2 => play.start(usize::from(choice)),
-                _ => play.end(usize::from(choice), fails),
+                _ => play.end(usize::from(choice), fails, page),
             }
             prop_assert!(play.in_flight_things().len() == play.in_flight.len(), "two of one thing in flight");
         }
@@ -44,6 +44,66 @@ proptest! {
                 prop_assert!(delivered.is_sorted(), "{:?}", delivered);
             }
         }
+    }
+}
+
+/// Chooses how many events the next page holds: now and then no look happens, and a page is cut anywhere.
+fn page() -> impl Strategy<Value = usize> {
+    prop::sample::select(vec![0, 0, 0, 1, 2, 8])
+}
+
+#[test]
+fn head_that_fails_again_while_others_are_on_the_disk_yet_is_overtaken_by_none_of_them() {
+    let mut play = Play::new(Ordering::Strict, HELD_APART);
+    play.arrive(1, 0);
+    play.start(0);
+    play.end(0, true, 0);
+    play.arrive(2, 0);
+    // The page is cut behind the first, which fails again.
+    for _ in 0..3 {
+        play.end(0, true, 1);
+    }
+    play.start(0);
+    play.end(0, true, 0);
+    play.arrive(3, 0);
+    for _ in 0..3 {
+        play.end(0, true, 0);
+    }
+    play.end(0, true, 8);
+    play.settle();
+    assert_eq!(play.delivered.get(&0), Some(&vec![1, 2, 3]));
+}
+
+#[test]
+fn nothing_waits_for_an_event_that_is_lost_and_its_thing_is_forgotten_with_the_last() {
+    for apart in [1, HELD_APART] {
+        let at = |second| Timestamp::from_second(second).expect("within range");
+        let mut order = Order::new(Ordering::Strict, apart);
+        let thing = item(1, Some(0)).key;
+        for id in [1, 2] {
+            order.found_waiting(thing, EventId(id), at(20));
+        }
+        let other = item(1, Some(1)).key;
+        order.found_waiting(other, EventId(7), at(10));
+        let Put::Held(_, until) = order.put(item(3, Some(0))) else { panic!("it is held") };
+        let second = |order: &mut Order| {
+            let mut retry = Item { kind: Kind::Retry, ..item(2, Some(0)) };
+            retry.due.due = until;
+            matches!(order.put(retry), Put::Waits)
+        };
+        assert!(!second(&mut order), "the first is on the disk");
+        order.lost(thing, EventId(1));
+        assert!(second(&mut order), "nothing comes before it");
+        assert!(matches!(order.put(item(4, Some(0))), Put::Held(..)), "the third is on the disk");
+        for id in [3, 4] {
+            order.lost(thing, EventId(id));
+        }
+        order.lost(other, EventId(7));
+        assert_eq!(order.held.count(), 0);
+        order.lost(thing, EventId(4));
+        order.found_waiting(other, EventId(8), at(30));
+        order.found_waiting(thing, EventId(9), at(30));
+        assert_eq!(order.held.count(), apart.min(2), "they are held apart again");
     }
 }
 
@@ -73,11 +133,11 @@ fn other_things_flow_past_one_that_is_held() {
     let mut play = Play::new(Ordering::Strict, HELD_APART);
     play.arrive(1, 0);
     play.start(0);
-    play.end(0, true);
+    play.end(0, true, 2);
     play.arrive(2, 0);
     play.arrive(3, 1);
     play.start(0);
-    play.end(0, false);
+    play.end(0, false, 2);
     assert_eq!(play.delivered.get(&1), Some(&vec![3]));
     assert_eq!(play.disk.iter().map(|(_, id)| *id).collect::<Vec<_>>(), [1, 2], "the follower waits with its head");
 }
@@ -278,7 +338,8 @@ impl Play {
         }
     }
 
-    fn end(&mut self, choice: usize, fails: bool) {
+    /// Ends an attempt, and looks for a page of so many events.
+    fn end(&mut self, choice: usize, fails: bool, page: usize) {
         self.now = self.now.checked_add(jiff::SignedDuration::from_millis(100)).expect("within range");
         if !self.in_flight.is_empty() {
             let item = self.in_flight.swap_remove(choice % self.in_flight.len());
@@ -294,9 +355,8 @@ impl Play {
                 self.order.ended(item.key);
             }
         }
-        // A page is short, so that events arrive between two of them.
         let due = self.disk.iter().take_while(|(due, _)| *due <= self.now);
-        let page: Vec<_> = due.take(2).copied().collect();
+        let page: Vec<_> = due.take(page).copied().collect();
         for (due, id) in page {
             self.disk.remove(&(due, id));
             let mut retry = Item { kind: Kind::Retry, ..item(id, Some(self.things[&id])) };
@@ -311,7 +371,7 @@ impl Play {
                 return;
             }
             self.start(turn);
-            self.end(turn, false);
+            self.end(turn, false, 8);
         }
     }
 

@@ -11,6 +11,7 @@ mod erase;
 #[cfg(test)]
 mod growth;
 mod page;
+mod parts;
 mod purge;
 mod rekey;
 mod replay;
@@ -31,8 +32,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
+use self::parts::{Failed, LeftOut};
 use self::view::SqliteView;
-use self::write::Failed;
 use super::SpoolError;
 use super::audit::Link;
 use super::erasure::Progress;
@@ -129,7 +130,7 @@ impl Sqlite {
         Ok(rekey)
     }
 
-    fn commit_without(&mut self, batch: &Batch, without: &BTreeSet<Part>) -> Result<(), Failed> {
+    fn write(&mut self, batch: &Batch, without: &LeftOut) -> Result<(), Failed> {
         // A row that cannot be read may take the transaction with it: what is tried again goes without.
         let summarises = std::mem::take(&mut self.summarises);
         let transaction = self.connection.transaction()?;
@@ -208,18 +209,11 @@ impl Store for Sqlite {
 
     fn commit(&mut self, batch: &Batch) -> Result<BTreeSet<Part>, SpoolError> {
         self.check_in_place()?;
-        let mut without = BTreeSet::new();
-        loop {
-            match self.commit_without(batch, &without) {
-                Ok(()) => return Ok(without),
-                // Each is one fewer.
-                Err(Failed { part: Some(part), error }) if error.is_damage() => {
-                    tracing::error!(%error, "the spool is damaged: {}", part.words(batch));
-                    without.insert(part);
-                }
-                Err(Failed { error, part: _ }) => return Err(error),
-            }
+        let mut without = LeftOut::default();
+        while let Err(failed) = self.write(batch, &without) {
+            without.note(&self.connection, batch, failed)?;
         }
+        Ok(without.tell(batch))
     }
 
     fn pause(
@@ -282,9 +276,21 @@ impl Store for Sqlite {
     }
 
     fn begin(&mut self, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
-        let transaction = self.connection.transaction()?;
-        write::begin(&transaction, subscriptions, now)?;
-        Ok(transaction.commit()?)
+        let (nothing, mut without) = (Batch::default(), LeftOut::default());
+        loop {
+            let transaction = self.connection.transaction()?;
+            match write::begin(&transaction, subscriptions, now, &without) {
+                Ok(()) => {
+                    transaction.commit()?;
+                    without.tell(&nothing);
+                    return Ok(());
+                }
+                Err(failed) => {
+                    drop(transaction);
+                    without.note(&self.connection, &nothing, failed)?;
+                }
+            }
+        }
     }
 
     fn replay(
@@ -321,6 +327,10 @@ impl Store for Sqlite {
         let stopped = purge::step(&transaction, after, cutoff, now, limit)?;
         transaction.commit()?;
         Ok(stopped)
+    }
+
+    fn pass_over(&mut self, after: EventId) -> Result<Option<EventId>, SpoolError> {
+        purge::pass_over(&self.connection, after)
     }
 
     fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {

@@ -74,6 +74,8 @@ pub(crate) enum Part {
     LastBefore(usize),
     /// A dead letter that has another chance.
     Revival(DestinationId, EventId),
+    /// That there is one dead letter more of its cause, or one less.
+    Count(DestinationId, EventId),
 }
 
 impl Part {
@@ -82,7 +84,7 @@ impl Part {
         match self {
             Self::Report(_) => "report",
             Self::Revival(..) => "revival",
-            Self::Repeat(_) | Self::Attempt(_) | Self::LastBefore(_) => "history",
+            Self::Repeat(_) | Self::Attempt(_) | Self::LastBefore(_) | Self::Count(..) => "history",
         }
     }
 
@@ -102,6 +104,10 @@ impl Part {
             Self::Revival(destination, event) => {
                 format!("event {event} has no other chance at destination {}: it stays a dead letter", destination.0)
             }
+            Self::Count(destination, event) => format!(
+                "how many dead letters destination {} has of each cause is told wrong by event {event}",
+                destination.0
+            ),
         }
     }
 }
@@ -216,7 +222,8 @@ pub(crate) struct Contents {
 pub(crate) trait Store: Send {
     /// Returns the number of the last event that was ever stored, purged ones included.
     fn last_event(&mut self) -> Result<EventId, SpoolError>;
-    /// Returns the identities of the newest events, newest first, down to one that was received before `since`.
+    /// Returns the identities of the newest events, newest first, down to many that were received before
+    /// `since`; there may be a few of those among them.
     fn newest(&mut self, limit: usize, since: Timestamp) -> Result<Vec<Identity>, SpoolError>;
     /// Returns the identity of one event.
     fn identity(&mut self, id: EventId) -> Result<Option<Identity>, SpoolError>;
@@ -265,6 +272,9 @@ pub(crate) trait Store: Send {
         now: Timestamp,
         limit: usize,
     ) -> Result<Option<EventId>, SpoolError>;
+    /// Returns behind which event a purge goes on that comes upon damage right behind `after`: the next event, where that
+    /// can be read, or the last that cannot; `None` where none comes behind.
+    fn pass_over(&mut self, after: EventId) -> Result<Option<EventId>, SpoolError>;
     /// Takes one step of an erasure, of some milliseconds; returns how far it has come.
     fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError>;
     /// Takes one step of a rekeying, of some milliseconds; returns how far it has come.

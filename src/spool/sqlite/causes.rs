@@ -17,6 +17,14 @@ pub(super) fn died(connection: &Connection, destination: DestinationId, cause: &
     Ok(())
 }
 
+/// Takes a delivery out of the counts that has just been made due again, and had died of this.
+pub(super) fn lives(connection: &Connection, destination: DestinationId, cause: &str) -> rusqlite::Result<()> {
+    let counted = connection
+        .prepare_cached("UPDATE dead_causes SET count = count - 1 WHERE destination = ?1 AND outcome = ?2")?
+        .execute(params![destination.0, cause])?;
+    forget_none(connection, destination, counted)
+}
+
 /// Takes a delivery out of the counts, if it is dead, before it is made due again or deleted.
 pub(super) fn leaves(connection: &Connection, destination: DestinationId, event: EventId) -> rusqlite::Result<()> {
     let counted = connection
@@ -25,6 +33,11 @@ pub(super) fn leaves(connection: &Connection, destination: DestinationId, event:
                (SELECT destination, outcome FROM deliveries WHERE destination = ?1 AND event = ?2 AND state = 3)",
         )?
         .execute(params![destination.0, event.0])?;
+    forget_none(connection, destination, counted)
+}
+
+/// Deletes the counts that have come to nothing, where some were changed.
+fn forget_none(connection: &Connection, destination: DestinationId, counted: usize) -> rusqlite::Result<()> {
     if counted > 0 {
         connection
             .prepare_cached("DELETE FROM dead_causes WHERE destination = ?1 AND count = 0")?

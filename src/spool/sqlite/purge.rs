@@ -1,7 +1,7 @@
 //! Retention: settled events are deleted in small steps, so that no step delays a commit for long.
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::blocks;
 use crate::event::EventId;
@@ -33,6 +33,41 @@ pub(super) fn step(
     let goes_on = |received_at: i64| received_at < cutoff || received_at > now;
     let last = seen.last().filter(|(_, received_at, _)| goes_on(*received_at) && seen.len() == limit);
     Ok(last.map(|(id, _, _)| EventId(id.unsigned_abs())))
+}
+
+/// Returns behind which event to go on; see [`Store::pass_over`](crate::spool::store::Store::pass_over).
+pub(super) fn pass_over(connection: &Connection, after: EventId) -> Result<Option<EventId>, SpoolError> {
+    let begins = after.0 + 1;
+    match next(connection, begins) {
+        Err(error) if error.is_damage() => {}
+        next => return next,
+    }
+    // The first number that is known to lie behind the damage, by strides that double, and then by halves.
+    let (mut within, mut stride) = (begins, 1);
+    let mut behind = loop {
+        let at = begins.saturating_add(stride).min(i64::MAX.unsigned_abs());
+        match next(connection, at) {
+            Ok(None) => return Ok(None),
+            Ok(Some(_)) => break at,
+            Err(error) if !error.is_damage() || at == i64::MAX.unsigned_abs() => return Err(error),
+            Err(_) => (within, stride) = (at, stride.saturating_mul(2)),
+        }
+    };
+    while behind - within > 1 {
+        let middle = within + (behind - within) / 2;
+        match next(connection, middle) {
+            Ok(_) => behind = middle,
+            Err(error) if error.is_damage() => within = middle,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(EventId(within)))
+}
+
+/// Returns the first event from a number on.
+fn next(connection: &Connection, from: u64) -> Result<Option<EventId>, SpoolError> {
+    let mut next = connection.prepare_cached("SELECT id FROM events WHERE id >= ?1 ORDER BY id LIMIT 1")?;
+    Ok(next.query_row([from], |row| Ok(EventId(row.get(0)?))).optional()?)
 }
 
 /// Returns every destination that the spool has.

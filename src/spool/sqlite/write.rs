@@ -1,11 +1,12 @@
 //! The writing statements.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::parts::{Failed, LeftOut};
 use super::replay::{begin_fill, is_filling};
 use super::sealed::sealed_excerpt;
 use super::view::opened;
@@ -36,49 +37,34 @@ pub(super) fn last_event(connection: &Connection) -> Result<EventId, SpoolError>
     Ok(EventId(meta(connection, "last_event")?.unwrap_or(0).unsigned_abs()))
 }
 
-/// Is why a batch could not be written, and the part at which it failed, where that is one that can be left out.
-pub(super) struct Failed {
-    pub(super) part: Option<Part>,
-    pub(super) error: SpoolError,
-}
-
-impl<E: Into<SpoolError>> From<E> for Failed {
-    fn from(error: E) -> Self {
-        Self { part: None, error: error.into() }
-    }
-}
-
-/// Writes a batch without these parts of it.
+/// Writes a batch.
 pub(super) fn batch(
     connection: &Connection,
     batch: &Batch,
     mut sealer: Option<&mut Sealer>,
-    without: &BTreeSet<Part>,
+    without: &LeftOut,
 ) -> Result<(), Failed> {
     let mut changes = Changes::new();
     insert_events(connection, &batch.events, &mut changes, sealer.as_deref_mut())?;
     for (nth, again) in batch.repeats.iter().enumerate() {
-        part(without, Part::Repeat(nth), || repeat(connection, again))?;
+        without.unless(Part::Repeat(nth), || repeat(connection, again))?;
     }
     for (nth, settlement) in batch.settlements.iter().enumerate() {
         let change = changes.entry(settlement.destination).or_default();
-        part(without, Part::Report(nth), || settle(connection, settlement, change))?;
-        if !without.contains(&Part::Report(nth)) {
-            part(without, Part::Attempt(nth), || attempt(connection, settlement, sealer.as_deref_mut()))?;
+        let Some(changed) = without.unless(Part::Report(nth), || settle(connection, settlement, change))? else {
+            continue;
+        };
+        let Settlement { destination, event, outcome, .. } = settlement;
+        if let (true, Outcome::Dead { reason }) = (changed, outcome) {
+            without
+                .unless(Part::Count(*destination, *event), || Ok(causes::died(connection, *destination, reason)?))?;
         }
+        without.unless(Part::Attempt(nth), || attempt(connection, settlement, sealer.as_deref_mut()))?;
     }
     for (nth, entry) in batch.ledger.iter().enumerate() {
         ledger(connection, (nth, entry), &mut changes, without)?;
     }
     Ok(count(connection, &changes)?)
-}
-
-/// Writes a part of a batch, unless it is left out.
-fn part(without: &BTreeSet<Part>, part: Part, write: impl FnOnce() -> Result<(), SpoolError>) -> Result<(), Failed> {
-    if without.contains(&part) {
-        return Ok(());
-    }
-    write().map_err(|error| Failed { part: Some(part), error })
 }
 
 fn repeat(connection: &Connection, repeat: &Repeat) -> Result<(), SpoolError> {
@@ -148,8 +134,9 @@ fn insert_events(
     Ok(())
 }
 
-/// Writes a report, unless the delivery is settled already: then it was replayed or reported before.
-fn settle(connection: &Connection, settlement: &Settlement, change: &mut Change) -> Result<(), SpoolError> {
+/// Writes a report, unless the delivery is settled already: then it was replayed or reported before. Tells whether it
+/// was written.
+fn settle(connection: &Connection, settlement: &Settlement, change: &mut Change) -> Result<bool, SpoolError> {
     let Settlement { destination, event, attempts, at, outcome, failed: _ } = settlement;
     let at = at.as_millisecond();
     let (state, due, settled_at, text) = match outcome {
@@ -169,15 +156,14 @@ fn settle(connection: &Connection, settlement: &Settlement, change: &mut Change)
                 change.pending -= 1;
                 change.delivered += 1;
             }
-            Outcome::Dead { reason } => {
-                causes::died(connection, *destination, reason)?;
+            Outcome::Dead { .. } => {
                 change.pending -= 1;
                 change.dead += 1;
             }
             Outcome::Retry { .. } => {}
         }
     }
-    Ok(())
+    Ok(changed == 1)
 }
 
 /// Keeps how an attempt failed.
@@ -212,15 +198,12 @@ fn ledger(
     connection: &Connection,
     (nth, entry): (usize, &LedgerEntry),
     changes: &mut Changes,
-    without: &BTreeSet<Part>,
+    without: &LeftOut,
 ) -> Result<(), Failed> {
     match entry {
         LedgerEntry::Alive { subscription, at } => alive(connection, subscription, *at)?,
         LedgerEntry::GapOpened { subscription, at, reason } => {
-            let last_before = Part::LastBefore(nth);
-            let look = if without.contains(&last_before) { Look::No } else { Look::Yes };
-            open_gap(connection, subscription, *at, reason, look)
-                .map_err(|error| Failed { part: (look == Look::Yes).then_some(last_before), error: error.into() })?;
+            open_gap(connection, without, nth, (subscription, *at, reason))?;
         }
         LedgerEntry::GapClosed { subscription, at, since } => close_gap(connection, subscription, *at, *since)?,
         LedgerEntry::Breaker { destination, opened, revived } => {
@@ -238,9 +221,14 @@ fn ledger(
             if let Some(opened) = opened {
                 let change = changes.entry(*destination).or_default();
                 for event in revived {
-                    part(without, Part::Revival(*destination, *event), || {
+                    let cause = without.unless(Part::Revival(*destination, *event), || {
                         revive(connection, *destination, *event, opened.since, change)
                     })?;
+                    if let Some(Some(cause)) = cause {
+                        without.unless(Part::Count(*destination, *event), || {
+                            Ok(causes::lives(connection, *destination, &cause)?)
+                        })?;
+                    }
                 }
             }
         }
@@ -248,15 +236,18 @@ fn ledger(
     Ok(())
 }
 
-/// Makes an event due if it is a dead letter, as if nothing had been.
+/// Makes an event due if it is a dead letter, as if nothing had been; returns what it had died of.
 fn revive(
     connection: &Connection,
     destination: DestinationId,
     event: EventId,
     due: Timestamp,
     change: &mut Change,
-) -> Result<(), SpoolError> {
-    causes::leaves(connection, destination, event)?;
+) -> Result<Option<Box<str>>, SpoolError> {
+    let cause = connection
+        .prepare_cached("SELECT outcome FROM deliveries WHERE destination = ?1 AND event = ?2 AND state = 3")?
+        .query_row(params![destination.0, event.0], |row| row.get(0))
+        .optional()?;
     let revived = connection
         .prepare_cached(
             "UPDATE deliveries SET state = 1, attempts = 0, due = ?3, since = ?3, settled_at = NULL, outcome = NULL
@@ -267,7 +258,7 @@ fn revive(
         change.pending += 1;
         change.dead -= 1;
     }
-    Ok(())
+    Ok(cause)
 }
 
 fn alive(connection: &Connection, subscription: &str, at: Timestamp) -> rusqlite::Result<()> {
@@ -304,9 +295,23 @@ enum Look {
     No,
 }
 
-/// Opens a gap; one that is open already stays as it is. Events of the same batch may have come after it: the last one
-/// before it is among the newest then.
+/// Opens a gap; one that is open already stays as it is. Where the newest events are damaged, it does not say which of
+/// them came last before it.
 fn open_gap(
+    connection: &Connection,
+    without: &LeftOut,
+    nth: usize,
+    (subscription, at, reason): (&str, Timestamp, &str),
+) -> Result<(), Failed> {
+    let write = |look| Ok(insert_gap(connection, subscription, at, reason, look)?);
+    match without.unless(Part::LastBefore(nth), || write(Look::Yes))? {
+        Some(()) => Ok(()),
+        None => Ok(write(Look::No)?),
+    }
+}
+
+/// Events of the same batch may have come after the gap: the last one before it is among the newest then.
+fn insert_gap(
     connection: &Connection,
     subscription: &str,
     at: Timestamp,
@@ -328,18 +333,24 @@ fn open_gap(
 }
 
 /// The last sign of life opens the gap of a process that ended without a word; a first start opens one at `now`.
-pub(super) fn begin(connection: &Connection, subscriptions: &[Arc<str>], now: Timestamp) -> Result<(), SpoolError> {
-    for name in subscriptions {
+pub(super) fn begin(
+    connection: &Connection,
+    subscriptions: &[Arc<str>],
+    now: Timestamp,
+    without: &LeftOut,
+) -> Result<(), Failed> {
+    for (nth, name) in subscriptions.iter().enumerate() {
         connection
             .prepare_cached("INSERT INTO subscriptions (name) VALUES (?1) ON CONFLICT DO NOTHING")?
             .execute([name])?;
         let alive_at: Option<i64> = connection
             .prepare_cached("SELECT max(alive_at) FROM subscriptions WHERE name = ?1")?
             .query_row([name], |row| row.get(0))?;
-        match alive_at.and_then(|at| Timestamp::from_millisecond(at).ok()) {
-            Some(at) => open_gap(connection, name, at.min(now), "zoomhook was not running", Look::Yes)?,
-            None => open_gap(connection, name, now, "first start", Look::Yes)?,
-        }
+        let (at, reason) = match alive_at.and_then(|at| Timestamp::from_millisecond(at).ok()) {
+            Some(at) => (at.min(now), "zoomhook was not running"),
+            None => (now, "first start"),
+        };
+        open_gap(connection, without, nth, (name, at, reason))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt as _;
 
 use rusqlite::Connection;
 
+use super::fake::{Fake, Hook, Write};
 use super::*;
 use crate::telemetry::metrics::{ByWhat, Metrics};
 
@@ -109,6 +110,131 @@ async fn event_that_cannot_be_purged_keeps_no_other() {
     bench.until(|| bench.ids().first().is_none_or(|last| *last < EVENTS / 2)).await;
     assert!(!bench.ids().is_empty(), "those whose bodies are damaged stay");
     goes_on(&running, &mut feed).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn first_of_all_that_cannot_be_purged_keeps_no_other_though_numbers_are_high() {
+    const BEFORE: u64 = 500_000;
+    let mut bench = Bench::new();
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    running.stop().await;
+    let connection = Connection::open(bench.path()).expect("opens");
+    connection.execute("UPDATE meta SET value = ?1 WHERE key = 'last_event'", [BEFORE]).expect("written");
+    drop(connection);
+    let running = bench.start();
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    fill(&running).await;
+    for _ in 0..EVENTS {
+        let event = fresh(&mut feed).await.id;
+        running.settle(&feed, event, Outcome::Delivered { status: 200 }).await;
+    }
+    running.stop().await;
+    damage(&bench, "bodies");
+    bench.retention = Duration::ZERO;
+    let (running, _) = start(&bench);
+    bench.until(|| bench.ids().first().is_none_or(|last| *last < BEFORE + EVENTS / 2)).await;
+    assert_eq!(bench.ids().last(), Some(&(BEFORE + 1)), "the first is one that stays");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn purge_goes_on_with_the_first_event_behind_those_that_cannot_be_read() {
+    let bench = Bench::new();
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    fill(&running).await;
+    running.stop().await;
+    damage(&bench, "events");
+    let mut engine = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens");
+    let last = engine.pass_over(EventId(0)).expect("passed over").expect("more events");
+    assert!(engine.identity(last).expect_err("damage").is_damage());
+    let next = EventId(last.0 + 1);
+    assert_eq!(engine.identity(next).expect("readable").map(|identity| identity.id), Some(next));
+    assert_eq!(engine.pass_over(last).expect("passed over"), Some(next), "one that can be read is passed over alone");
+    assert_eq!(engine.pass_over(EventId(EVENTS)).expect("readable"), None);
+}
+
+#[tokio::test]
+async fn subscription_that_is_new_to_damaged_events_begins() {
+    let bench = Bench::new();
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    fill(&running).await;
+    running.stop().await;
+    damage(&bench, "events");
+    let (running, _) = start(&bench);
+    let routes = Routes {
+        subscriptions: vec![("second".into(), "second".into())],
+        destinations: vec![Destined { name: "crm".into(), filter: EventFilter::all(), start: Start::Now }],
+    };
+    running.spool.route(routes).await.expect("open");
+    running.stop().await;
+    let gaps = open_view(bench.path()).expect("a spool").gaps(10).expect("readable");
+    assert!(gaps.iter().any(|gap| &*gap.subscription == "second"), "{gaps:?}");
+}
+
+#[tokio::test]
+async fn purge_that_fails_without_any_event_passes_over_none() {
+    let mut bench = Bench::new();
+    bench.retention = Duration::ZERO;
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    running.append("e", "1").await;
+    running.stop().await;
+    let sqlite = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens");
+    let purges = Arc::new(AtomicU32::new(0));
+    let running = bench.start_on(Box::new(Fake { sqlite, hook: PurgesNothing(Arc::clone(&purges)) }));
+    // The steps are halved down to one event, and the last purge looks at none.
+    bench.until(|| purges.load(Ordering::SeqCst) == 10).await;
+    running.stop().await;
+    assert_eq!(purges.load(Ordering::SeqCst), 10);
+}
+
+/// Is a file whose purge comes upon damage whatever it looks at. To pass over an event is a fault.
+struct PurgesNothing(Arc<AtomicU32>);
+
+impl Hook for PurgesNothing {
+    fn write<T>(
+        &mut self,
+        write: &Write<'_>,
+        sqlite: &mut sqlite::Sqlite,
+        act: impl FnOnce(&mut sqlite::Sqlite) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        match write {
+            Write::Purge => {
+                self.0.fetch_add(1, Ordering::SeqCst);
+                Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), None)
+                    .into())
+            }
+            Write::PassOver => panic!("it belongs to no event"),
+            _ => act(sqlite),
+        }
+    }
+}
+
+#[tokio::test]
+async fn dead_letter_that_cannot_be_counted_is_stored_and_revived() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    running.append("e", "1").await;
+    let event = fresh(&mut feed).await.id;
+    running.stop().await;
+    damage(&bench, "dead_causes");
+    let (running, metrics) = start(&bench);
+    let mut feed = running.route(&[("crm", "*")]).await.remove(0);
+    assert_eq!(fresh(&mut feed).await.id, event);
+    running.settle(&feed, event, Outcome::Dead { reason: "status 401".into() }).await;
+    let dead = |row: record::DestinationRow| (row.pending, row.dead);
+    let row = running.spool.read(|view| view.destinations()).await.expect("readable").remove(0);
+    assert_eq!((dead(row), unwritten(&metrics, "history")), ((0, 1), 1));
+    let since = Timestamp::now();
+    let opened = Opened { since, probe_at: since, probes: 0 };
+    running.spool.breaker(feed.destination(), Some(opened), vec![event]).await.expect("open");
+    let row = running.spool.read(|view| view.destinations()).await.expect("readable").remove(0);
+    assert_eq!((dead(row), unwritten(&metrics, "history")), ((1, 0), 2));
     running.stop().await;
 }
 

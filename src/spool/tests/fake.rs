@@ -19,6 +19,7 @@ use crate::spool::writer::Destined;
 pub(in crate::spool) enum Write<'a> {
     Commit(&'a Batch),
     Purge,
+    PassOver,
     Erase(Erasure),
     Replay(Scope),
     Fill(i64),
@@ -134,6 +135,10 @@ impl<H: Hook> Store for Fake<H> {
         limit: usize,
     ) -> Result<Option<EventId>, SpoolError> {
         self.write(&Write::Purge, |sqlite| sqlite.purge(after, cutoff, now, limit))
+    }
+
+    fn pass_over(&mut self, after: EventId) -> Result<Option<EventId>, SpoolError> {
+        self.write(&Write::PassOver, |sqlite| sqlite.pass_over(after))
     }
 
     fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {

@@ -26,6 +26,23 @@ async fn repeats_are_recorded_and_not_delivered_again() {
 }
 
 #[tokio::test]
+async fn event_of_a_clock_that_was_behind_hides_no_repeat_of_those_before_it() {
+    let bench = Bench::new();
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    running.append("e", "a").await;
+    let behind = Received { received_at: Timestamp::UNIX_EPOCH, ..received("main", "e", "b") };
+    running.spool.appender().append(behind).await.expect("open");
+    running.stop().await;
+    let running = bench.start();
+    running.route(&[("crm", "*")]).await;
+    running.append("e", "a").await;
+    running.stop().await;
+    assert_eq!(bench.event(1).repeats, 1);
+    assert_eq!(bench.ids(), [2, 1]);
+}
+
+#[tokio::test]
 async fn twins_of_one_group_are_repeats_and_strangers_are_not() {
     let bench = Bench::new();
     let running = bench.start();

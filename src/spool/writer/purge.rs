@@ -33,6 +33,8 @@ pub(super) struct Purge {
     cursor: EventId,
     /// Events that the next step looks at: fewer, down to one, near what cannot be read.
     step: usize,
+    /// What was passed over since the last word of it.
+    stays: Option<Stays>,
     /// Behind this one an event was delivered that had been passed over.
     passed: Option<EventId>,
     next_at: Instant,
@@ -41,11 +43,20 @@ pub(super) struct Purge {
     dropping: Option<Progress>,
 }
 
+/// Is what cannot be purged, from one event to another: so many places, at each of which are one event or many.
+struct Stays {
+    first: EventId,
+    last: EventId,
+    places: u64,
+    error: SpoolError,
+}
+
 impl Purge {
     /// Begins at once, with the oldest event.
     pub(super) fn new(retention: SignedDuration, audit_retention: Option<SignedDuration>, now: Instant) -> Self {
-        let (cursor, passed, anew_at, dropping) = (EventId(0), None, now + ANEW, None);
-        Self { retention, audit_retention, audit_at: now, cursor, step: STEP, passed, next_at: now, anew_at, dropping }
+        let (cursor, stays, passed, dropping) = (EventId(0), None, None, None);
+        let (audit_at, next_at, anew_at, step) = (now, now, now + ANEW, STEP);
+        Self { retention, audit_retention, audit_at, cursor, step, stays, passed, next_at, anew_at, dropping }
     }
 
     /// Returns when the next step is due.
@@ -107,25 +118,44 @@ impl Purge {
             Ok(None) if pressure == Pressure::Undelivered => self.drop_oldest(store, metrics, now),
             Ok(None) => EVERY,
             Err(error) if error.is_damage() && self.cursor < last => {
-                self.pass_over(&error);
-                PAUSE
+                self.pass_over(store, error, (cutoff, now)).unwrap_or_else(failed)
             }
-            Err(error) => {
-                tracing::warn!(%error, "delivered events could not be purged, trying again later");
-                EVERY
-            }
+            Err(error) => failed(error),
         };
+        if pause != PAUSE {
+            self.tell_stays();
+        }
         self.next_at = instant + pause;
     }
 
-    /// Looks at fewer events, for one of them cannot be read; leaves one alone that is the only one looked at.
-    fn pass_over(&mut self, error: &SpoolError) {
+    /// Looks at fewer events, for one of them cannot be read; leaves one alone that is the only one looked at. Returns when
+    /// to go on, or the error where it is none of an event.
+    fn pass_over(
+        &mut self,
+        store: &mut dyn Store,
+        error: SpoolError,
+        (cutoff, now): (Timestamp, Timestamp),
+    ) -> Result<Duration, SpoolError> {
         if self.step > 1 {
             self.step /= 2;
-            return;
+            return Ok(PAUSE);
         }
-        self.cursor = EventId(self.cursor.0 + 1);
-        tracing::warn!(%error, event.id = self.cursor.0, "the spool is damaged: an event cannot be purged, and stays");
+        // What fails without any event is damaged elsewhere.
+        store.purge(self.cursor, cutoff, now, 0)?;
+        let Some(passed) = store.pass_over(self.cursor)? else { return Ok(EVERY) };
+        let (first, places) = self.stays.take().map_or((passed, 0), |stays| (stays.first, stays.places));
+        self.stays = Some(Stays { first, last: passed, places: places + 1, error });
+        self.cursor = passed;
+        Ok(PAUSE)
+    }
+
+    /// Tells what was passed over, once for all of it.
+    fn tell_stays(&mut self) {
+        let Some(Stays { first, last, places, error }) = self.stays.take() else { return };
+        tracing::warn!(
+            %error, places, %first, %last,
+            "the spool is damaged: events cannot be purged from it in some places, and stay"
+        );
     }
 
     /// Drops some dead letters and parked frames; returns when to go on.
@@ -183,4 +213,10 @@ impl Purge {
             }
         }
     }
+}
+
+/// Tells of a step that failed; returns when to take it again.
+fn failed(error: SpoolError) -> Duration {
+    tracing::warn!(%error, "delivered events could not be purged, trying again later");
+    EVERY
 }

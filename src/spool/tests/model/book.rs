@@ -202,6 +202,7 @@ impl Rows {
             | Write::Replay(_)
             | Write::Fill(_)
             | Write::Configured
+            | Write::PassOver
             | Write::Other => false,
         }
     }

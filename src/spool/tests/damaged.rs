@@ -134,8 +134,13 @@ async fn first_of_all_that_cannot_be_purged_keeps_no_other_though_numbers_are_hi
     damage(&bench, "bodies");
     bench.retention = Duration::ZERO;
     let (running, _) = start(&bench);
-    bench.until(|| bench.ids().first().is_none_or(|last| *last < BEFORE + EVENTS / 2)).await;
-    assert_eq!(bench.ids().last(), Some(&(BEFORE + 1)), "the first is one that stays");
+    let is_there = |id: u64| {
+        // One that cannot be read is there.
+        let mut view = open_view(bench.path()).expect("a spool");
+        !matches!(view.event(EventId(id)), Ok(None))
+    };
+    bench.until(|| !is_there(BEFORE + EVENTS / 2)).await;
+    assert!(is_there(BEFORE + 1), "the first is one that stays");
     running.stop().await;
 }
 
@@ -209,7 +214,12 @@ impl Hook for PurgesNothing {
                     .into())
             }
             Write::PassOver => panic!("it belongs to no event"),
-            _ => act(sqlite),
+            Write::Commit(_)
+            | Write::Erase(_)
+            | Write::Replay(_)
+            | Write::Fill(_)
+            | Write::Configured
+            | Write::Other => act(sqlite),
         }
     }
 }

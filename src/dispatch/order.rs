@@ -4,7 +4,7 @@
 //! their arrival. In strict order a thing is *held* while events about it wait on the disk: later ones are sent
 //! there too, to come due behind them. The disk gives them back in the order of due time and number, a page at a time,
 //! so that what arrives meanwhile must not overtake the pages to come. Memory is bounded by what the lane puts in, and
-//! by the number of things that are held apart: see [`held`].
+//! by the number of things that are held apart: see `held`.
 
 mod held;
 

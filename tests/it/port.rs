@@ -113,6 +113,7 @@ async fn encrypted_port_serves_the_command_line_and_takes_a_renewed_certificate(
     authority.write("zoomhook.bank.internal", &cert, &key);
     bridge.signal("HUP");
     bridge.logged("the certificate of the admin port was read again").await;
+    bridge.logged("the configuration was read again").await;
     let (code, out, err) = lab.run(&status).await;
     assert!(code == 0 && !out.contains("no good"), "{out}{err}");
     authority.write_for("zoomhook.bank.internal", 10, &cert, &key);

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt as _;
 
 use rusqlite::Connection;
 
-use super::fake::{Fake, Hook, Write};
+use super::fake::{Fake, Refuses, Write};
 use super::*;
 use crate::telemetry::metrics::{ByWhat, Metrics};
 
@@ -190,38 +190,26 @@ async fn purge_that_fails_without_any_event_passes_over_none() {
     running.stop().await;
     let sqlite = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens");
     let purges = Arc::new(AtomicU32::new(0));
-    let running = bench.start_on(Box::new(Fake { sqlite, hook: PurgesNothing(Arc::clone(&purges)) }));
+    let running = bench.start_on(Box::new(Fake { sqlite, hook: purges_nothing(Arc::clone(&purges)) }));
     // The steps are halved down to one event, and the last purge looks at none.
     bench.until(|| purges.load(Ordering::SeqCst) == 10).await;
     running.stop().await;
     assert_eq!(purges.load(Ordering::SeqCst), 10);
 }
 
-/// Is a file whose purge comes upon damage whatever it looks at. To pass over an event is a fault.
-struct PurgesNothing(Arc<AtomicU32>);
-
-impl Hook for PurgesNothing {
-    fn write<T>(
-        &mut self,
-        write: &Write<'_>,
-        sqlite: &mut sqlite::Sqlite,
-        act: impl FnOnce(&mut sqlite::Sqlite) -> Result<T, SpoolError>,
-    ) -> Result<T, SpoolError> {
-        match write {
-            Write::Purge => {
-                self.0.fetch_add(1, Ordering::SeqCst);
-                Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), None)
-                    .into())
-            }
-            Write::PassOver => panic!("it belongs to no event"),
-            Write::Commit(_)
-            | Write::Erase(_)
-            | Write::Replay(_)
-            | Write::Fill(_)
-            | Write::Configured
-            | Write::Other => act(sqlite),
+/// Makes a file whose purge comes upon damage whatever it looks at. To pass over an event is a fault.
+fn purges_nothing(purges: Arc<AtomicU32>) -> Refuses<impl FnMut(&Write<'_>) -> Option<SpoolError> + Send> {
+    Refuses(move |write: &Write<'_>| match write {
+        Write::Purge => {
+            purges.fetch_add(1, Ordering::SeqCst);
+            let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            Some(rusqlite::Error::SqliteFailure(damage, None).into())
         }
-    }
+        Write::PassOver => panic!("it belongs to no event"),
+        Write::Commit(_) | Write::Erase(_) | Write::Replay(_) | Write::Fill(_) | Write::Configured | Write::Other => {
+            None
+        }
+    })
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A disk that is full.
 
-use super::fake::{Fake, Hook, Write};
+use super::fake::{Fake, Refuses, Write};
 use super::*;
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn refused_events_have_their_other_chance_though_the_disk_fails_as_the_bre
     let bench = Bench::new();
     let sqlite = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens");
     let failures = Arc::new(AtomicU32::new(2));
-    let running = bench.start_on(Box::new(Fake { sqlite, hook: FailsAtBreakers(Arc::clone(&failures)) }));
+    let running = bench.start_on(Box::new(Fake { sqlite, hook: fails_at_breakers(Arc::clone(&failures)) }));
     let mut feeds = running.route(&[("crm", "*")]).await;
     running.append("e", "1").await;
     let event = fresh(&mut feeds[0]).await.id;
@@ -65,48 +65,32 @@ async fn refused_events_have_their_other_chance_though_the_disk_fails_as_the_bre
     running.stop().await;
 }
 
-/// Is a disk that fails so many times at what a breaker has to say.
-struct FailsAtBreakers(Arc<AtomicU32>);
-
-impl Hook for FailsAtBreakers {
-    fn write<T>(
-        &mut self,
-        write: &Write<'_>,
-        sqlite: &mut sqlite::Sqlite,
-        act: impl FnOnce(&mut sqlite::Sqlite) -> Result<T, SpoolError>,
-    ) -> Result<T, SpoolError> {
-        let is_of_breaker = |entry: &store::LedgerEntry| matches!(entry, store::LedgerEntry::Breaker { .. });
+/// Makes a disk that fails so many times at what a breaker has to say.
+fn fails_at_breakers(failures: Arc<AtomicU32>) -> Refuses<impl FnMut(&Write<'_>) -> Option<SpoolError> + Send> {
+    let is_of_breaker = |entry: &store::LedgerEntry| matches!(entry, store::LedgerEntry::Breaker { .. });
+    Refuses(move |write: &Write<'_>| {
         let is_meant = matches!(write, Write::Commit(batch) if batch.ledger.iter().any(is_of_breaker));
-        if is_meant && self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-            return Err(SpoolError::Interrupted);
-        }
-        act(sqlite)
-    }
+        let left = |left: u32| left.checked_sub(1);
+        let fails = is_meant && failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok();
+        fails.then_some(SpoolError::Interrupted)
+    })
 }
 
 /// Is a disk that can be full: commits of events and replays fail then as SQLite says it.
-pub(super) struct FullDisk(Arc<AtomicBool>);
+pub(super) struct FullDisk;
 
 impl FullDisk {
     pub(super) fn under(bench: &Bench, full: &Arc<AtomicBool>) -> Box<dyn store::Store> {
         let sqlite = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens");
-        Box::new(Fake { sqlite, hook: Self(Arc::clone(full)) })
-    }
-}
-
-impl Hook for FullDisk {
-    fn write<T>(
-        &mut self,
-        write: &Write<'_>,
-        sqlite: &mut sqlite::Sqlite,
-        act: impl FnOnce(&mut sqlite::Sqlite) -> Result<T, SpoolError>,
-    ) -> Result<T, SpoolError> {
-        let needs_room =
-            matches!(write, Write::Replay(_)) || matches!(write, Write::Commit(batch) if !batch.events.is_empty());
-        if needs_room && self.0.load(Ordering::Relaxed) {
-            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
-            return Err(rusqlite::Error::SqliteFailure(full, Some("database or disk is full".to_owned())).into());
-        }
-        act(sqlite)
+        let full = Arc::clone(full);
+        let hook = Refuses(move |write: &Write<'_>| {
+            let needs_room =
+                matches!(write, Write::Replay(_)) || matches!(write, Write::Commit(batch) if !batch.events.is_empty());
+            (needs_room && full.load(Ordering::Relaxed)).then(|| {
+                let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+                rusqlite::Error::SqliteFailure(full, Some("database or disk is full".to_owned())).into()
+            })
+        });
+        Box::new(Fake { sqlite, hook })
     }
 }

@@ -42,6 +42,23 @@ pub(in crate::spool) trait Hook: Send {
     fn measured(&mut self, _size: Size) {}
 }
 
+/// Fails with what it is told of a write, and makes all others.
+pub(super) struct Refuses<F>(pub(super) F);
+
+impl<F> Hook for Refuses<F>
+where
+    F: FnMut(&Write<'_>) -> Option<SpoolError> + Send,
+{
+    fn write<T>(
+        &mut self,
+        write: &Write<'_>,
+        sqlite: &mut Sqlite,
+        act: impl FnOnce(&mut Sqlite) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        (self.0)(write).map_or_else(|| act(sqlite), Err)
+    }
+}
+
 /// Is the real store behind a hook.
 pub(in crate::spool) struct Fake<H> {
     pub(in crate::spool) sqlite: Sqlite,

@@ -165,9 +165,13 @@ async fn events_behind_an_open_breaker_expire_without_a_request_each() {
         },
     )
     .await;
+    // On a slow disk the clock would run past the time to live before there are enough refusals.
+    let held = hold_clock();
     for n in 0..99 {
         bench.append_kind("old", &n.to_string()).await;
     }
+    bench.status.clone().wait_for(|status| status.breaker.is_some()).await.expect("runs");
+    drop(held);
     bench.all_settled(99).await;
     assert!(bench.outcomes().await.iter().all(|outcome| outcome == "expired"));
     assert!(bench.seen().len() < 50, "{} requests", bench.seen().len());
@@ -494,6 +498,13 @@ impl Bench {
 
 fn waits_for_its_retry(rows: &[EventRow]) -> bool {
     rows.first().is_some_and(|row| row.deliveries[0].state == DeliveryState::Retry)
+}
+
+/// Keeps the paused clock from running on by itself until the guard is dropped: it stands while a thread is at work.
+fn hold_clock() -> std::sync::mpsc::Sender<()> {
+    let (guard, dropped) = std::sync::mpsc::channel();
+    tokio::task::spawn_blocking(move || dropped.recv());
+    guard
 }
 
 fn ttl(rules: &[(&str, u64)]) -> Ttl {

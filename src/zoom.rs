@@ -37,6 +37,8 @@ use crate::{retry_after, tls};
 
 /// However long Zoom asks to be left alone, it is asked again after an hour.
 const LONGEST_THROTTLE: SignedDuration = SignedDuration::from_hours(1);
+/// Stands before the token in the URL of a socket.
+const TOKEN: &str = "access_token=";
 /// Zoom's words are shown up to this many characters.
 const LONGEST_WORDS: usize = 200;
 
@@ -63,11 +65,27 @@ fn time_until(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or_default()
 }
 
-/// Makes words of the other side fit for a log line: short, on one line, and without the secret, should they echo it.
+/// Makes words of the other side fit for a log line: short, on one line, and without the secret, should they echo it, or
+/// the query of a URL with a token, of which they may show a part.
 fn plain(words: &str, secret: &Secret) -> String {
     let words = words.trim();
     let words = if secret.expose().is_empty() { words.to_owned() } else { words.replace(secret.expose(), "***") };
-    words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_WORDS).collect()
+    let shown: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_WORDS).collect();
+    without_token(&shown)
+}
+
+/// Blots out what follows each name of a token, up to where a query, a quotation or a word ends.
+fn without_token(words: &str) -> String {
+    let mut shown = String::with_capacity(words.len());
+    let mut rest = words;
+    while let Some(at) = rest.to_ascii_lowercase().find(TOKEN) {
+        let (before, token) = rest.split_at(at + TOKEN.len());
+        shown.push_str(before);
+        shown.push_str("***");
+        let ends = |c: char| c.is_whitespace() || matches!(c, '&' | '"' | '\'' | '<' | '>' | ',' | ';' | ')');
+        rest = token.find(ends).map_or("", |end| &token[end..]);
+    }
+    shown + rest
 }
 
 #[cfg(test)]
@@ -99,5 +117,8 @@ mod tests {
         assert_eq!(plain(" bad\r\ntoken canary! ", &secret), "bad  token ***!");
         assert_eq!(plain(&"é".repeat(5000), &secret).chars().count(), LONGEST_WORDS);
         assert_eq!(plain("no secret", &Secret::new("")), "no secret");
+        let echoed = "refused: wss://ws.zoom.us/ws?access_token=eyJhb&id=7, ACCESS_TOKEN=é";
+        let shown = "refused: wss://ws.zoom.us/ws?access_token=***&id=7, ACCESS_TOKEN=***";
+        assert_eq!(plain(echoed, &Secret::new("eyJhbGciOi")), shown);
     }
 }

@@ -108,9 +108,9 @@ pub(super) fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String
     out
 }
 
-/// Shows control characters as escapes: what Zoom and handlers wrote must not move the cursor.
+/// Shows control characters as escapes: what Zoom and handlers wrote must not move the cursor, nor turn the direction.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
-    escape_controls(text, |c| c.is_control())
+    escape_controls(text, is_control)
 }
 
 /// Shows a body: JSON indented, everything else as it is, control characters as escapes.
@@ -121,7 +121,12 @@ pub(super) fn pretty_body(body: &str) -> String {
         Ok(IgnoredAny) => Cow::Owned(indent(body)),
         Err(_) => Cow::Borrowed(body),
     };
-    escape_controls(&shown, |c| c.is_control() && c != '\n').into_owned()
+    escape_controls(&shown, |c| is_control(c) && c != '\n').into_owned()
+}
+
+/// Tells what is no text of its own, the marks of the bidirectional algorithm included (Unicode, annex 9).
+fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn escape_controls(text: &str, is_bad: impl Fn(char) -> bool) -> Cow<'_, str> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
+use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,10 +41,10 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     }
     let format = loaded.config.log.format;
     let roots = Roots::load();
+    let signals = Signals::listen()?;
     let bound = async { Ok(App::bind(tried(loaded, &roots)?.config, &roots, Some(levels)).await?) };
     let app = bound.await.inspect_err(|failure| log(failure, format))?;
     let stop = Stop::default();
-    let signals = Signals::listen()?;
     tokio::spawn(signals.obey(stop.clone(), app.reloads()));
     Ok(app.run(reread(args.bridge), stop).await?)
 }
@@ -83,6 +84,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Is not waited for: a file that may grow no further is a write that fails, and not the end of the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -91,6 +94,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(Number::XFSZ.as_raw()))?,
         })
     }
 

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -71,6 +72,7 @@ pub fn parse(frame: &[u8]) -> Message {
         Some("heartbeat") if success == Some("false") => Message::HeartbeatRefused,
         Some("heartbeat") => Message::HeartbeatAnswered,
         Some("message") => Message::Event(Content::of(frame, content)),
+        Some(_) if content.is_some_and(names_an_event) => parked("module is unknown, and its content names an event"),
         Some(_) => Message::Unknown,
         None => parked("frame names no module"),
     }
@@ -125,12 +127,18 @@ impl Content {
     }
 }
 
+/// Tells whether a content looks like that of an event: should Zoom rename the module, none may go by unseen.
+fn names_an_event(content: &RawValue) -> bool {
+    let Content { kind, parked, .. } = Content::of(&[], Some(content));
+    parked.is_none() && !kind.is_empty()
+}
+
 /// Reads `event_ts` in the spellings that a number can have: some senders quote it, some write a float.
 fn milliseconds(raw: &RawValue) -> Option<i64> {
     let number = raw.get().trim_matches('"');
-    // The cast saturates; an infinite time is as useless as none.
+    // The cast saturates; a time that no calendar has is as useless as none.
     let float = || number.parse().ok().filter(|float: &f64| float.is_finite()).map(|float| float as i64);
-    number.parse().ok().or_else(float)
+    number.parse().ok().or_else(float).filter(|ms| Timestamp::from_millisecond(*ms).is_ok())
 }
 
 /// Puts the content of a refusal into words, whatever it is.

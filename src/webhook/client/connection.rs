@@ -39,7 +39,13 @@ impl Connection {
     pub(super) async fn new(stream: Stream) -> Result<Self, hyper::Error> {
         let meter = Arc::new(Meter(AtomicUsize::new(HEAD_MAX)));
         let metered = TokioIo::new(Metered { stream, meter: Arc::clone(&meter) });
-        let (sender, driver) = http1::Builder::new().max_buf_size(HEAD_MAX).handshake(metered).await?;
+        // Of old servers, what a client is to take as well (RFC 9112, sections 5.1 and 5.2).
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(HEAD_MAX)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .handshake(metered)
+            .await?;
         Ok(Self { sender, driver: Some(Box::new(driver)), meter })
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use rustls::ClientConfig;
@@ -134,9 +134,17 @@ async fn exchange(
 ) -> Result<Reply, hyper::Error> {
     let (head, mut incoming) = connection.send(request).await?.into_parts();
     let (mut body, mut read) = (Vec::new(), 0);
+    // A server whose answer has no length ends it with the connection. Many do so without a word of TLS, and what a longer
+    // answer would have held is of no use here.
+    let is_end = |error: &hyper::Error| io_kind(error) == Some(io::ErrorKind::UnexpectedEof);
+    let has_length = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| head.headers.contains_key(name));
     while read <= limits.read
-        && let Some(piece) = connection.piece(&mut incoming).await.transpose()?
+        && let Some(piece) = connection.piece(&mut incoming).await
     {
+        let piece = match piece {
+            Err(error) if !has_length && is_end(&error) => break,
+            piece => piece?,
+        };
         read += piece.len();
         let room = limits.kept - body.len();
         body.extend_from_slice(&piece[..piece.len().min(room)]);
@@ -146,9 +154,15 @@ async fn exchange(
 
 /// Tells whether an error is the end of a connection; without a word of TLS, too.
 fn is_closed(error: &hyper::Error) -> bool {
-    let io = error.source().and_then(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
     error.is_incomplete_message()
-        || matches!(io, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof))
+        || matches!(
+            io_kind(error),
+            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
+        )
+}
+
+fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
+    error.source().and_then(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind)
 }
 
 /// Says what ended an exchange. By TLS 1.3 a server refuses the certificate of its client only here.

@@ -33,6 +33,8 @@ fn heartbeats_and_unknown_modules_are_told_apart() {
         (r#"{"module":"heartbeat","success":false,"content":"gone"}"#, Message::HeartbeatRefused),
         (r#"{"module":"notice","content":"soon"}"#, Message::Unknown),
         (r#"{"module":"","content":"soon"}"#, Message::Unknown),
+        (r#"{"module":"notice","content":{"event":7}}"#, Message::Unknown),
+        (r#"{"module":"notice"}"#, Message::Unknown),
     ];
     for (frame, expected) in cases {
         assert_eq!(parse(frame.as_bytes()), expected, "{frame}");
@@ -69,6 +71,8 @@ fn odd_bodies_are_events_all_the_same() {
         (r#"{"event":"\ud800","event_ts":"soon"}"#, "", None),
         (r#"{"\ud800":1,"event":"a","event_ts":1785369357392.7}"#, "a", Some(1_785_369_357_392)),
         (r#"{"payload":{"event":"inner"},"event_ts":"inf"}"#, "", None),
+        (r#"{"event":"a","event_ts":-9223370241081139507}"#, "a", None),
+        (r#"{"event":"a","event_ts":1e300}"#, "a", None),
         (r#"[{"event":"inside"}]"#, "", None),
         (r#""text""#, "", None),
         ("17", "", None),
@@ -97,6 +101,12 @@ fn what_is_not_understood_is_kept_and_says_why() {
     for (frame, body, why) in cases {
         let content = event(frame);
         assert_eq!((&*content.body, content.parked), (body, Some(why)), "{}", String::from_utf8_lossy(frame));
+    }
+    for content in [r#"{"event":"a.b"}"#, r#""{\"event\":\"a.b\"}""#] {
+        let frame = format!(r#"{{"module":"event","content":{content}}}"#);
+        let parked = event(frame.as_bytes());
+        assert_eq!(parked.body, frame);
+        assert_eq!(parked.parked, Some("module is unknown, and its content names an event"));
     }
     for value in ["null", "true", "5"] {
         let frame = format!(r#"{{"module":"message","content":{value}}}"#);

@@ -27,6 +27,8 @@ use crate::zoom::{SetupError, plain, throttled_until};
 
 /// How long a request may take, connection and body included.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long connecting may take. The addresses of a name share it evenly, so that one that never answers is not all there is.
+const CONNECT: Duration = Duration::from_secs(10);
 /// How long a connection through a proxy may take: after it there is time to find out what is wrong with the proxy.
 const THROUGH_PROXY: Duration = Duration::from_secs(6);
 /// Bytes that are read of an answer. A token takes 1.5 kB; an error page may be endless.
@@ -127,11 +129,9 @@ impl Endpoint {
     pub(super) fn new(credentials: Credentials, roots: &Roots) -> Result<Self, SetupError> {
         let expiry = Expiry::default();
         let roots = roots.watching(&credentials.token_url, expiry.clone());
-        let client = match credentials.outbound.proxy_for(&credentials.token_url) {
-            Some(_) => Client::builder().connect_timeout(THROUGH_PROXY),
-            None => Client::builder(),
-        };
-        let client = client
+        let is_proxied = credentials.outbound.proxy_for(&credentials.token_url).is_some();
+        let client = Client::builder()
+            .connect_timeout(if is_proxied { THROUGH_PROXY } else { CONNECT })
             .tls_backend_preconfigured(roots.client(credentials.ca_file.as_deref(), &credentials.tls)?)
             .user_agent(concat!("zoomhook/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)

@@ -86,6 +86,15 @@ async fn answer_that_ends_with_its_connection_is_complete() {
 }
 
 #[tokio::test]
+async fn head_of_an_old_server_is_read() {
+    for line in ["x-long: one\r\n\ttwo\r\n", "x-spaced : one\r\n"] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{line}content-length: 2\r\n\r\nok");
+        let handler = Handler::start([Act::Answer(answer.into())]).await;
+        assert_eq!(send(&handler.destination()).await.expect("an answer").excerpt, "ok", "{line}");
+    }
+}
+
+#[tokio::test]
 async fn answer_that_echoes_what_it_was_sent_is_kept_without_the_secrets() {
     let echo =
         |text: &str| format!("HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\n\r\n{text}", text.len()).into_bytes();

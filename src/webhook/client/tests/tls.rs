@@ -76,6 +76,23 @@ async fn certificate_that_is_no_good_is_told_by_what_is_wrong_with_it() {
     }
 }
 
+/// As Python's own HTTP server behind TLS ends them.
+#[tokio::test]
+async fn answer_without_a_length_is_complete_where_its_connection_ends_without_a_word() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (acceptor, ca_file) = certificate(folder.path());
+    let cut = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok";
+    let acts = ["HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nok", cut];
+    let handler = Handler::start_tls(acts.map(|answer| Act::AnswerAndClose(answer.into())), acceptor).await;
+    let url = format!("https://localhost:{}/hook", handler.addr.port());
+    let destination = Destination { ca_file: Some(ca_file), ..destination(&url) };
+    for body in ["", "ok"] {
+        let answer = send(&destination).await.expect("an answer");
+        assert_eq!((answer.status, answer.excerpt.as_str()), (200, body));
+    }
+    assert_eq!(failure(&destination).await.cause(), Cause::Cut, "what has a length has its end");
+}
+
 #[test]
 fn missing_ca_file_is_an_error_of_the_client() {
     let destination = Destination { ca_file: Some("/nonexistent/ca.pem".into()), ..destination("https://localhost/") };

@@ -4,15 +4,18 @@
 //!
 //! - one cache entry for each set of credentials, and one request at a time for each entry: whoever
 //!   asks meanwhile waits, and shares what comes of it, be it a token or an error;
-//! - a token that Zoom refused is replaced only if nobody has replaced it yet;
+//! - a token that Zoom refused is replaced only if nobody has replaced it yet, and its successor not at once: what is
+//!   refused then is not refused for its age;
 //! - a `Retry-After` holds for all who share the entry.
 
 mod endpoint;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::info;
 
 use self::endpoint::{Answer, Ask, Credentials, Endpoint, Fetched};
@@ -23,6 +26,9 @@ use crate::config::secret::Secret;
 use crate::net::proxy::ProxyFault;
 use crate::telemetry::metrics::{BySubscriptionOutcome, Certificate, Expiry, Metrics};
 use crate::tls::Roots;
+
+/// How long a token is used that has replaced a refused one, even if it is refused too.
+const REPLACED_FOR: Duration = Duration::from_secs(30);
 
 /// Says why there is no token. Messages hold no secret and no URL but the host's name.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -117,19 +123,21 @@ struct Cached {
     outcome: Option<Result<Fetched, TokenError>>,
     /// The grant that is asked for; with `auto`, the one that worked.
     ask: Ask,
+    /// When a token was last replaced because it was refused.
+    replaced_at: Option<Instant>,
 }
 
 impl Entry {
     fn new(credentials: Credentials, roots: &Roots) -> Result<Self, SetupError> {
         let ask = credentials.first_ask();
         let endpoint = Endpoint::new(credentials, roots)?;
-        let cached = tokio::sync::Mutex::new(Cached { outcome: None, ask });
+        let cached = tokio::sync::Mutex::new(Cached { outcome: None, ask, replaced_at: None });
         Ok(Self { endpoint, requests: AtomicU64::new(0), cached })
     }
 }
 
 impl TokenSource {
-    /// Returns a token that has not expired, and is not the one that was refused.
+    /// Returns a token that has not expired, and is not the one that was refused, unless that has just replaced another.
     ///
     /// # Errors
     /// When the endpoint gives none.
@@ -139,9 +147,10 @@ impl TokenSource {
         let asked = self.entry.requests.load(Ordering::Relaxed);
         let mut cached = self.entry.cached.lock().await;
         let waited_for_another = self.entry.requests.load(Ordering::Relaxed) != asked;
-        let now = self.clock.now();
+        let (now, instant) = (self.clock.now(), self.clock.instant());
+        let is_new = cached.replaced_at.is_some_and(|at| instant.saturating_duration_since(at) < REPLACED_FOR);
         match &cached.outcome {
-            Some(Ok(token)) if now < token.good_until && Some(&token.value) != refused => {
+            Some(Ok(token)) if now < token.good_until && (is_new || Some(&token.value) != refused) => {
                 return Ok(token.value.clone());
             }
             // One that lies further ahead than any is granted was told before the clock was set back.
@@ -156,6 +165,9 @@ impl TokenSource {
         let outcome = self.fetch(&mut cached.ask).await;
         self.count(&outcome);
         self.entry.requests.fetch_add(1, Ordering::Relaxed);
+        if outcome.is_ok() && refused.is_some() {
+            cached.replaced_at = Some(instant);
+        }
         cached.outcome = Some(outcome.clone());
         outcome.map(|token| token.value)
     }

@@ -215,6 +215,23 @@ async fn other_credentials_get_their_own_token() {
 }
 
 #[tokio::test]
+async fn successor_of_a_refused_token_is_used_for_a_while() {
+    let tokens = [r#"{"access_token":"first"}"#, r#"{"access_token":"second"}"#, r#"{"access_token":"third"}"#];
+    let endpoint = Scripted::start(tokens.map(|body| (200, body))).await;
+    let source = endpoint.source(Grant::Auto, None);
+    let token = source.token(None).await.expect("a token");
+    let second = source.token(Some(&token)).await.expect("another token");
+    for _ in 0..3 {
+        assert_eq!(source.token(Some(&second)).await, Ok(Secret::new("second")));
+    }
+    assert_eq!(endpoint.requests().len(), 2);
+    tokio::time::pause();
+    tokio::time::advance(REPLACED_FOR).await;
+    tokio::time::resume();
+    assert_eq!(source.token(Some(&second)).await, Ok(Secret::new("third")));
+}
+
+#[tokio::test]
 async fn refused_token_is_replaced_only_once() {
     let endpoint = Scripted::start([GOOD, (200, r#"{"access_token":"fresh"}"#)]).await;
     let source = endpoint.source(Grant::ClientCredentials, None);

@@ -113,7 +113,7 @@ async fn no_secret_and_no_token_is_shown_anywhere() {
     socket.send(Frame::text(message(r#"{"event":"a","payload":"canary-payload"}"#))).await.expect("an open socket");
     socket.send(Frame::text("canary-garbage")).await.expect("an open socket");
     zoom.link(Link::Live).await;
-    let words = CloseFrame { code: CloseCode::Policy, reason: "canary-token-3".into() };
+    let words = CloseFrame { code: CloseCode::Policy, reason: "canary-token-2".into() };
     socket.close(Some(words)).await.expect("an open socket");
     reasons.push(zoom.link(Link::Waiting).await.reason);
     zoom.answer("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;

@@ -20,10 +20,23 @@ const SKEW: SignedDuration = SignedDuration::from_mins(1);
 
 /// Says that a text is neither a time nor an age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "expected a time such as `2026-07-30T10:00:00+02:00`, `2026-07-30 08:00` (UTC) or `08:00` (UTC, the last one that has been), or an age such as `24h`"
-)]
-pub struct NotAMoment;
+pub enum NotAMoment {
+    /// It begins as a date does.
+    #[error(
+        "no calendar has this day, or no clock this time: write `2026-07-30` or `2026-07-30 08:00` (UTC), or `2026-07-30T10:00:00+02:00`"
+    )]
+    NoSuchDay,
+    /// It begins with a number and has a colon, as a time of day does.
+    #[error(
+        "no clock shows this: write a time of day (UTC, the last one that has been) as `08:00` or `08:00:59`, from `00:00` to `23:59:59`"
+    )]
+    NoSuchTime,
+    /// It looks like neither.
+    #[error(
+        "expected a time such as `2026-07-30T10:00:00+02:00`, `2026-07-30 08:00` (UTC) or `08:00` (UTC, the last one that has been), or an age such as `24h`"
+    )]
+    Unknown,
+}
 
 /// Writes a number with its thousands grouped: `12,345`.
 pub fn count(n: u64) -> String {
@@ -150,12 +163,19 @@ pub fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, NotAMoment>
     if let Some(at) = parse_utc(text.strip_suffix("UTC").unwrap_or(text).trim_end(), now) {
         return Ok(at);
     }
-    let age: Span = text.parse().map_err(|_| NotAMoment)?;
-    let age = age.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| NotAMoment)?;
-    if age.is_negative() {
-        return Err(NotAMoment);
+    // An age may hold a clock, as `1d 07:30:00` does: a slip in a time must not become one.
+    match text.as_bytes() {
+        [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'-', ..] => return Err(NotAMoment::NoSuchDay),
+        [b'0'..=b'9', rest @ ..] if rest.contains(&b':') => return Err(NotAMoment::NoSuchTime),
+        _ if text.contains(':') => return Err(NotAMoment::Unknown),
+        _ => {}
     }
-    now.checked_sub(age).map_err(|_| NotAMoment)
+    let age: Span = text.parse().map_err(|_| NotAMoment::Unknown)?;
+    let age = age.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| NotAMoment::Unknown)?;
+    if age.is_negative() {
+        return Err(NotAMoment::Unknown);
+    }
+    now.checked_sub(age).map_err(|_| NotAMoment::Unknown)
 }
 
 /// Says why nothing can have happened between two moments, where both are given or the first is still to come.
@@ -178,8 +198,9 @@ pub fn check_interval(since: Option<Timestamp>, until: Option<Timestamp>, now: T
 
 /// Reads a date, a date with a time, or a time of today; of yesterday where it is still to come today.
 fn parse_utc(text: &str, now: Timestamp) -> Option<Timestamp> {
-    // An offset or a zone that is not understood must not be passed over.
-    if !text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | 'T' | ' ')) {
+    // An offset or a zone that is not understood must not be passed over, nor a leap second made of a slip.
+    let is_plain = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | 'T' | ' '));
+    if !is_plain || text.contains(":60") {
         return None;
     }
     let of_day = |time: Time| {
@@ -300,20 +321,45 @@ mod tests {
         for (text, moment) in cases {
             assert_eq!(parse_moment(text, now), Ok(at(moment)), "{text}");
         }
+        for text in
+            ["", "yesterday", "2", "-2h", "2h ago", "1mo", "12", "20260730", "1h -5m", "P1DT07:30:00", "999999999d"]
+        {
+            assert_eq!(parse_moment(text, now), Err(NotAMoment::Unknown), "{text}");
+        }
+    }
+
+    #[test]
+    fn slip_in_a_time_is_no_age() {
+        let now = at("2026-07-30T10:00:00Z");
         for text in [
-            "",
-            "yesterday",
-            "2",
-            "-2h",
-            "2h ago",
-            "1mo",
+            "07:30:99",
+            "07:30:60",
+            "24:00",
+            "24:00:00",
             "24:61",
-            "12",
-            "2026-07-30T10:00:00[Europe/Berlin]",
-            "2026-07-30 10:00 CET",
-            "999999999d",
+            "99:99:99",
+            "00:90:00",
+            "7:30",
+            "1:30:00",
+            "1d 07:30:00",
+            "07:30 AM",
+            "10:00Z",
+            "10:00+02:00",
+            "10:00:00,5",
         ] {
-            assert_eq!(parse_moment(text, now), Err(NotAMoment), "{text}");
+            assert_eq!(parse_moment(text, now), Err(NotAMoment::NoSuchTime), "{text}");
+        }
+        for text in [
+            "2026-02-30",
+            "2026-13-01",
+            "2026-07-30 25:00",
+            "2026-07-30 24:00",
+            "2026-7-3",
+            "2026-07-30 10:00 CET",
+            "2026-07-30T10:00:00[Europe/Berlin]",
+            "2026-W31-4",
+        ] {
+            assert_eq!(parse_moment(text, now), Err(NotAMoment::NoSuchDay), "{text}");
         }
     }
 

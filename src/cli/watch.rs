@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::interrupted;
 use super::output::print;
 use super::screen::{Screen, keys};
-use crate::config::quantity::parse_duration;
+use crate::config::quantity::{meant_duration, parse_duration};
 
 /// The fastest that a bridge is asked, and the slowest that can be called watching.
 const FASTEST: Duration = Duration::from_millis(200);
@@ -39,7 +39,10 @@ impl Form {
 /// Reads how often something is to be shown.
 pub(super) fn rhythm(text: &str) -> Result<Duration, String> {
     let every = parse_duration(text).filter(|every| (FASTEST..=SLOWEST).contains(every));
-    every.ok_or_else(|| "expected a duration from 200ms to 1h, such as `1s` or `5s`".to_owned())
+    let meant = || meant_duration(text).filter(|meant| meant != text).map(|meant| format!(": did you mean `{meant}`?"));
+    every.ok_or_else(|| {
+        format!("expected a duration from 200ms to 1h, such as `1s` or `5s`{}", meant().unwrap_or_default())
+    })
 }
 
 /// Shows what `next` makes, at once and then so often, until Ctrl-C, SIGTERM or `q`.

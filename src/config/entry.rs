@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::file::{Node, Other, Value};
 use super::levels::{Levels, NotLevels};
-use super::quantity::{format_duration, format_size, parse_duration, parse_size};
+use super::quantity::{format_duration, format_size, meant_duration, meant_size, parse_duration, parse_size};
 use super::reference::Reference;
 use super::review::Place;
 use super::secret::Secret;
@@ -39,12 +39,18 @@ impl<'a> Entry<'a> {
 
     /// Notes that something else was expected, and what stands there instead. Not for secrets.
     pub(super) fn mismatch<T>(&self, expected: &str) -> Option<T> {
+        self.misspelt(expected, None)
+    }
+
+    /// Notes the same of a quantity, and what was meant where only its spelling is wrong.
+    fn misspelt<T>(&self, expected: &str, meant: Option<&str>) -> Option<T> {
         let found = match &self.value {
             Value::Text(text) => format!("{text:?}"),
             Value::Integer(number) => number.to_string(),
             Value::List(_) | Value::Table(_) | Value::Other(_) => self.value.shape().to_owned(),
         };
-        self.place.fail(format!("expected {expected}, found {found}"))
+        let meant = meant.map_or(String::new(), |meant| format!(": write {meant:?}"));
+        self.place.fail(format!("expected {expected}, found {found}{meant}"))
     }
 
     /// Reads a string that stands there itself.
@@ -131,7 +137,12 @@ impl<'a> Entry<'a> {
         let [least, most] = [range.start(), range.end()].map(|end| format_duration(*end));
         match duration.filter(|duration| range.contains(duration)) {
             Some(duration) => Some(duration),
-            None => self.mismatch(&format!("a duration from {least} to {most}, such as \"250ms\", \"10s\" or \"72h\"")),
+            None => {
+                let meant = self.as_word().and_then(meant_duration);
+                let meant = meant.filter(|meant| parse_duration(meant).is_some_and(|meant| range.contains(&meant)));
+                let expected = format!("a duration from {least} to {most}, such as \"250ms\", \"10s\" or \"72h\"");
+                self.misspelt(&expected, meant.as_deref())
+            }
         }
     }
 
@@ -178,7 +189,14 @@ impl<'a> Entry<'a> {
         let [least, most] = [range.start(), range.end()].map(|end| format_size(*end));
         match size.filter(|size| range.contains(size)) {
             Some(size) => Some(size),
-            None => self.mismatch(&format!("a size from {least} to {most}, such as \"512MiB\" or \"2GiB\"")),
+            None => {
+                let meant = self.as_word().and_then(meant_size);
+                let meant = meant.filter(|meant| parse_size(meant).is_some_and(|meant| range.contains(&meant)));
+                self.misspelt(
+                    &format!("a size from {least} to {most}, such as \"512MiB\" or \"2GiB\""),
+                    meant.as_deref(),
+                )
+            }
         }
     }
 

@@ -27,10 +27,10 @@ const MOST: usize = 64 << 10;
 /// What every program gets of the environment: where programs, its own files and its language are.
 const PASSED: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR"];
 /// How often a program is looked at that has closed its output and not ended, and a pipe that has brought nothing yet.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// How long a file is waited for that is a pipe, and whose other end has written nothing yet.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Fetches a secret.
 ///

@@ -5,6 +5,27 @@ use std::time::Duration;
 /// Units of time in milliseconds, the largest first.
 const TIMES: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
+/// Other names that people give to units of time.
+const TIME_WORDS: [(&str, &str); 17] = [
+    ("day", "d"),
+    ("days", "d"),
+    ("hr", "h"),
+    ("hrs", "h"),
+    ("hour", "h"),
+    ("hours", "h"),
+    ("min", "m"),
+    ("mins", "m"),
+    ("minute", "m"),
+    ("minutes", "m"),
+    ("sec", "s"),
+    ("secs", "s"),
+    ("second", "s"),
+    ("seconds", "s"),
+    ("msec", "ms"),
+    ("millisecond", "ms"),
+    ("milliseconds", "ms"),
+];
+
 /// Units of size in bytes, the largest first.
 const SIZES: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
@@ -37,6 +58,29 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
 /// Writes a size in bytes in the largest unit that holds it whole.
 pub(crate) fn format_size(bytes: u64) -> String {
     if bytes == 0 { "0B".to_owned() } else { format(bytes, &SIZES) }
+}
+
+/// Returns the duration that was meant by a text that is none: `10s` by `10 s`, `5S` or `5 sec`.
+pub(crate) fn meant_duration(text: &str) -> Option<String> {
+    meant(text, &TIMES, &TIME_WORDS)
+}
+
+/// Returns the size that was meant by a text that is none: `2GB` by `2 GB` or `2gb`.
+pub(crate) fn meant_size(text: &str) -> Option<String> {
+    meant(text, &SIZES, &[])
+}
+
+/// Puts number and unit together, where nothing but a blank, capitals or another name of the unit is wrong.
+fn meant(text: &str, units: &[(&str, u64)], words: &[(&str, &'static str)]) -> Option<String> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim_start();
+    let exact = units.iter().find(|(name, _)| *name == unit).map(|(name, _)| *name);
+    let alike = || units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(name, _)| *name);
+    let word = || words.iter().find(|(word, _)| word.eq_ignore_ascii_case(unit)).map(|(_, name)| *name);
+    let meant = format!("{number}{}", exact.or_else(alike).or_else(word)?);
+    parse(&meant, units).map(|_| meant)
 }
 
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -99,6 +143,35 @@ mod tests {
         ];
         for (text, bytes) in cases {
             assert_eq!(parse_size(text), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_meant_is_told_where_only_the_spelling_is_wrong() {
+        for (text, meant) in [
+            ("10 s", Some("10s")),
+            (" 10s ", Some("10s")),
+            ("5S", Some("5s")),
+            ("3D", Some("3d")),
+            ("10min", Some("10m")),
+            ("2 Hours", Some("2h")),
+            ("250 msec", Some("250ms")),
+            ("10", None),
+            ("s", None),
+            ("1.5 h", None),
+            ("1h 30m", None),
+            ("99999999999999999999 s", None),
+        ] {
+            assert_eq!(meant_duration(text).as_deref(), meant, "{text}");
+        }
+        for (text, meant) in [
+            ("2 GB", Some("2GB")),
+            ("2gb", Some("2GB")),
+            ("2 gib", Some("2GiB")),
+            ("512 KB", Some("512kB")),
+            ("2G", None),
+        ] {
+            assert_eq!(meant_size(text).as_deref(), meant, "{text}");
         }
     }
 

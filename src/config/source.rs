@@ -3,15 +3,18 @@
 //! [`Sources::gather`] is all that touches the machine; [`load`](super::load) works on what it found.
 
 use std::collections::HashMap;
-use std::io::Read as _;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use super::LogFormat;
-use super::fetch::{fetch, read_private};
+use super::fetch::{LOOK, PATIENCE, fetch, read_private};
 use super::problem::{Problem, Problems};
 use super::reference::Stored;
 
@@ -135,7 +138,9 @@ fn told_format(flags: &Flags, environment: &Environment, otherwise: LogFormat) -
 /// The group may write it: that is how operators get at a file of root's. Of a symbolic link its target counts.
 fn read_text(path: &Path) -> Result<String, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
-    let file = fs::File::open(path).map_err(unreadable)?;
+    // A pipe that nobody writes to would hold up a start or a reload for ever: it is opened as it is.
+    let open = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
+    let file = open.map_err(unreadable)?;
     // Of what is open, not of the path: another file may take its place meanwhile.
     let metadata = file.metadata().map_err(unreadable)?;
     let mode = metadata.permissions().mode() & 0o777;
@@ -147,7 +152,12 @@ fn read_text(path: &Path) -> Result<String, String> {
         ));
     }
     let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let mut file = file.take(LONGEST + 1);
+    if metadata.file_type().is_fifo() {
+        read_pipe(file, &mut bytes, PATIENCE)?;
+    } else {
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
+    }
     if bytes.len() as u64 > LONGEST {
         return Err(format!("is longer than {} MiB: no configuration is", LONGEST >> 20));
     }
@@ -156,6 +166,27 @@ fn read_text(path: &Path) -> Result<String, String> {
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         format!("line {line} is not text (UTF-8)")
     })
+}
+
+/// Reads a pipe to its end, waiting no longer than this for who writes to it.
+fn read_pipe(mut pipe: impl Read, bytes: &mut Vec<u8>, patience: Duration) -> Result<(), String> {
+    let begun = Instant::now();
+    let late = |what| format!("is a pipe, {what} within {} s: name a file", patience.as_secs());
+    loop {
+        // Before anybody has opened its other end, it looks as if it were at its end.
+        match pipe.read_to_end(bytes) {
+            Ok(_) if !bytes.is_empty() => return Ok(()),
+            Ok(_) if begun.elapsed() < patience => thread::sleep(LOOK),
+            Ok(_) => return Err(late("and nobody has written anything to it")),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < patience => {
+                thread::sleep(LOOK);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(late("and who writes to it has not come to an end"));
+            }
+            Err(error) => return Err(format!("cannot be read: {error}")),
+        }
+    }
 }
 
 /// Is a copy of the environment's variables; it is never written back.
@@ -250,6 +281,34 @@ mod tests {
         for path in [long.path(), Path::new("/dev/zero")] {
             assert_eq!(read_text(path), Err("is longer than 4 MiB: no configuration is".to_owned()));
         }
+    }
+
+    #[test]
+    fn pipe_is_read_as_its_writer_comes_and_is_said_to_be_one_where_none_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+        let open = || {
+            let flags = OFlags::NONBLOCK.bits().cast_signed();
+            OpenOptions::new().read(true).custom_flags(flags).open(&path).expect("opened")
+        };
+        let mut bytes = Vec::new();
+        let nobody = read_pipe(open(), &mut bytes, Duration::ZERO).expect_err("nobody writes");
+        assert_eq!(nobody, "is a pipe, and nobody has written anything to it within 0 s: name a file");
+        // Whoever opens both ends waits for nobody.
+        let mut end = OpenOptions::new().read(true).write(true).open(&path).expect("an end");
+        let unfinished = read_pipe(open(), &mut bytes, Duration::ZERO).expect_err("it goes on");
+        assert_eq!(unfinished, "is a pipe, and who writes to it has not come to an end within 0 s: name a file");
+        drop(end);
+        let reading = thread::spawn({
+            let path = path.clone();
+            move || read_text(&path)
+        });
+        end = OpenOptions::new().write(true).open(&path).expect("somebody reads");
+        io::Write::write_all(&mut end, b"a = 1\n").expect("written");
+        drop(end);
+        assert_eq!(reading.join().expect("no panic"), Ok("a = 1\n".to_owned()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Args;
 use zeroize::Zeroizing;
 
@@ -59,7 +60,7 @@ impl SecretTokenArgs {
     pub(super) fn read(&self) -> Result<Secret, Failure> {
         let (place, text) = match &self.secret_file {
             Some(path) => {
-                let bytes = read_private(path).map_err(|error| Failure::usage(format!("--secret-file: {error}")))?;
+                let bytes = read_private(path).map_err(|error| anyhow!("--secret-file: {error}"))?;
                 (path.display().to_string(), std::str::from_utf8(&bytes).ok().map(|text| text.to_owned().into()))
             }
             None => {
@@ -72,11 +73,9 @@ impl SecretTokenArgs {
                 (name.escape_debug().to_string(), value.into_string().ok().map(Zeroizing::new))
             }
         };
-        let Some(text) = text else {
-            return Err(Failure::usage(format!("the secret token in {place} is not text (UTF-8)")));
-        };
+        let Some(text) = text else { return Err(anyhow!("the secret token in {place} is not text (UTF-8)").into()) };
         match text.trim_end_matches(['\r', '\n']) {
-            "" => Err(Failure::usage(format!("the secret token in {place} is empty"))),
+            "" => Err(anyhow!("the secret token in {place} is empty").into()),
             token => Ok(Secret::new(token)),
         }
     }
@@ -106,7 +105,9 @@ mod tests {
             if let Some(content) = content {
                 write_private(&path, content);
             }
-            let text = format!("{:?}", of(&path).read().expect_err(words));
+            let failure = of(&path).read().expect_err(words);
+            assert!(matches!(failure, Failure::Runtime(_)), "the arguments were understood: {failure:?}");
+            let text = failure.to_string();
             assert!(text.contains(words) && !text.contains("canary"), "{text}");
         }
         let secret_env = Some("ZOOMHOOK_NO_SUCH_VARIABLE".to_owned());

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use url::Url;
 
 use self::exchange::{Exchange, Handler};
-use self::judgement::{Expected, WINDOW};
+use self::judgement::{Expected, Oddity, WINDOW};
 use super::Failure;
 use super::number::within;
 use super::options::after;
@@ -27,6 +27,7 @@ use super::secret_token::SecretTokenArgs;
 use crate::clock::Clock;
 use crate::config::Destination;
 use crate::config::address::{self, Protocol};
+use crate::config::quantity::meant_duration;
 use crate::simulator::fault::text::duration;
 use crate::simulator::template::edit::Edit;
 use crate::simulator::template::{self, Template};
@@ -120,7 +121,7 @@ pub(super) async fn run(args: &SendArgs) -> Result<ExitCode, Failure> {
     let exchanges = if args.url_validation {
         vec![handler.validate().await]
     } else {
-        send(&handler, &samples, args.repeat.unwrap_or(1), args.expected()).await
+        send(&handler, &samples, args.repeat.unwrap_or(1), args.expected(&samples)).await
     };
     let sent = report::Sent { url, exchanges: &exchanges, planned: samples.len(), repeat: args.repeat };
     if args.json {
@@ -136,6 +137,8 @@ pub(super) async fn run(args: &SendArgs) -> Result<ExitCode, Failure> {
 struct Sample {
     event: Cow<'static, str>,
     body: Bytes,
+    /// Why Zoom sends no such body; samples of this program are its own.
+    oddity: Option<Oddity>,
 }
 
 async fn send(handler: &Handler, samples: &[Sample], repeat: u16, expected: Expected) -> Vec<Exchange> {
@@ -188,17 +191,19 @@ impl SendArgs {
                 }
                 body = edit.apply(&body).map_err(|error| Failure::usage(format!("--set: {error}")))?;
             }
-            Ok(Sample { event: template.name.into(), body: body.into() })
+            Ok(Sample { event: template.name.into(), body: body.into(), oddity: None })
         };
         templates.into_iter().map(sample).collect()
     }
 
-    fn expected(&self) -> Expected {
-        match self.stale.map(u64::from) {
+    fn expected(&self, samples: &[Sample]) -> Expected {
+        let oddity = samples.iter().find_map(|sample| sample.oddity);
+        match (self.stale.map(u64::from), oddity) {
             _ if self.bad_signature => Expected::RefuseForged,
-            Some(age) if age > WINDOW => Expected::RefuseStale(age),
-            Some(age) => Expected::AcceptOld(age),
-            None => Expected::Accept,
+            (Some(age), _) if age > WINDOW => Expected::RefuseStale(age),
+            (_, Some(oddity)) => Expected::Either(oddity),
+            (Some(age), None) => Expected::AcceptOld(age),
+            (None, None) => Expected::Accept,
         }
     }
 }
@@ -210,9 +215,9 @@ impl Sample {
         struct Known {
             event: String,
         }
-        let event =
-            serde_json::from_slice::<Known>(&body).map_or_else(|_| "no event".into(), |known| known.event.into());
-        Self { event, body: body.into() }
+        let known = serde_json::from_slice::<Known>(&body).ok();
+        let oddity = Oddity::of(&body, known.is_some());
+        Self { event: known.map_or("no event".into(), |known| known.event.into()), body: body.into(), oddity }
     }
 }
 
@@ -241,6 +246,8 @@ fn handler_url(text: &str) -> Result<Url, String> {
     address::parse(text, Protocol::Http)
 }
 
-fn span(text: &str) -> Result<Duration, &'static str> {
-    duration(text).filter(|span| !span.is_zero()).ok_or("expected a duration such as `250ms` or `10s`")
+fn span(text: &str) -> Result<Duration, String> {
+    let meant = || meant_duration(text).filter(|meant| meant != text).map(|meant| format!(": did you mean `{meant}`?"));
+    let wrong = || format!("expected a duration such as `250ms` or `10s`{}", meant().unwrap_or_default());
+    duration(text).filter(|span| !span.is_zero()).ok_or_else(wrong)
 }

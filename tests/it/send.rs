@@ -152,10 +152,31 @@ async fn usage_is_refused_with_code_2() {
         (&["meeting.strated"][..], "did you mean `meeting.started`"),
         (&["meeting.started", "--set", "payload.account_id.x=1"], "`payload.account_id` is neither"),
         (&["meeting.started", "--secret-env", "NO_SUCH_NAME"], "NO_SUCH_NAME is not set"),
-        (&["meeting.started", "--secret-file", "/nonexistent"], "cannot be read"),
     ] {
         let (code, out, err) = run(&mut command(url, arguments)).await;
         assert!(code == 2 && out.is_empty() && err.contains(words), "{arguments:?}: {out}{err}");
+    }
+    // What is understood and not there is a fault at run time, whatever file it is.
+    for arguments in [
+        &["meeting.started", "--secret-file", "/nonexistent"][..],
+        &["--file", "/nonexistent"],
+        &["meeting.started", "--ca-file", "/nonexistent"],
+    ] {
+        let (code, out, err) = run(&mut command(url, arguments)).await;
+        assert!(code == 1 && out.is_empty() && err.contains("/nonexistent"), "{arguments:?}: {out}{err}");
+    }
+}
+
+#[tokio::test]
+async fn file_that_zoom_would_never_send_is_not_the_handlers_fault() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let refusing = answering("400 Bad Request").await;
+    for (content, words) in [("", "the file is empty: "), ("no json", "no JSON"), ("{}", "JSON without an event")] {
+        let file = folder.path().join("body");
+        std::fs::write(&file, content).expect("written");
+        let file = file.display().to_string();
+        let (code, out, err) = run(&mut command(&refusing, &["--file", &file])).await;
+        assert!(code == 0 && out.contains(words) && !out.contains("cannot make sense"), "{out}{err}");
     }
 }
 

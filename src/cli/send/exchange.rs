@@ -65,7 +65,7 @@ impl Handler {
         let secret = self.keyring.in_force(None, self.clock.now());
         let (mut result, mut took) = self.post(self.request(sample, request_id, expected, secret), request_id).await;
         let other = match expected {
-            Expected::Accept | Expected::AcceptOld(_) => self.keyring.other(secret, &result),
+            Expected::Accept | Expected::AcceptOld(_) | Expected::Either(_) => self.keyring.other(secret, &result),
             Expected::RefuseForged | Expected::RefuseStale(_) => None,
         };
         if let Some(other) = other {
@@ -86,7 +86,7 @@ impl Handler {
     fn request(&self, sample: &Sample, request_id: RequestId, expected: Expected, secret: Which) -> Outgoing {
         let (now, body, signer) = (self.clock.now(), sample.body.clone(), self.keyring.signer(secret));
         match expected {
-            Expected::Accept => Outgoing::signed(body, request_id, signer, now),
+            Expected::Accept | Expected::Either(_) => Outgoing::signed(body, request_id, signer, now),
             Expected::AcceptOld(age) | Expected::RefuseStale(age) => {
                 Outgoing::signed(body, request_id, signer, before(now, age))
             }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::config::Retry;
 use crate::dispatch::retry::{Policy, next};
 use crate::spool::settlement::Outcome;
+use crate::tls::fault::TlsFault;
 use crate::webhook::signature::Signer;
 use crate::webhook::validation;
 use crate::webhook::verdict::{Answer, SendError, StatusRules, verdict};
@@ -28,6 +29,42 @@ pub(super) enum Expected {
     RefuseForged,
     /// Refuses it: its timestamp is so many seconds old.
     RefuseStale(u64),
+    /// Takes it or refuses it: its body is none that Zoom sends.
+    Either(Oddity),
+}
+
+/// Says why a body is none that Zoom sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Oddity {
+    /// It has no bytes.
+    Empty,
+    /// It is something else than JSON.
+    NotJson,
+    /// It is JSON that names no event.
+    NoEvent,
+}
+
+impl Oddity {
+    /// Finds out what is odd about a body, if anything is; `names_event` tells whether it has an `event`.
+    pub(super) fn of(body: &[u8], names_event: bool) -> Option<Self> {
+        if names_event {
+            return None;
+        }
+        if body.is_empty() {
+            return Some(Self::Empty);
+        }
+        let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+        Some(if is_json { Self::NoEvent } else { Self::NotJson })
+    }
+
+    /// Says it in words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::NotJson => "no JSON",
+            Self::NoEvent => "JSON without an event",
+        }
+    }
 }
 
 /// Is what one answer means.
@@ -56,6 +93,7 @@ pub(super) fn judge(
     let (good, mut hints) = match expected {
         Expected::Accept | Expected::AcceptOld(_) => accept(result),
         Expected::RefuseForged | Expected::RefuseStale(_) => refuse(result, expected),
+        Expected::Either(oddity) => either(result, oddity),
     };
     if good && took > ZOOM_PATIENCE {
         let took = wording::span(took.try_into().unwrap_or(jiff::SignedDuration::MAX));
@@ -161,7 +199,7 @@ fn refuse(result: &Result<Answer, SendError>, expected: Expected) -> (bool, Vec<
                     )],
                 );
             }
-            Expected::Accept | Expected::AcceptOld(_) | Expected::RefuseForged => {
+            Expected::Accept | Expected::AcceptOld(_) | Expected::RefuseForged | Expected::Either(_) => {
                 "the handler ACCEPTS A WRONG SIGNATURE: anybody who reaches it can make up events; verify x-zm-signature \
                  over the raw body and answer 401"
             }
@@ -175,15 +213,26 @@ fn refuse(result: &Result<Answer, SendError>, expected: Expected) -> (bool, Vec<
     (false, vec![hint.to_owned()])
 }
 
+/// Judges the answer to a body that Zoom never sends: that a handler cannot read it says nothing against the handler.
+fn either(result: &Result<Answer, SendError>, oddity: Oddity) -> (bool, Vec<String>) {
+    let told =
+        format!("the file is {}: Zoom sends no such body, and a good handler may take or refuse it", oddity.words());
+    let hints = match result {
+        Ok(Answer { status: 200..=299 | 400 | 415 | 422, .. }) => return (true, vec![told]),
+        Ok(Answer { status: 500..=599, .. }) => {
+            vec!["the handler fails at it, where a good one answers 400: its own log says why".to_owned()]
+        }
+        Ok(_) | Err(_) => accept(result).1,
+    };
+    (false, std::iter::once(told).chain(hints).collect())
+}
+
 fn network(error: &SendError) -> &'static str {
     match error {
         SendError::Dns(_) => "the host of --to has no address: look at its name, and at the DNS of this machine",
         SendError::Refused => "nothing listens at this host and port: does the handler run, and on this port?",
         SendError::Connect(_) => "no connection: look at routes and firewalls between here and the handler",
-        SendError::Tls(..) => {
-            "no agreement on TLS: is the certificate valid for this name, and its issuer known here (--ca-file)? Does \
-             the port speak TLS at all?"
-        }
+        SendError::Tls(fault, _) => of_tls(*fault),
         SendError::Timeout => "no complete answer in time: answer first and work afterwards; Zoom itself waits 3 s",
         SendError::Cut(_) | SendError::Stale(_) => {
             "the connection ended before the answer was complete: did the handler crash, or is something else there?"
@@ -197,10 +246,36 @@ fn network(error: &SendError) -> &'static str {
     }
 }
 
+/// Says what to do where there is no agreement on TLS; what is wrong, the error says.
+fn of_tls(fault: TlsFault) -> &'static str {
+    match fault {
+        TlsFault::Authority => {
+            "name the file of that authority with --ca-file (of a certificate that signs itself, its own), or let the handler \
+             send its whole chain"
+        }
+        TlsFault::Expired => "have the handler's certificate renewed, or set the clock of this machine",
+        TlsFault::NotYetValid => "set the clock of this machine, or look at the handler's certificate",
+        TlsFault::Name => "put a name that is in the certificate into the URL, or have one issued for the name there",
+        TlsFault::NotForServers => {
+            "--ca-file does not mend it: give the handler a server's certificate, which openssl req -x509 makes with -addext \
+             basicConstraints=CA:FALSE"
+        }
+        TlsFault::Certificate => {
+            "look at the handler's certificate: is it signed by the authority that it names, with the key in --ca-file?"
+        }
+        TlsFault::Client => {
+            "the handler asks for a client certificate: --destination shows that of the configuration (client_cert)"
+        }
+        TlsFault::Version => "let the handler speak TLS 1.2 or 1.3, or show it the client certificate that it wants",
+        TlsFault::NotTls => "what answers at this port speaks no TLS: is it the right port?",
+        TlsFault::Closed => "look at the handler's log, and at what looks into TLS on the way to it",
+        TlsFault::Other => "look at the handler's log, and at its certificate",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::fault::TlsFault;
 
     const QUICK: Duration = Duration::from_millis(5);
 
@@ -226,10 +301,16 @@ mod tests {
             (Err(SendError::Refused), "tried again in 1 s", "tried again in 5 min", "nothing listens"),
             (Err(SendError::Timeout), "tried again in 1 s", "tried again in 5 min", "in time"),
             (
-                Err(SendError::Tls(TlsFault::Other, "bad".to_owned())),
+                Err(SendError::Tls(TlsFault::Authority, "bad".to_owned())),
                 "tried again in 1 s",
                 "tried again in 5 min",
-                "--ca-file",
+                "with --ca-file",
+            ),
+            (
+                Err(SendError::Tls(TlsFault::NotForServers, "bad".to_owned())),
+                "tried again in 1 s",
+                "tried again in 5 min",
+                "--ca-file does not mend it",
             ),
             (Err(SendError::Dns("no".to_owned())), "tried again in 1 s", "tried again in 5 min", "no address"),
         ];
@@ -264,6 +345,28 @@ mod tests {
         }
         assert!(of(Ok(answer(204)), Expected::RefuseForged).hints[0].contains("ACCEPTS A WRONG SIGNATURE"));
         assert!(of(Ok(answer(204)), Expected::RefuseStale(600)).hints[0].contains("600 s old"));
+    }
+
+    #[test]
+    fn body_that_zoom_never_sends_is_no_fault_of_the_handler() {
+        for (body, oddity) in [
+            (&b""[..], Some(Oddity::Empty)),
+            (b"not json", Some(Oddity::NotJson)),
+            (b"{\"a\":1}", Some(Oddity::NoEvent)),
+            (b"[]", Some(Oddity::NoEvent)),
+        ] {
+            assert_eq!(Oddity::of(body, false), oddity);
+            let expected = Expected::Either(oddity.expect("odd"));
+            for status in [200, 204, 400, 415, 422] {
+                let judged = of(Ok(answer(status)), expected);
+                assert!(judged.good && judged.hints[0].starts_with("the file is "), "{judged:?}");
+            }
+            for bad in [Ok(answer(500)), Ok(answer(401)), Ok(answer(404)), Err(SendError::Refused)] {
+                let judged = of(bad, expected);
+                assert!(!judged.good && judged.hints.len() == 2, "{judged:?}");
+            }
+        }
+        assert_eq!(Oddity::of(b"{\"event\":\"a\"}", true), None);
     }
 
     fn of(result: Result<Answer, SendError>, expected: Expected) -> Judgement {

@@ -138,7 +138,12 @@ fn in_full(exchange: &Exchange, sent: &Sent<'_>) -> String {
         how(exchange.expected),
         address::masked(sent.url)
     );
-    line(&mut text, "answer", &format!("{} in {}", outcome(&exchange.result), span(exchange.took)));
+    let answer = match &exchange.result {
+        Ok(_) => format!("{} in {}", outcome(&exchange.result), span(exchange.took)),
+        // What went wrong is a sentence of its own.
+        Err(_) => format!("none, after {}: {}", span(exchange.took), outcome(&exchange.result)),
+    };
+    line(&mut text, "answer", &answer);
     if let Ok(Answer { excerpt, .. }) = &exchange.result
         && !judgement.good
         && !excerpt.trim().is_empty()
@@ -206,6 +211,7 @@ fn how(expected: Expected) -> String {
     match expected {
         Expected::Accept => String::new(),
         Expected::RefuseForged => ", signed with another secret".to_owned(),
+        Expected::Either(oddity) => format!(", {}", oddity.words()),
         Expected::AcceptOld(age) | Expected::RefuseStale(age) => format!(", {age} s old"),
     }
 }

@@ -2,12 +2,16 @@
 //! spool, and one over all of them that answers "is anything being lost, and what do I do?".
 //!
 //! A sentence says since when, why and what to do. Its level is what programs read: an event that
-//! waits or is dead is kept, so only a missing socket or a spool that takes nothing can lose.
+//! waits or is dead is kept, so only a missing socket or a spool that takes nothing can lose. The latter loses nothing
+//! by itself: what was read waits in memory, and the rest at Zoom, for as long as the socket and the process last.
+
+mod advice;
 
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use self::advice::advice;
 use crate::dispatch::status as lane;
 use crate::spool::Health;
 use crate::spool::record::{DestinationRow, GapRow, SubscriptionRow};
@@ -23,6 +27,9 @@ const BEHIND: SignedDuration = SignedDuration::from_mins(1);
 const SILENT: SignedDuration = SignedDuration::from_mins(10);
 /// Gaps that ended within this time are still news, unless somebody has dealt with them.
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
+/// Begins the summary where nothing is lost as long as nothing else happens.
+const AT_RISK: &str =
+    "Nothing is lost yet, but events will be if Zoom drops its socket or the bridge ends before this is mended: ";
 /// Ends what is said of a destination that takes nothing; the summary begins with it.
 const KEPT: &str = "; nothing is lost";
 /// Ends what is said of a subscription without a socket; the summary begins with it.
@@ -51,11 +58,19 @@ pub(crate) struct Sentence {
     pub(crate) brief: String,
     /// True where the summary tells the sentence.
     pub(crate) in_summary: bool,
+    /// True where a loss only threatens: Zoom holds its socket open still, or what came is in memory.
+    #[serde(skip)]
+    threatens: bool,
 }
 
 impl Sentence {
     fn new(level: Level, brief: String, sentence: String) -> Self {
-        Self { level, sentence, brief, in_summary: false }
+        Self { level, sentence, brief, in_summary: false, threatens: false }
+    }
+
+    /// Makes one of a loss that only threatens.
+    fn threat(brief: String, sentence: String) -> Self {
+        Self { threatens: true, ..Self::new(Level::Losing, brief, sentence) }
     }
 
     /// Makes one that needs no other words in short.
@@ -74,13 +89,11 @@ pub(crate) fn subscription(name: &str, status: &socket::Status, gap: Option<&Gap
     };
     let reason = &status.reason;
     match status.link {
-        Link::Live if status.stalled => losing(
-            "socket open, but not read",
-            format!(
-                " since {}, while the spool takes no events; repair the spool before Zoom drops it",
-                since(status.since, now)
-            ),
-        ),
+        Link::Live if status.stalled => {
+            let brief = format!("{name}: socket open, but not read");
+            let text = format!("{brief} while the spool takes no events; repair the spool before Zoom drops it");
+            Sentence::threat(brief, text)
+        }
         Link::Live => live(name, status, now),
         Link::Connecting => losing("connecting, no socket", format!(" since {down}{MEANWHILE}")),
         Link::Waiting => losing("no socket", format!(" since {down}: {reason}{}{next}{MEANWHILE}", remedy(reason))),
@@ -186,7 +199,9 @@ pub(crate) fn backlog(row: &DestinationRow, now: Timestamp) -> Sentence {
     let level = if row.pending > 0 || row.dead > 0 || row.paused_at.is_some() { Level::Degraded } else { Level::Fine };
     let gone = if row.orphaned_at.is_some() { "no longer configured, " } else { "" };
     let paused = row.paused_at.map_or(String::new(), |at| format!("paused since {}, ", since(at, now)));
-    Sentence::short(level, format!("{name}: {gone}{paused}{}{dead}", waiting(Some(row), now)))
+    let breaker =
+        row.breaker.map_or(String::new(), |opened| format!("its breaker is open since {}, ", since(opened.since, now)));
+    Sentence::short(level, format!("{name}: {gone}{paused}{breaker}{}{dead}", waiting(Some(row), now)))
 }
 
 /// Says that a subscription is not live since no bridge runs.
@@ -240,73 +255,6 @@ fn taking(status: &lane::Status, now: Timestamp) -> String {
     )
 }
 
-/// Says where a cause comes from, and what to do about it.
-fn advice(cause: &str) -> (&'static str, &'static str) {
-    match cause {
-        "status 401" | "status 403" => (
-            " from the handler",
-            "Check that the handler's secret token is the secret_token configured here, the destination's auth, and the clocks",
-        ),
-        "status 404" | "status 410" => (" from the handler", "Check the path of the destination's url"),
-        "status 413" => (" from the handler", "Raise the handler's limit on the size of a request"),
-        "status 429" => {
-            (" from the handler", "Lower the destination's rate or concurrency, or raise the handler's limit")
-        }
-        status if status.starts_with("status 3") => {
-            (" from the handler", "Put the address that it redirects to into the destination's url")
-        }
-        status if status.starts_with("status ") => (" from the handler", "Check the handler's log"),
-        "name does not resolve" => ("", "Check the host of the destination's url, and DNS"),
-        "connection refused" => ("", "Start the handler, or check host and port of the destination's url"),
-        "cannot connect" => ("", "Check the network and the firewall between here and the handler"),
-        tls if tls.starts_with("tls failed") => ("", of_tls(tls)),
-        "timeout" => ("", "Let the handler answer first and work later, or raise the destination's timeout"),
-        "answer cut off" => ("", "Check the log of the handler, and of any proxy before it"),
-        token if token.starts_with("no token from token_url: tls failed") => {
-            ("", "Look at token_url as at a handler's url: its certificate, ca_file, client_cert and tls_min_version")
-        }
-        "no token from token_url" => ("", "Check token_url, client_id and client_secret in the destination's auth"),
-        "url validation answered with a wrong encryptedToken" => {
-            ("", "Check that the handler's secret token is the secret_token configured here")
-        }
-        probe if probe.starts_with("url validation answered ") => (
-            "",
-            "Let the handler answer endpoint.url_validation as it answers Zoom, or set the destination's probe to \"event\"",
-        ),
-        "request cannot be sent" => ("", "Check url and secret_token of the destination"),
-        _ => ("", "Check the handler's log"),
-    }
-}
-
-/// Says what to do about a handler with which there is no agreement on TLS.
-fn of_tls(cause: &str) -> &'static str {
-    match cause.strip_prefix("tls failed: ").unwrap_or_default() {
-        "certificate of an unknown authority" => {
-            "Name the file of that authority, or of the one of a proxy that looks into TLS on the way, in the destination's \
-             ca_file; or let the handler send its whole chain"
-        }
-        "certificate expired" => "Have the handler's certificate renewed, or set the clock of this machine",
-        "certificate not valid yet" => "Set the clock of this machine, or look at the handler's certificate",
-        "certificate not for a server" => {
-            "Give the handler a server's certificate: one with CA:FALSE, which openssl req -x509 makes with \
-             -addext basicConstraints=CA:FALSE"
-        }
-        "certificate for another name" => {
-            "Put a name that is in the handler's certificate into the destination's url, or have one issued for the name there"
-        }
-        "client certificate wanted or refused" => {
-            "Put a certificate that the handler accepts into the destination's client_cert and client_key"
-        }
-        "no common version or cipher" => {
-            "Let the handler speak TLS 1.2 or 1.3, look at the destination's tls_min_version, and at its client_cert if the \
-             handler wants one"
-        }
-        "no tls spoken there" => "Check the port of the destination's url: what answers there speaks no TLS",
-        "connection closed in the handshake" => "Check the handler's log, and what looks into TLS on the way to it",
-        _ => "Check the handler's certificate, or name its authority in the destination's ca_file",
-    }
-}
-
 /// Says how the spool is doing; `unreadable` is why it could not be read just now, if so, `parked` how many frames it
 /// keeps that are not understood, and `unwritten` how many reports of attempts it has no place for.
 pub(crate) fn spool(
@@ -319,7 +267,7 @@ pub(crate) fn spool(
     match (health, unreadable) {
         (Health::Failing { since: at, reason }, _) => {
             let text = format!("spool: takes no events since {}: {reason}", since(*at, now));
-            Sentence::new(Level::Losing, "spool: takes no events".to_owned(), text)
+            Sentence::threat("spool: takes no events".to_owned(), text)
         }
         (Health::Writable, Some(reason)) => {
             let brief = "spool: takes events, but cannot be read".to_owned();
@@ -371,8 +319,8 @@ pub(crate) fn configuration(refused_at: Timestamp, problems: &[String], now: Tim
 /// Answers the question while nothing is received yet, since the bridge waits for its spool.
 pub(crate) fn starting(spool: &mut Sentence) -> Sentence {
     let text = match spool.level {
-        Level::Fine => "Nothing is received yet: the bridge is starting.".to_owned(),
-        Level::Degraded | Level::Losing => {
+        Level::Fine | Level::Degraded => "Nothing is received yet: the bridge is starting.".to_owned(),
+        Level::Losing => {
             spool.in_summary = true;
             format!("Events are being lost: the bridge is starting and waits for its spool; {}.", spool.sentence)
         }
@@ -420,7 +368,12 @@ pub(crate) fn summary(
             (counted(subscriptions as u64, "subscription"), counted(destinations as u64, "destination"));
         format!("Nothing is being lost: {live} live, {taking} taking events.")
     } else {
-        let verdict = if level == Level::Losing { "Events are being lost: " } else { "Nothing is being lost, but " };
+        let is_lost = parts.iter().any(|part| part.level == Level::Losing && !part.threatens);
+        let verdict = match level {
+            Level::Losing if is_lost => "Events are being lost: ",
+            Level::Losing => AT_RISK,
+            Level::Fine | Level::Degraded => "Nothing is being lost, but ",
+        };
         format!("{verdict}{}.", tell_worst(parts, level))
     };
     Sentence::short(level, format!("{text}{}", recent(gaps, now)))
@@ -428,11 +381,13 @@ pub(crate) fn summary(
 
 /// Tells the first sentence of this level, without what the verdict before it says, and how many more there are.
 fn tell_worst(parts: &mut [&mut Sentence], level: Level) -> String {
-    let mut worst = parts.iter_mut().filter(|part| part.level == level);
-    let Some(first) = worst.next() else { return String::new() };
+    let mut worst: Vec<&mut &mut Sentence> = parts.iter_mut().filter(|part| part.level == level).collect();
+    // What is lost comes before what may be.
+    worst.sort_by_key(|part| part.threatens);
+    let Some((first, more)) = worst.split_first_mut() else { return String::new() };
     first.in_summary = true;
     let told = first.sentence.replace(KEPT, "").replace(MEANWHILE, "");
-    match worst.count() {
+    match more.len() {
         0 => told,
         more => format!("{told} (and {} more below)", count(more as u64)),
     }
@@ -470,8 +425,17 @@ pub(crate) fn not_running(
         .map_or("none ever ran on this spool".to_owned(), |at| format!("last sign of life {}", time_ago(at, now)));
     let waiting: Vec<String> = destinations
         .iter()
-        .filter(|row| row.pending > 0)
-        .map(|row| format!("{} for {}", counted(row.pending, "event"), row.name))
+        .filter(|row| row.pending > 0 || row.paused_at.is_some())
+        .map(|row| {
+            let events = if row.pending == 0 { "nothing".to_owned() } else { counted(row.pending, "event") };
+            // A bridge that is started delivers it no more than this one does.
+            let held = match (row.orphaned_at, row.paused_at) {
+                (Some(_), _) => " (no longer configured)",
+                (None, Some(_)) => " (paused)",
+                (None, None) => "",
+            };
+            format!("{events} for {}{held}", row.name)
+        })
         .collect();
     let waiting = if waiting.is_empty() { "nothing".to_owned() } else { list(&waiting) };
     let text = format!(

@@ -1,6 +1,6 @@
 use super::*;
 use crate::dispatch::status::{Expired, Failure, Status as Lane, Unreadable};
-use crate::spool::record::{Acknowledged, DestinationId};
+use crate::spool::record::{Acknowledged, DestinationId, Opened};
 use crate::tls::fault::TlsFault;
 use crate::zoom::status::Status as Socket;
 
@@ -32,7 +32,7 @@ fn live_subscription_tells_what_is_odd() {
         ),
         (
             stalled,
-            "Losing main: socket open, but not read since 10:02:11 UTC (4 min), while the spool takes no events; repair the spool before Zoom drops it",
+            "Losing main: socket open, but not read while the spool takes no events; repair the spool before Zoom drops it",
         ),
     ];
     for (status, expected) in cases {
@@ -106,6 +106,10 @@ fn network_that_leads_nowhere_says_where_to_look() {
 fn destination_that_is_paused_is_said_to_be_while_no_bridge_runs() {
     let paused = DestinationRow { paused_at: Some(at("2026-07-30T09:06:11Z")), ..row(0, 0) };
     assert_eq!(said(backlog(&paused, now())), "Degraded crm: paused since 09:06:11 UTC (1 h), nothing waiting");
+    let since = at("2026-07-30T10:02:11Z");
+    let broken = DestinationRow { breaker: Some(Opened { since, probe_at: now(), probes: 2 }), ..row(2, 0) };
+    let words = "Degraded crm: its breaker is open since 10:02:11 UTC (4 min), 2 events waiting, oldest 4 min old";
+    assert_eq!(said(backlog(&broken, now())), words);
 }
 
 #[test]
@@ -275,7 +279,15 @@ fn summary_leads_with_the_worst() {
     let failing = part(Level::Degraded, "crm: failing");
     let behind = part(Level::Degraded, "audit: behind");
     let down = part(Level::Losing, "twin: no socket");
-    let cases: [(&[&Sentence], &str, Option<usize>); 4] = [
+    let full =
+        spool(&Health::Failing { since: at("2026-07-30T10:02:11Z"), reason: "disk full".into() }, None, 0, 0, now());
+    let stalled = subscription("main", &Socket { stalled: true, ..socket(Link::Live) }, None, now());
+    let threat = "Losing Nothing is lost yet, but events will be if Zoom drops its socket or the bridge ends before this is \
+                  mended: spool: takes no events since 10:02:11 UTC (4 min): disk full";
+    let cases: [(&[&Sentence], &str, Option<usize>); 7] = [
+        (&[&full, &fine], &format!("{threat}."), Some(0)),
+        (&[&full, &stalled, &failing], &format!("{threat} (and 1 more below)."), Some(0)),
+        (&[&full, &stalled, &down], "Losing Events are being lost: twin: no socket (and 2 more below).", Some(2)),
         (&[&fine], "Fine Nothing is being lost: 1 subscription live, 2 destinations taking events.", None),
         (&[&fine, &failing], "Degraded Nothing is being lost, but crm: failing.", Some(1)),
         (&[&fine, &failing, &behind], "Degraded Nothing is being lost, but crm: failing (and 1 more below).", Some(1)),
@@ -357,6 +369,15 @@ fn bridge_that_does_not_run_says_since_when_and_what_waits() {
         "Losing No bridge is running on 127.0.0.1:8686: last sign of life 10:02:11 UTC (4 min ago), \
          waiting: 213 events for crm and 1 event for audit. What Zoom sends meanwhile is lost; start it: its service, or `zoomhook run`."
     );
+    let held = [
+        DestinationRow { paused_at: alive, ..row(0, 0) },
+        DestinationRow { name: "audit".into(), paused_at: alive, ..row(2, 0) },
+        DestinationRow { name: "old".into(), orphaned_at: alive, ..row(1, 0) },
+    ];
+    let held = said(not_running("127.0.0.1:8686", alive, &held, now()));
+    let words =
+        "waiting: nothing for crm (paused), 2 events for audit (paused) and 1 event for old (no longer configured).";
+    assert!(held.contains(words), "{held}");
     let never = said(not_running("127.0.0.1:8686", None, &[], now()));
     assert!(never.contains("none ever ran on this spool, waiting: nothing"), "{never}");
 }

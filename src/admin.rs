@@ -58,6 +58,7 @@ mod events;
 mod gaps;
 mod headers;
 mod health;
+pub(crate) mod held;
 mod history;
 mod input;
 #[cfg(any(test, fuzzing))]
@@ -201,8 +202,8 @@ impl FromRef<Port> for Guard {
 /// handler's arguments are refused for goes without saying, and so does what the layers refuse.
 fn operations() -> Vec<Operation> {
     use Code::{
-        ConfigurationRefused, DestinationConfigured, GapOpen, NotConfirmed, NotFound, OtherKey, SpoolUnavailable,
-        Stopping, TooManyStreams, UnknownDestination,
+        ConfigurationRefused, DestinationConfigured, GapAcknowledged, GapOpen, NotConfirmed, NotFound, OtherKey,
+        SpoolUnavailable, Stopping, TooManyStreams, UnknownDestination,
     };
     vec![
         ask(Method::GET, "/livez", health::livez, "livez", "Whether the loops turn"),
@@ -310,7 +311,7 @@ fn operations() -> Vec<Operation> {
             "acknowledge_gap",
             "Notes what was done about a gap",
         )
-        .refuses(&[NotFound, GapOpen, SpoolUnavailable]),
+        .refuses(&[NotFound, GapOpen, GapAcknowledged, SpoolUnavailable]),
         ask(
             Method::POST,
             "/api/v1/spool/rekey",

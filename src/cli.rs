@@ -21,6 +21,7 @@ mod log_level;
 mod man;
 mod memory;
 mod moment;
+mod nothing;
 mod number;
 mod operator;
 pub mod options;

@@ -56,7 +56,7 @@ pub use writer::{Destined, Routes, Writer};
 use self::erasure::{Erased, Erasure, Progress};
 use self::feed::Feed;
 pub(crate) use self::readers::Readers;
-use self::record::{Acknowledgement, DestinationId, Opened, Pause};
+use self::record::{Acknowledgement, DestinationId, GapNote, Opened, Pause};
 use self::seal::Keys;
 use self::settlement::Settlement;
 use self::store::{Change, Pages, Store};
@@ -196,7 +196,7 @@ pub fn pause_at_rest(path: &Path, name: &str, pause: Pause, who: &str, now: Time
 pub fn acknowledge_at_rest(
     path: &Path,
     gap: i64,
-    note: &str,
+    note: &GapNote,
     who: &str,
     now: Timestamp,
 ) -> Result<Acknowledgement, SpoolError> {
@@ -404,8 +404,8 @@ impl Spool {
     ///
     /// # Errors
     /// When the spool has been closed, or cannot be written.
-    pub async fn acknowledge(&self, gap: i64, note: &str, who: &str) -> Result<Acknowledgement, SpoolError> {
-        let (note, who) = (note.to_owned(), who.to_owned());
+    pub async fn acknowledge(&self, gap: i64, note: GapNote, who: &str) -> Result<Acknowledgement, SpoolError> {
+        let who = who.to_owned();
         self.change(move |store, now| store.acknowledge(gap, &note, &who, now)).await
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::Handles;
 use super::caller::Caller;
 use super::document::{self, Paused};
+use super::held::Running;
 use super::input::{Named, Nothing};
 use super::problem::Problem;
 use super::status::{DestinationReport, current};
@@ -109,5 +110,7 @@ async fn set(handles: &Handles, caller: Caller, name: String, pause: Pause) -> R
     let known = name.clone();
     handles.spool.read(move |view| Ok(document::check_destination(view, Some(&known)))).await??;
     handles.spool.pause(&name, pause, &caller.to_string()).await?;
-    Ok(Json(Paused { destination: name, paused: pause == Pause::On }))
+    let destinations = handles.spool.read(|view| view.destinations()).await?;
+    let lanes = handles.board.load().destinations();
+    Ok(Json(Paused::of(name, pause, &destinations, Running::Here(&lanes), handles.clock.now())))
 }

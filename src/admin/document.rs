@@ -8,14 +8,16 @@ pub(crate) mod purge;
 pub(crate) mod replay;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::held::{self, Held, Running};
 use crate::event::EventId;
 use crate::schema::ROW_MOST;
 use crate::spool::record::{
-    AttemptRow, AuditRow, DeadGroup, DeadQuery, DeadRow, EventDetail, EventQuery, EventRow, GapRow, GroupCursor,
-    Groups, Page,
+    Acknowledged, AttemptRow, AuditRow, DeadGroup, DeadQuery, DeadRow, DestinationRow, Earlier, EventDetail,
+    EventQuery, EventRow, GapNote, GapRow, GroupCursor, Groups, Page, Pause,
 };
 use crate::spool::{SpoolError, View};
 use crate::wording::{list, meant};
@@ -64,6 +66,9 @@ pub(crate) struct EventDocument {
     pub(crate) row: EventRow,
     /// The failed attempts that are kept, oldest first.
     pub(crate) attempts: Vec<AttemptRow>,
+    /// What holds back those of the deliveries that wait for something else than their time.
+    #[serde(default)]
+    pub(crate) held: Vec<Held>,
     /// The body, when it is text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) body: Option<String>,
@@ -87,7 +92,7 @@ impl EventDocument {
         let hidden = |attempt: AttemptRow| AttemptRow { excerpt: Box::default(), ..attempt };
         let attempts = self.attempts.into_iter().map(hidden).collect();
         let row = without_digest(self.row);
-        Self { row, attempts, body: None, body_base64: None, payload_hidden: true }
+        Self { row, attempts, body: None, body_base64: None, payload_hidden: true, ..self }
     }
 }
 
@@ -127,20 +132,32 @@ pub(crate) struct AcknowledgeRequest {
     /// What was done about it: one line of text.
     #[schemars(length(min = 1, max = NOTE), regex(pattern = ONE_LINE))]
     pub(crate) note: String,
+    /// Put it in the place of a note that is there already; without this, that one stays and the request is refused.
+    #[serde(default)]
+    pub(crate) replace: bool,
 }
 
 impl AcknowledgeRequest {
-    /// Returns the note without the space around it.
+    /// Returns what is to be noted, without the space around it.
     ///
     /// # Errors
     /// When it is empty, too long, or not one line; in words.
-    pub(crate) fn note(&self) -> Result<&str, String> {
+    pub(crate) fn note(&self) -> Result<GapNote, String> {
         let note = self.note.trim();
         if note.is_empty() || note.chars().count() > NOTE || note.contains(char::is_control) {
             return Err(format!("note: expected one line of 1 to {NOTE} characters"));
         }
-        Ok(note)
+        Ok(GapNote { text: note.into(), earlier: if self.replace { Earlier::Goes } else { Earlier::Stays } })
     }
+}
+
+/// Says that a gap was noted as dealt with before, by whom and how, and what puts another note in its place.
+pub(crate) fn noted_before(gap: i64, known: &Acknowledged) -> String {
+    let Acknowledged { at, by, note } = known;
+    format!(
+        "gap {gap} is noted as dealt with already, at {at} by {by}: {note}; say replace (--replace, or \"replace\": true) to put \
+         another note in its place, and the audit has both"
+    )
 }
 
 /// Says that a gap was noted as dealt with.
@@ -166,6 +183,27 @@ pub(crate) struct Paused {
     pub(crate) destination: String,
     /// Whether its deliveries are held back.
     pub(crate) paused: bool,
+    /// Events that wait for it.
+    #[serde(default)]
+    pub(crate) waiting: u64,
+    /// What holds them back now, if anything does.
+    #[serde(default)]
+    pub(crate) held: Option<Held>,
+}
+
+impl Paused {
+    /// Tells how one of these destinations stands.
+    pub(crate) fn of(
+        destination: String,
+        pause: Pause,
+        rows: &[DestinationRow],
+        running: Running<'_>,
+        now: Timestamp,
+    ) -> Self {
+        let row = rows.iter().find(|row| *row.name == *destination);
+        let held = row.and_then(|row| held::destination(row, running, now));
+        Self { waiting: row.map_or(0, |row| row.pending), paused: pause == Pause::On, held, destination }
+    }
 }
 
 /// Says how much a bridge logs.
@@ -207,13 +245,13 @@ pub(crate) fn events(view: &mut dyn View, query: &EventQuery) -> Result<Events, 
 }
 
 /// Makes the document of one event.
-pub(crate) fn event(detail: EventDetail) -> EventDocument {
+pub(crate) fn event(detail: EventDetail, held: Vec<Held>) -> EventDocument {
     let EventDetail { row, attempts, body } = detail;
     let (body, body_base64) = match std::str::from_utf8(&body) {
         Ok(text) => (Some(text.to_owned()), None),
         Err(_) => (None, Some(BASE64_STANDARD.encode(&body))),
     };
-    EventDocument { row, attempts, body, body_base64, payload_hidden: false }
+    EventDocument { row, attempts, held, body, body_base64, payload_hidden: false }
 }
 
 /// Reads a page of dead letters.

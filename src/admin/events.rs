@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::Handles;
 use super::caller::{Caller, Role};
 use super::document::{self, EventDocument, Events, PAGE_MOST};
+use super::held::{self, Running};
 use super::input::{Id, Params, before, interval, limit, parse};
 use super::problem::Problem;
 use crate::event::EventId;
@@ -93,10 +94,12 @@ pub(super) async fn show(
     Id(id): Id,
 ) -> Result<Json<EventDocument>, Problem> {
     let id = EventId(id.unsigned_abs());
-    let detail = handles.spool.read(move |view| view.event(id)).await?;
+    let (detail, destinations) = handles.spool.read(move |view| Ok((view.event(id)?, view.destinations()?))).await?;
     let detail =
         detail.ok_or_else(|| Problem::NotFound(format!("no event {id}: none had this id, or it was purged")))?;
-    let document = document::event(detail);
+    let lanes = handles.board.load().destinations();
+    let held = held::deliveries(&detail.row.deliveries, &destinations, Running::Here(&lanes), handles.clock.now());
+    let document = document::event(detail, held);
     Ok(Json(match caller.role {
         Role::Operator => document,
         Role::Viewer => document.without_payload(),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::Handles;
 use super::caller::Caller;
-use super::document::{AcknowledgeRequest, AcknowledgedGap, Gaps, PAGE_MOST};
+use super::document::{AcknowledgeRequest, AcknowledgedGap, Gaps, PAGE_MOST, noted_before};
 use super::input::{Body, Id, Params, limit};
 use super::problem::Problem;
 use crate::spool::record::Acknowledgement;
@@ -43,6 +43,7 @@ pub(super) async fn acknowledge(
     let note = request.note().map_err(Problem::BadBody)?;
     match handles.spool.acknowledge(gap, note, &caller.to_string()).await? {
         Acknowledgement::Noted => Ok(Json(AcknowledgedGap { gap })),
+        Acknowledgement::Known(known) => Err(Problem::GapAcknowledged(noted_before(gap, &known))),
         Acknowledgement::StillOpen => Err(Problem::GapOpen),
         Acknowledgement::NoSuchGap => Err(Problem::NotFound(format!("no gap {gap}"))),
     }

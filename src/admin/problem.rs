@@ -38,6 +38,8 @@ pub(super) enum Problem {
     TooManyReplays,
     /// A gap is to be acknowledged that lasts still.
     GapOpen,
+    /// A gap is to be acknowledged that was before, and its note is to stay.
+    GapAcknowledged(String),
     /// A destination is configured whose backlog was to be deleted.
     DestinationConfigured(String),
     /// What is kept was to be brought to a key that is not in force.
@@ -94,6 +96,8 @@ pub(super) enum Code {
     NotConfirmed,
     /// The gap lasts still.
     GapOpen,
+    /// The gap was acknowledged before, and its note was not to be replaced.
+    GapAcknowledged,
     /// The destination is configured: nothing of it can be deleted.
     DestinationConfigured,
     /// Another encryption key is in force than what is kept was to be brought to.
@@ -128,7 +132,11 @@ impl Code {
             Self::NotFound | Self::UnknownDestination => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::NotConfirmed | Self::GapOpen | Self::DestinationConfigured | Self::OtherKey => StatusCode::CONFLICT,
+            Self::NotConfirmed
+            | Self::GapOpen
+            | Self::GapAcknowledged
+            | Self::DestinationConfigured
+            | Self::OtherKey => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ConfigurationRefused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -154,6 +162,7 @@ impl Code {
             Self::SlowBody => "slow_body",
             Self::NotConfirmed => "not_confirmed",
             Self::GapOpen => "gap_open",
+            Self::GapAcknowledged => "gap_acknowledged",
             Self::DestinationConfigured => "destination_configured",
             Self::OtherKey => "other_key",
             Self::TooLarge => "too_large",
@@ -209,6 +218,7 @@ impl Problem {
             ),
             Self::TooManyReplays => (Code::Busy, "too many replays are under way: ask again when one of them is done"),
             Self::GapOpen => (Code::GapOpen, "the gap lasts still; acknowledge it when a socket is live again"),
+            Self::GapAcknowledged(detail) => (Code::GapAcknowledged, detail),
             Self::DestinationConfigured(detail) => (Code::DestinationConfigured, detail),
             Self::OtherKey(detail) => (Code::OtherKey, detail),
             Self::TooLarge => (Code::TooLarge, "a body may have 64 kB"),

@@ -323,7 +323,7 @@ fn destination_reports(
     let configured = configured.into_iter().map(|(name, status)| {
         let row = rows.iter().find(|row| *row.name == *name);
         let said = sentence::destination(&name, Some(&status), row, now);
-        DestinationReport { name: (&*name).into(), said, status: Some(status), backlog: row.cloned() }
+        DestinationReport { name: (&*name).into(), said, status: Some(status.as_held()), backlog: row.cloned() }
     });
     let gone = gone.into_iter().map(|row| DestinationReport {
         name: row.name.clone(),

@@ -13,7 +13,7 @@ use super::output::plain;
 use super::purge::{self, PurgeArgs};
 use super::replay::quoted;
 use super::table::{Cell, Table};
-use super::{Failure, replay};
+use super::{Failure, nothing, replay};
 use crate::admin::document::purge::DeadRequest;
 use crate::admin::document::{self, Dead, DeadGroups};
 use crate::config::filter::Pattern;
@@ -138,10 +138,20 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
         before: args.before.map(EventId),
         limit: args.limit.unwrap_or(LIMIT),
     };
+    // What was chosen is told where it is not there; that there is nothing at all is good news.
+    let is_chosen = args.cause.is_some() || args.kind.is_some();
+    let none = async |is_empty: bool| match is_empty && is_chosen {
+        true => nothing::of_dead(&documents, args.destination.as_deref(), args.kind.as_ref()).await,
+        false => String::new(),
+    };
     if args.is_one_by_one() {
-        Ok(args.form.show(&rows(&documents, query).await?, render)?)
+        let page = rows(&documents, query).await?;
+        let none = none(understood::<Dead>(&page)?.dead.is_empty()).await;
+        Ok(args.form.show(&page, |page, now, width| render(page, &none, now, width))?)
     } else {
-        Ok(args.form.show(&groups(&documents, &query).await?, render_groups)?)
+        let all = groups(&documents, &query).await?;
+        let none = none(understood::<DeadGroups>(&all)?.groups.is_empty()).await;
+        Ok(args.form.show(&all, |groups, now, width| render_groups(groups, &none, now, width))?)
     }
 }
 
@@ -159,7 +169,10 @@ async fn rows(documents: &Documents, mut query: DeadQuery) -> anyhow::Result<Str
 }
 
 /// Reads all groups, part by part.
-async fn groups(documents: &Documents, query: &DeadQuery) -> anyhow::Result<String> {
+///
+/// # Errors
+/// When they cannot be read.
+pub(super) async fn groups(documents: &Documents, query: &DeadQuery) -> anyhow::Result<String> {
     let (mut all, mut after) = (Groups::default(), None::<GroupCursor>);
     loop {
         let question = question("/api/v1/dead/groups", query).with("after", after.as_ref());
@@ -187,9 +200,9 @@ fn question(path: &str, query: &DeadQuery) -> Question {
         .with("until", *until)
 }
 
-fn render_groups(groups: &DeadGroups, now: Timestamp, width: Option<usize>) -> String {
+fn render_groups(groups: &DeadGroups, none: &str, now: Timestamp, width: Option<usize>) -> String {
     let [DeadGroup { destination, cause, .. }, ..] = &groups.groups[..] else {
-        return "no dead letters\n".to_owned();
+        return format!("no dead letters{none}\n");
     };
     let mut table = Table::new(["DESTINATION", "CAUSE", "COUNT", "FIRST GIVEN UP", "LAST GIVEN UP", "NEWEST EVENT"]);
     for group in &groups.groups {
@@ -207,9 +220,9 @@ fn render_groups(groups: &DeadGroups, now: Timestamp, width: Option<usize>) -> S
     format!("{}one by one: {rows}\n", table.render(width))
 }
 
-fn render(page: &Dead, now: Timestamp, width: Option<usize>) -> String {
+fn render(page: &Dead, none: &str, now: Timestamp, width: Option<usize>) -> String {
     if page.dead.is_empty() {
-        return "no dead letters\n".to_owned();
+        return format!("no dead letters{none}\n");
     }
     let mut table =
         Table::new(["EVENT", "TYPE", "DESTINATION", "RECEIVED", "GIVEN UP", "ATTEMPTS", "REASON"]).may_go(&[3, 5]);
@@ -237,13 +250,14 @@ mod tests {
 
     #[test]
     fn empty_list_is_said_in_a_sentence() {
-        assert_eq!(render(&Dead { dead: Vec::new(), next: None }, now(), Some(80)), "no dead letters\n");
+        let none = |why: &str| render(&Dead { dead: Vec::new(), next: None }, why, now(), Some(80));
+        assert_eq!(none("") + &none(": there is none"), "no dead letters\nno dead letters: there is none\n");
     }
 
     #[test]
     fn dead_letters_show_when_and_why_they_were_given_up() {
         let page = Dead { dead: vec![dead_row(1042, "crm"), dead_row(7, "audit")], next: Some(EventId(7)) };
-        insta::assert_snapshot!(strip_str(&render(&page, now(), None)), @"
+        insta::assert_snapshot!(strip_str(&render(&page, "", now(), None)), @"
         EVENT  TYPE             DESTINATION  RECEIVED  GIVEN UP                  ATTEMPTS  REASON
          1042  meeting.started  crm          3 d ago   10:02:11 UTC (4 min ago)        12  status 503
             7  meeting.started  audit        3 d ago   10:02:11 UTC (4 min ago)        12  status 503
@@ -265,12 +279,12 @@ mod tests {
             groups: vec![group("status 404", 1200), group("timeout after 12 attempts in 72 h", 1)],
             next: None,
         };
-        insta::assert_snapshot!(strip_str(&render_groups(&groups, now(), None)), @"
+        insta::assert_snapshot!(strip_str(&render_groups(&groups, "", now(), None)), @"
         DESTINATION  CAUSE                              COUNT  FIRST GIVEN UP  LAST GIVEN UP  NEWEST EVENT
         crm          status 404                         1,200  2 h 4 min ago   4 min ago              1042
         crm          timeout after 12 attempts in 72 h      1  2 h 4 min ago   4 min ago              1042
         one by one: zoomhook dead list --destination crm --cause 'status 404'
         ");
-        assert_eq!(render_groups(&DeadGroups { groups: Vec::new(), next: None }, now(), None), "no dead letters\n");
+        assert_eq!(render_groups(&DeadGroups { groups: Vec::new(), next: None }, "", now(), None), "no dead letters\n");
     }
 }

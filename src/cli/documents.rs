@@ -3,6 +3,8 @@
 //! Either way a command gets the same text, which is printed as it is or read and drawn as a table. Somebody who answers
 //! is believed: a refusal is never got round by way of the file.
 
+use std::path::Path;
+
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use jiff::Timestamp;
@@ -16,7 +18,7 @@ use super::table::terminal_width;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::event::EventId;
-use crate::spool::{SpoolError, View, open_unlocked};
+use crate::spool::{SpoolError, View, open_unlocked, open_view};
 
 /// Says for whom a document is printed.
 #[derive(Args, Clone, Copy, Debug)]
@@ -120,6 +122,14 @@ pub(super) fn neither(bridge: Option<&Bridge>) -> String {
         Some(bridge) => format!("no bridge answers on {}, and its spool does not help", bridge.address()),
         None => "the admin port is off or not known (admin.listen), and the spool does not help".to_owned(),
     }
+}
+
+/// Opens the spool of a bridge that does not run, as those do that change it.
+///
+/// # Errors
+/// When it cannot be read, with what helps where it is another user's.
+pub(super) fn at_rest_view(path: &Path) -> anyhow::Result<Box<dyn View>> {
+    open_view(path).map_err(hinted)
 }
 
 /// Adds to an error of the file what helps where it is another user's.

@@ -2,6 +2,8 @@
 
 mod detail;
 
+use std::cmp::Reverse;
+
 use anyhow::{Context as _, anyhow, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -16,15 +18,16 @@ use super::options::{EXITS, SourceArgs, after};
 use super::output::{BAD, FAIR, GOOD, print_bytes};
 use super::purge::{self, PurgeArgs};
 use super::table::{Cell, Table};
-use super::{Failure, replay};
+use super::{Failure, nothing, replay};
 use crate::admin::document::purge::ParkedRequest;
 use crate::admin::document::{self, EventDocument, Events, PAGE_MOST};
+use crate::admin::held::{self, Running};
 use crate::clock::Clock;
 use crate::config::filter::Pattern;
 use crate::event::EventId;
 use crate::event::text::Words;
-use crate::spool::View;
-use crate::spool::record::{DeliveryState, EventQuery, EventRow, Text, Within};
+use crate::spool::record::{DeliveryRow, DeliveryState, EventQuery, EventRow, Text, Within};
+use crate::spool::{View, is_in_use};
 use crate::wording::size;
 
 /// Rows that a list shows unless told otherwise: a screen of them.
@@ -150,7 +153,9 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
         before: args.before.map(EventId),
         limit: args.limit,
     };
-    Ok(args.form.show(&page(&Documents::of(&config)?, query).await?, render)?)
+    let none = nothing::of_type(args.kind.as_ref());
+    let page = page(&Documents::of(&config)?, query).await?;
+    Ok(args.form.show(&page, |page, now, width| render(page, &none, now, width))?)
 }
 
 /// Reads a page, asking again for as long as it is short and there may be more.
@@ -186,7 +191,10 @@ async fn show(args: &ShowArgs) -> Result<(), Failure> {
     let read = |view: &mut dyn View| {
         let detail = view.event(id).context("cannot show the event")?;
         let detail = detail.ok_or_else(|| anyhow!("no event {id}: none had this id, or it was purged"))?;
-        anyhow::Ok(document::event(detail))
+        let running = if is_in_use(&config.spool.path) { Running::Elsewhere } else { Running::Nowhere };
+        let destinations = view.destinations().context("cannot show the event")?;
+        let held = held::deliveries(&detail.row.deliveries, &destinations, running, Clock::system().now());
+        anyhow::Ok(document::event(detail, held))
     };
     let event = Documents::of(&config)?.read(Question::new(format!("/api/v1/events/{id}")), read).await?;
     if args.raw {
@@ -207,9 +215,10 @@ fn body(event: &EventDocument) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-fn render(page: &Events, now: Timestamp, width: Option<usize>) -> String {
+/// Writes the list; `none` is what there is to say where it is empty.
+fn render(page: &Events, none: &str, now: Timestamp, width: Option<usize>) -> String {
     if page.events.is_empty() {
-        return "no events\n".to_owned();
+        return format!("no events{none}\n");
     }
     let mut table = Table::new(["EVENT", "RECEIVED", "TYPE", "SIZE", "DELIVERIES"]);
     for row in &page.events {
@@ -237,10 +246,13 @@ fn deliveries(row: &EventRow) -> Cell {
     if row.deliveries.is_empty() {
         return Cell::text("wanted by none");
     }
-    let said = row.deliveries.iter().map(|delivery| format!("{} {}", delivery.destination, delivery.state));
-    let style = row.deliveries.iter().map(|delivery| state_style(delivery.state)).max_by_key(|(rank, _)| *rank);
+    // What presses most comes first: the rest may be cut off.
+    let mut deliveries: Vec<&DeliveryRow> = row.deliveries.iter().collect();
+    deliveries.sort_by_key(|delivery| Reverse(state_style(delivery.state).0));
+    let style = deliveries.first().map(|delivery| state_style(delivery.state).1);
+    let said = deliveries.iter().map(|delivery| format!("{} {}", delivery.destination, delivery.state));
     let text = said.collect::<Vec<_>>().join(", ");
-    Cell::text(&text).styled(style.map(|(_, style)| style).unwrap_or_default())
+    Cell::text(&text).styled(style.unwrap_or_default())
 }
 
 /// Gives a state its colour, and a rank: the most pressing one colours the row.
@@ -259,11 +271,10 @@ mod tests {
 
     use super::*;
     use crate::admin::document::tests::{event_row, now};
-    use crate::spool::record::DeliveryRow;
 
     #[test]
     fn empty_list_is_said_in_a_sentence() {
-        assert_eq!(render(&Events { events: Vec::new(), next: None }, now(), Some(80)), "no events\n");
+        assert_eq!(render(&Events { events: Vec::new(), next: None }, "", now(), Some(80)), "no events\n");
     }
 
     #[test]
@@ -283,17 +294,17 @@ mod tests {
         };
         let parked = EventRow { kind: "".into(), parked: Some("not json".into()), size: 17, ..event_row(1041) };
         let page = Events { events: vec![mixed, parked, event_row(9)], next: Some(EventId(9)) };
-        insta::assert_snapshot!(strip_str(&render(&page, now(), None)), @"
+        insta::assert_snapshot!(strip_str(&render(&page, "", now(), None)), @"
         EVENT  RECEIVED                  TYPE             SIZE    DELIVERIES
-         1042  10:02:11 UTC (4 min ago)  meeting.started  1.5 kB  crm delivered, audit retrying
+         1042  10:02:11 UTC (4 min ago)  meeting.started  1.5 kB  audit retrying, crm delivered
          1041  10:02:11 UTC (4 min ago)  (no type)          17 B  parked: not json
             9  10:02:11 UTC (4 min ago)  meeting.started  1.5 kB  wanted by none
         older ones: --before 9
         ");
-        let narrow = strip_str(&render(&page, now(), Some(60))).to_string();
+        let narrow = strip_str(&render(&page, "", now(), Some(60))).to_string();
         insta::assert_snapshot!(narrow, @"
         EVENT  RECEIVED   TYPE             SIZE    DELIVERIES
-         1042  4 min ago  meeting.started  1.5 kB  crm delivered, a…
+         1042  4 min ago  meeting.started  1.5 kB  audit retrying, …
          1041  4 min ago  (no type)          17 B  parked: not json
             9  4 min ago  meeting.started  1.5 kB  wanted by none
         older ones: --before 9

@@ -15,9 +15,9 @@ use super::operator;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{BAD, print, print_json};
 use super::table::{Cell, Table};
-use crate::admin::document::{AcknowledgeRequest, AcknowledgedGap, Gaps};
+use crate::admin::document::{AcknowledgeRequest, AcknowledgedGap, Gaps, noted_before};
 use crate::clock::Clock;
-use crate::spool::record::Acknowledgement;
+use crate::spool::record::{Acknowledgement, GapNote};
 use crate::spool::{View, acknowledge_at_rest};
 use crate::wording::{ago, span, time};
 
@@ -62,6 +62,9 @@ struct AckArgs {
     /// What was done about it, such as the number of a ticket
     #[arg(long, value_name = "TEXT")]
     note: String,
+    /// Put it in the place of a note that is there already; the audit has both
+    #[arg(long)]
+    replace: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -91,7 +94,7 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
 
 async fn acknowledge(args: &AckArgs) -> Result<(), Failure> {
     let config = args.source.load()?.config;
-    let request = AcknowledgeRequest { note: args.note.clone() };
+    let request = AcknowledgeRequest { note: args.note.clone(), replace: args.replace };
     let note = request.note().map_err(Failure::usage)?;
     let bridge = Bridge::at(&config.admin)?;
     let answer = match &bridge {
@@ -102,7 +105,7 @@ async fn acknowledge(args: &AckArgs) -> Result<(), Failure> {
         Answer::Document(text) => serde_json::from_str(&text).context("the bridge's answer is not understood")?,
         Answer::NobodyThere => {
             ensure_at_rest(&config.spool.path, bridge.as_ref().map(Bridge::address))?;
-            at_rest(&config.spool.path, args.gap, note)?
+            at_rest(&config.spool.path, args.gap, &note)?
         }
     };
     if args.json {
@@ -113,9 +116,10 @@ async fn acknowledge(args: &AckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn at_rest(path: &Path, gap: i64, note: &str) -> anyhow::Result<AcknowledgedGap> {
+fn at_rest(path: &Path, gap: i64, note: &GapNote) -> anyhow::Result<AcknowledgedGap> {
     match acknowledge_at_rest(path, gap, note, &operator::who(), Clock::system().now())? {
         Acknowledgement::Noted => Ok(AcknowledgedGap { gap }),
+        Acknowledgement::Known(known) => bail!(noted_before(gap, &known)),
         Acknowledgement::StillOpen => bail!("gap {gap} lasts still; note it when a socket is live again"),
         Acknowledgement::NoSuchGap => bail!("the spool has no gap {gap}"),
     }

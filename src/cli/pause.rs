@@ -6,13 +6,16 @@ use serde_json::json;
 
 use super::Failure;
 use super::bridge::{Answer, Bridge, ensure_at_rest};
+use super::documents::at_rest_view;
 use super::operator;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json};
 use crate::admin::document::{self, Paused};
+use crate::admin::held::Running;
 use crate::clock::Clock;
+use crate::spool::pause_at_rest;
 use crate::spool::record::Pause;
-use crate::spool::{open_view, pause_at_rest};
+use crate::wording::counted;
 
 /// Is the command line of `pause` and of `resume`.
 #[derive(Args, Debug)]
@@ -60,30 +63,41 @@ pub(super) async fn run(args: &PauseArgs, pause: Pause) -> Result<(), Failure> {
 }
 
 fn at_rest(args: &PauseArgs, pause: Pause, path: &std::path::Path) -> anyhow::Result<Paused> {
-    document::check_destination(&mut *open_view(path)?, Some(&args.name))?;
+    document::check_destination(&mut *at_rest_view(path)?, Some(&args.name))?;
     if !pause_at_rest(path, &args.name, pause, &operator::who(), Clock::system().now())? {
         bail!("the spool has no destination `{}`", args.name);
     }
-    Ok(Paused { destination: args.name.clone(), paused: pause == Pause::On })
+    let destinations = at_rest_view(path)?.destinations()?;
+    Ok(Paused::of(args.name.clone(), pause, &destinations, Running::Nowhere, Clock::system().now()))
 }
 
 fn said(paused: &Paused) -> String {
-    let Paused { destination, paused } = paused;
-    if *paused {
-        format!("{destination} is paused: events wait for it until zoomhook resume {destination}\n")
-    } else {
-        format!("{destination} is delivered to\n")
+    let Paused { destination, paused, waiting, held } = paused;
+    let waiting = counted(*waiting, "event");
+    match held {
+        _ if *paused => format!("{destination} is paused: events wait for it until zoomhook resume {destination}\n"),
+        None => format!("{destination} is resumed: {waiting} waiting, which go out now\n"),
+        Some(held) => {
+            format!("{destination} is resumed, but nothing goes out yet, {waiting} waiting: {}\n", held.reason)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::held::{By, Held};
 
     #[test]
     fn answer_says_what_happens_to_events() {
-        let paused = |paused| Paused { destination: "crm".to_owned(), paused };
+        let paused = |paused| Paused { destination: "crm".to_owned(), paused, waiting: 26, held: None };
         assert_eq!(said(&paused(true)), "crm is paused: events wait for it until zoomhook resume crm\n");
-        assert_eq!(said(&paused(false)), "crm is delivered to\n");
+        assert_eq!(said(&paused(false)), "crm is resumed: 26 events waiting, which go out now\n");
+        let (by, reason) = (By::NoBridge, "no bridge is running".to_owned());
+        let held = Held { destination: "crm".into(), by, since: None, until: None, reason };
+        assert_eq!(
+            said(&Paused { held: Some(held), ..paused(false) }),
+            "crm is resumed, but nothing goes out yet, 26 events waiting: no bridge is running\n"
+        );
     }
 }

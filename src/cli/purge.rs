@@ -7,17 +7,18 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Failure;
 use super::bridge::{Answer, Bridge, ensure_at_rest};
+use super::documents::{Documents, at_rest_view};
 use super::operator;
 use super::options::SourceArgs;
 use super::output::{print, print_json, progress};
 use super::replay::named;
+use super::{Failure, nothing};
 use crate::admin::document::purge::{Purged, check, count};
 use crate::clock::Clock;
+use crate::spool::erase_at_rest;
 use crate::spool::erasure::{Erased, Erasure};
 use crate::spool::record::DeadQuery;
-use crate::spool::{erase_at_rest, open_view};
 
 const GONE: &str = "the bridge stopped on the way: give the command again, it does the rest";
 
@@ -42,6 +43,7 @@ pub(super) async fn run<T: Serialize>(args: &PurgeArgs, path: &str, request: &T,
     let config = args.source.load()?.config;
     let mut request = serde_json::to_value(request).map_err(anyhow::Error::from)?;
     request["dry_run"] = Value::Bool(true);
+    let (documents, chosen) = (Documents::of(&config)?, what.clone());
     let bridge = Bridge::at(&config.admin)?;
     let counted = match &bridge {
         Some(bridge) => ask(bridge, path, &request, |_| ()).await?,
@@ -57,7 +59,11 @@ pub(super) async fn run<T: Serialize>(args: &PurgeArgs, path: &str, request: &T,
         }
     };
     let unfit = unfit(bridge.as_ref(), path, &request, &config.spool.path, &what).await?;
-    let purged = if args.yes {
+    // An orphan that had nothing is forgotten all the same; else the audit is to tell of no purge of nothing.
+    let is_idle = counted.erased.total() == 0 && !matches!(what, Erasure::Orphan { .. });
+    let purged = if args.yes && is_idle {
+        Purged { dry_run: false, ..counted }
+    } else if args.yes {
         request["dry_run"] = Value::Bool(false);
         let bar = progress("purging", counted.erased.total());
         let tell = |erased: Erased| bar.set_position(erased.total());
@@ -73,7 +79,7 @@ pub(super) async fn run<T: Serialize>(args: &PurgeArgs, path: &str, request: &T,
     if args.json {
         print_json(&purged)?;
     } else {
-        print(&said(purged))?;
+        print(&said(purged, &none(&documents, &chosen, purged).await))?;
     }
     named("dead letter", &unfit)
 }
@@ -122,20 +128,30 @@ async fn ask(bridge: &Bridge, path: &str, request: &Value, tell: impl Fn(Erased)
 }
 
 fn count_at_rest(path: &Path, what: &Erasure) -> anyhow::Result<Purged> {
-    let erased = count(&mut *open_view(path)?, what).context("cannot count what would be purged")?;
+    let erased = count(&mut *at_rest_view(path)?, what).context("cannot count what would be purged")?;
     Ok(Purged { erased, complete: true, dry_run: true })
 }
 
 fn at_rest(path: &Path, what: Erasure, tell: impl FnMut(Erased)) -> anyhow::Result<Purged> {
-    check(&mut *open_view(path)?, &what)?;
+    check(&mut *at_rest_view(path)?, &what)?;
     let erased = erase_at_rest(path, what, &operator::who(), Clock::system().now(), tell)?;
     Ok(Purged { erased, complete: true, dry_run: false })
 }
 
-fn said(purged: Purged) -> String {
+/// Says which dead letters there are, where none fits a type.
+async fn none(documents: &Documents, what: &Erasure, purged: Purged) -> String {
+    match what {
+        Erasure::Dead(DeadQuery { destination, kind: Some(kind), .. }) if purged.erased.total() == 0 => {
+            nothing::of_dead(documents, destination.as_deref(), Some(kind)).await
+        }
+        Erasure::Dead(_) | Erasure::Parked { .. } | Erasure::Orphan { .. } | Erasure::Oldest => String::new(),
+    }
+}
+
+fn said(purged: Purged, none: &str) -> String {
     let Purged { erased, dry_run, .. } = purged;
     match (erased.total(), dry_run) {
-        (0, _) => "nothing to purge\n".to_owned(),
+        (0, _) => format!("nothing to purge{none}\n"),
         (_, true) => format!("{erased} would be purged; --yes deletes for good\n"),
         (_, false) => format!("{erased} purged\n"),
     }
@@ -147,9 +163,10 @@ mod tests {
 
     #[test]
     fn answer_says_what_is_gone_and_how_to_make_it_so() {
-        let said =
-            |dead, dry_run| said(Purged { erased: Erased { dead, ..Erased::default() }, complete: true, dry_run });
-        assert_eq!(said(0, true), "nothing to purge\n");
+        let said = |dead, dry_run| {
+            said(Purged { erased: Erased { dead, ..Erased::default() }, complete: true, dry_run }, ": crm has none")
+        };
+        assert_eq!(said(0, true), "nothing to purge: crm has none\n");
         assert_eq!(said(2, true), "2 dead letters would be purged; --yes deletes for good\n");
         assert_eq!(said(1, false), "1 dead letter purged\n");
     }

@@ -10,17 +10,17 @@ use clap::Args;
 use indicatif::ProgressBar;
 use jiff::{SignedDuration, Timestamp};
 
-use super::Failure;
 use super::bridge::{Answer, Bridge, ensure_at_rest};
+use super::documents::{Documents, at_rest_view};
 use super::moment::{self, moment};
 use super::number::{self, within};
 use super::operator;
 use super::options::{EXITS, SourceArgs, after};
 use super::output::{print, print_json, progress};
+use super::{Failure, nothing};
 use crate::admin::document::replay::{Of, ReplayRequest, Replayed, UNCONFIRMED_MOST, survey};
 use crate::clock::Clock;
 use crate::config::filter::Pattern;
-use crate::spool::open_view;
 use crate::spool::replay::replay_at_rest;
 use crate::wording::{count as count_of, counted, list, span};
 
@@ -153,16 +153,18 @@ pub(super) async fn events(args: &EventArgs) -> Result<(), Failure> {
 async fn run(of: Of, request: ReplayRequest, how: &How) -> Result<(), Failure> {
     let config = how.source.load()?.config;
     let request = ReplayRequest { rate: how.rate, confirmed: how.yes, dry_run: how.dry_run, ..request };
+    let documents = Documents::of(&config)?;
     let (place, would) = Place::find(Bridge::at(&config.admin)?, config.spool.path, of, &request).await?;
     let unfit = place.unfit(of, &request).await?;
+    let none = none(&documents, of, &request, &would).await;
     let now = Clock::system().now();
     let needs_word = would.count > UNCONFIRMED_MOST && !how.yes;
     if how.dry_run || needs_word {
         let command = command(std::env::args(), would.count > UNCONFIRMED_MOST);
         match (how.json, would.count) {
             (true, _) => print_json(&would)?,
-            (false, 0) => print(&said(of, &would, now))?,
-            (false, _) => print(&format!("{}\ndo it: {command}\n", said(of, &would, now).trim_end()))?,
+            (false, 0) => print(&said(of, &would, &none, now))?,
+            (false, _) => print(&format!("{}\ndo it: {command}\n", said(of, &would, &none, now).trim_end()))?,
         }
         if how.dry_run {
             return named(of.noun(), &unfit);
@@ -170,16 +172,32 @@ async fn run(of: Of, request: ReplayRequest, how: &How) -> Result<(), Failure> {
         let most = UNCONFIRMED_MOST;
         return Err(anyhow!("nothing was changed: more than {most} deliveries are replayed only with --yes").into());
     }
-    let bar = progress("replaying", would.count);
-    let replayed = place.replay(of, &request, &bar).await;
-    bar.finish_and_clear();
-    let replayed = replayed?;
+    let replayed = if would.count == 0 {
+        // The audit tells what was asked for: not this.
+        Replayed { dry_run: false, ..would }
+    } else {
+        let bar = progress("replaying", would.count);
+        let replayed = place.replay(of, &request, &bar).await;
+        bar.finish_and_clear();
+        replayed?
+    };
     if how.json {
         print_json(&replayed)?;
     } else {
-        print(&said(of, &replayed, Clock::system().now()))?;
+        print(&said(of, &replayed, &none, Clock::system().now()))?;
     }
     named(of.noun(), &unfit)
+}
+
+/// Says what there is instead, where nothing fits a cause or a type.
+async fn none(documents: &Documents, of: Of, request: &ReplayRequest, would: &Replayed) -> String {
+    let ReplayRequest { destination, cause, kind, .. } = request;
+    let kind = kind.as_deref().and_then(|kind| kind.parse::<Pattern>().ok());
+    match of {
+        _ if would.count + would.skipped + would.unwanted > 0 || (cause.is_none() && kind.is_none()) => String::new(),
+        Of::Dead => nothing::of_dead(documents, destination.as_deref(), kind.as_ref()).await,
+        Of::Events => nothing::of_type(kind.as_ref()),
+    }
 }
 
 /// Names those of the events that were asked for by number of which nothing fits.
@@ -262,7 +280,7 @@ impl Place {
 
 fn survey_at_rest(spool: &Path, of: Of, dry: &ReplayRequest) -> anyhow::Result<Replayed> {
     let asked = dry.read(of, &operator::who(), Clock::system().now()).map_err(anyhow::Error::msg)?;
-    Ok(Replayed::survey(survey(&mut *open_view(spool)?, &asked.selection, u64::MAX)?))
+    Ok(Replayed::survey(survey(&mut *at_rest_view(spool)?, &asked.selection, u64::MAX)?))
 }
 
 fn gone() -> anyhow::Error {
@@ -286,13 +304,13 @@ fn understood(text: &str) -> anyhow::Result<Replayed> {
     serde_json::from_str(text).context("the bridge's answer is not understood")
 }
 
-/// Says in a sentence what was done, or would be.
-fn said(of: Of, replayed: &Replayed, now: Timestamp) -> String {
+/// Says in a sentence what was done, or would be; `none` is what there is where nothing fits.
+fn said(of: Of, replayed: &Replayed, none: &str, now: Timestamp) -> String {
     let Replayed { id: _, count, skipped, unwanted, last_due_at, done: _, dry_run } = replayed;
     let noun = of.noun();
     let things = plural(*count, noun);
     let mut text = match (count, dry_run) {
-        (0, _) => format!("no {noun} fits"),
+        (0, _) => format!("no {noun} fits{none}"),
         (_, true) => format!("{things} would be made due again"),
         (_, false) => format!("{things} made due again"),
     };
@@ -341,15 +359,17 @@ mod tests {
 
     #[test]
     fn replay_says_what_it_did_and_what_it_left_alone() {
-        let dead = |counts, dry_run| said(Of::Dead, &Replayed { dry_run, ..Replayed::survey(counts) }, now());
+        let dead = |counts, dry_run| {
+            said(Of::Dead, &Replayed { dry_run, ..Replayed::survey(counts) }, ": there is none", now())
+        };
         let counts = |replayed, skipped, unwanted| Counts { replayed, skipped, unwanted };
-        assert_eq!(dead(counts(0, 0, 0), false), "no dead letter fits\n");
+        assert_eq!(dead(counts(0, 0, 0), false), "no dead letter fits: there is none\n");
         assert_eq!(dead(counts(1, 0, 0), false), "1 dead letter made due again\n");
         assert_eq!(dead(counts(2000, 0, 0), true), "2,000 dead letters would be made due again\n");
         let mut events = Replayed { dry_run: false, ..Replayed::survey(counts(240, 3, 1)) };
         events.last_due_at = Some(now() + SignedDuration::from_secs(119));
         assert_eq!(
-            said(Of::Events, &events, now()),
+            said(Of::Events, &events, "", now()),
             "240 deliveries made due again, the last in 1 min; left alone: 3 still on the way and 1 event that the destination does not want\n"
         );
     }

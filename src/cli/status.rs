@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::Failure;
 use super::bridge::{Answer, Bridge, ensure_at_rest};
-use super::documents::neither;
+use super::documents::{at_rest_view, neither};
 use super::options::{EXIT_CONFIG, SourceArgs, after};
 use super::output::{BAD, FAIR, GOOD, HEADING, plain, print, print_document, styled, wrapped};
 use super::table::terminal_width;
@@ -24,7 +24,6 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::config::quantity::format_duration;
-use crate::spool::open_view;
 use crate::wording::span;
 
 /// How long a bridge may take to say how it is; it waits up to five seconds for a spool that is held by others.
@@ -205,7 +204,7 @@ fn unknown(error: &anyhow::Error, now: Timestamp) -> String {
 
 fn not_running(config: &Config, bridge: Option<&Bridge>) -> anyhow::Result<Report> {
     let listen = bridge.map_or("the admin port, which is off".to_owned(), |bridge| bridge.address().to_string());
-    let rows = open_view(&config.spool.path).and_then(|mut view| Rows::read(&mut *view));
+    let rows = at_rest_view(&config.spool.path).and_then(|mut view| Ok(Rows::read(&mut *view)?));
     let rows = rows.with_context(|| neither(bridge))?;
     Ok(report_not_running(&listen, rows, Clock::system().now()))
 }

@@ -37,7 +37,7 @@ use crate::config::{self, BodyForm, Ordering, Probe};
 use crate::event::EventId;
 use crate::spool::feed::{Feed, Item as Fed, Room};
 use crate::spool::record::Pause;
-use crate::spool::settlement::{FailedAttempt, Outcome, Settlement};
+use crate::spool::settlement::{FailedAttempt, HELD, Outcome, Settlement};
 use crate::spool::store::Due;
 use crate::spool::{Closed, Spool};
 use crate::telemetry::metrics::Metrics;
@@ -316,8 +316,7 @@ where
 
     /// Sends an event that was not attempted back to the disk.
     async fn postpone(&mut self, item: Item, until: Timestamp) -> Result<(), Closed> {
-        let cause = "waits for an earlier event about the same thing".into();
-        self.settle(&item, item.due.attempts, Outcome::Retry { due: until, cause }, None).await
+        self.settle(&item, item.due.attempts, Outcome::Retry { due: until, cause: HELD.into() }, None).await
     }
 
     async fn end(&mut self, ended: Ended<S>) -> Result<(), Closed> {
@@ -377,8 +376,8 @@ where
         let kind = if item.due.attempts == 0 { Kind::First } else { Kind::Retry };
         let change = self.breaker.result(sign, kind, purpose == Purpose::Probe, now, jitter);
         let outcome = next(attempt, verdict, &settings.policy, jitter, item.due.since, now);
-        let failed = failure(verdict, result, started_at, elapsed);
-        let (outcome, attempts) = match (self.breaker.opened(), &failed) {
+        let mut failed = failure(verdict, result, started_at, elapsed);
+        let (outcome, attempts) = match (self.breaker.opened(), &mut failed) {
             // A handler that fails at everything says nothing of this event: it waits, and loses no attempt.
             (Some(opened), Some(failed)) if !settings.policy.is_over(item.due.since, now) => {
                 let due = match verdict {
@@ -387,7 +386,10 @@ where
                 };
                 (Outcome::Retry { due, cause: failed.cause.clone() }, item.due.attempts)
             }
-            (Some(_) | None, _) => (outcome, attempt),
+            (Some(_) | None, failed) => {
+                failed.iter_mut().for_each(|failed| failed.number = attempt);
+                (outcome, attempt)
+            }
         };
         let outcome = cut(outcome, &settings.ttl, &item.due.event.kind, item.due.since);
         self.voice.attempt(&item.due.event, &outcome, failed.as_ref(), elapsed, now);

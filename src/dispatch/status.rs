@@ -23,9 +23,13 @@ pub struct Status {
     pub failing_since: Option<Timestamp>,
     /// Failures in the present run.
     pub failures_in_a_row: u64,
-    /// When the next retry is due, if any waits.
+    /// When the next retry is due, if any waits; nothing while events are held back by a pause or by the breaker, which says
+    /// itself when the next probe is.
     #[schemars(with = "Option<Moment>")]
     pub next_retry_at: Option<Timestamp>,
+    /// When the rate allows the next attempt, while it holds events back.
+    #[schemars(with = "Option<Moment>")]
+    pub rate_until: Option<Timestamp>,
     /// The breaker, while it is open: events wait, and single probes are sent.
     pub breaker: Option<Opened>,
     /// Since when requests are signed with `next_secret_token`; nothing while `secret_token` is in force.
@@ -37,6 +41,14 @@ pub struct Status {
     pub expired: Option<Expired>,
     /// Since when events that wait on the disk cannot be read, if so.
     pub unreadable: Option<Unreadable>,
+}
+
+impl Status {
+    /// Takes back what is planned and does not come about as long as events are held back.
+    pub fn as_held(self) -> Self {
+        let next_retry_at = self.next_retry_at.filter(|_| !self.paused && self.breaker.is_none());
+        Self { next_retry_at, ..self }
+    }
 }
 
 /// Is events that became dead letters because their time to live was over.

@@ -150,7 +150,7 @@ pub struct DeliveryRow {
 pub struct AttemptRow {
     /// The destination's name.
     pub destination: Box<str>,
-    /// Which attempt it was, from 1.
+    /// Which attempt it was, from 1; 0 for one that does not count, since the breaker was open.
     pub attempt: u32,
     /// When it began.
     #[schemars(with = "Moment")]
@@ -248,11 +248,31 @@ pub struct Acknowledged {
     pub note: Box<str>,
 }
 
-/// Is what came of acknowledging a gap.
+/// Is what is to be noted of a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GapNote {
+    /// What was done about it.
+    pub text: Box<str>,
+    /// What becomes of a note that is there.
+    pub earlier: Earlier,
+}
+
+/// Says what becomes of a note when another one comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// It stays, and the other is refused.
+    Stays,
+    /// The other takes its place; the audit table has both.
+    Goes,
+}
+
+/// Is what came of acknowledging a gap.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Acknowledgement {
     /// It is noted.
     Noted,
+    /// It was noted before, and that stays.
+    Known(Acknowledged),
     /// The gap lasts still: what it costs is not known yet.
     StillOpen,
     /// There is no such gap.

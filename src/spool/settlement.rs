@@ -5,6 +5,9 @@ use jiff::Timestamp;
 use super::record::DestinationId;
 use crate::event::EventId;
 
+/// Stands for the cause of a retry that was not attempted, since an earlier event holds it back.
+pub const HELD: &str = "waits for an earlier event about the same thing";
+
 /// Is the report of one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
@@ -47,6 +50,8 @@ pub enum Outcome {
 /// Is what is kept of a failed attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailedAttempt {
+    /// Which attempt it was, from 1; 0 for one that does not count, since the breaker was open.
+    pub number: u32,
     /// When it began.
     pub at: Timestamp,
     /// How long it took.

@@ -14,7 +14,7 @@ use super::audit::Link;
 use super::erasure::Progress;
 use super::record::{
     Acknowledgement, AuditRow, DeadGroup, DeadQuery, DeadRow, DestinationId, DestinationRow, EventDetail, EventQuery,
-    EventRow, GapRow, GroupCursor, Groups, Opened, Page, Pause, SubscriptionRow,
+    EventRow, GapNote, GapRow, GroupCursor, Groups, Opened, Page, Pause, SubscriptionRow,
 };
 use super::rekey::Rekey;
 use super::replay::{Counts, Replay, Selection};
@@ -241,7 +241,13 @@ pub(crate) trait Store: Send {
         now: Timestamp,
     ) -> Result<Option<DestinationId>, SpoolError>;
     /// Notes that an operator has dealt with a gap that is over.
-    fn acknowledge(&mut self, gap: i64, note: &str, who: &str, now: Timestamp) -> Result<Acknowledgement, SpoolError>;
+    fn acknowledge(
+        &mut self,
+        gap: i64,
+        note: &GapNote,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<Acknowledgement, SpoolError>;
     /// Adds a row to the audit table.
     fn audit(&mut self, who: &str, action: &str, detail: &str, now: Timestamp) -> Result<(), SpoolError>;
     /// Tells in the audit table that a change is over that began in this row, and why it broke off if it did.

@@ -224,7 +224,7 @@ async fn failed_attempts_of_one_delivery_are_bounded_and_the_newest_stay() {
     let event = fresh(&mut feeds[0]).await.id;
     for attempts in 1..=50 {
         let at = Timestamp::now();
-        let failed = FailedAttempt { at, elapsed_ms: 1, cause: "timeout".into(), excerpt: "".into() };
+        let failed = FailedAttempt { number: attempts, at, elapsed_ms: 1, cause: "timeout".into(), excerpt: "".into() };
         let outcome = Outcome::Retry { due: at, cause: "timeout".into() };
         let destination = feeds[0].destination();
         let settlement = Settlement { destination, event, attempts, at, outcome, failed: Some(failed) };

@@ -139,6 +139,7 @@ async fn gap_that_was_dealt_with_is_spoken_of_no_more_and_the_audit_says_by_whom
     assert_eq!(acknowledge("99", "x").await, (404, "not_found".to_owned()));
     assert_eq!(acknowledge("first", "x").await, (400, "bad_query".to_owned()));
     assert_eq!(acknowledge("1", "nothing happened yet").await, (200, String::new()));
+    assert_eq!(acknowledge("1", "another").await, (409, "gap_acknowledged".to_owned()), "the first is not lost");
     let summary = bridge.status().await["summary"].to_string();
     assert!(!summary.contains("gap"), "{summary}");
     let (_, gaps) = bridge.get("/api/v1/gaps").await;
@@ -168,9 +169,13 @@ async fn gap_that_was_dealt_with_is_spoken_of_no_more_and_the_audit_says_by_whom
     assert_eq!(acknowledge("2", "x").await, (409, "gap_open".to_owned()));
     bridge.stop().await;
     let (code, out, err) = lab.run(&["gaps", "ack", "1", "--note", "OPS-12"]).await;
+    assert!(code == 1 && out.is_empty() && err.contains("by operator at 127.0.0.1: nothing happened yet;"), "{err}");
+    let (code, out, err) = lab.run(&["gaps", "ack", "1", "--note", "OPS-12", "--replace"]).await;
     assert_eq!((code, out.as_str()), (0, "gap 1 is noted as dealt with\n"), "{err}");
     let (_, out, _) = lab.run(&["gaps"]).await;
     assert!(out.contains("OPS-12") && !out.contains("nothing happened yet"), "{out}");
+    let (_, out, _) = lab.run(&["audit", "list"]).await;
+    assert!(out.contains("OPS-12, in place of the note of operator at 127.0.0.1: nothing happened yet"), "{out}");
     let (code, _, err) = lab.run(&["gaps", "ack", "2", "--note", "x"]).await;
     assert!(code == 1 && err.contains("gap 2 lasts still"), "{err}");
 }

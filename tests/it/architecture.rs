@@ -23,6 +23,7 @@ const SEES: [(&str, &[&str]); 9] = [
 
 /// Files in which the same arguments always give the same result.
 const PURE: &[&str] = &[
+    "admin/held.rs",
     "admin/history.rs",
     "admin/sentence.rs",
     "cli/send/judgement.rs",

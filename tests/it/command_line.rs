@@ -1,6 +1,6 @@
 //! What a shell gets: one clear sentence, an exit code, and no secret.
 
-use crate::lab::{Lab, VIEWER_TOKEN, body};
+use crate::lab::{Bridge, Lab, VIEWER_TOKEN, body};
 use crate::receiver::Answer;
 
 #[tokio::test]
@@ -99,6 +99,84 @@ async fn reading_commands_work_with_and_without_a_bridge() {
     let bridge = lab.live_bridge().await;
     lab.handler("crm").has_taken(1).await;
     bridge.stop().await;
+}
+
+#[tokio::test]
+async fn delivery_that_waits_says_what_holds_it_with_and_without_a_bridge() {
+    let lab = Lab::new(&["crm", "audit"]).await;
+    let bridge = lab.live_bridge().await;
+    lab.handler("audit").answer(Answer::Status(503));
+    let listen = bridge.admin.to_string();
+    let (code, _, err) = lab.run(&["pause", "crm", "--listen", &listen]).await;
+    assert_eq!(code, 0, "{err}");
+    for n in 1..=30 {
+        lab.zoom.push(&body(n)).await;
+    }
+    bridge.until("/api/v1/destinations/audit", |_, text| text.contains("\"breaker\":{")).await;
+    let (_, destination) = bridge.get("/api/v1/destinations/audit").await;
+    assert!(destination.contains("\"next_retry_at\":null"), "the probe comes first: {destination}");
+    let (code, out, err) = lab.run(&["events", "show", "30", "--listen", &listen]).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("held: crm is paused since ") && !out.contains("not attempted yet"), "{out}");
+    assert!(out.contains("held: the breaker of audit is open since ") && out.contains("next probe "), "{out}");
+    let (_, out, _) = lab.run(&["events", "show", "30", "--json", "--listen", &listen]).await;
+    let document: serde_json::Value = serde_json::from_str(&out).expect("json");
+    let by: Vec<_> = document["held"].as_array().expect("a list").iter().map(|held| held["by"].clone()).collect();
+    assert_eq!(by, ["pause", "breaker"]);
+    let (_, out, _) = lab.run(&["resume", "audit", "--listen", &listen]).await;
+    assert!(out.starts_with("audit is resumed, but nothing goes out yet, 30 events waiting: the breaker"), "{out}");
+    bridge.stop().await;
+
+    let (_, out, _) = lab.run(&["status"]).await;
+    let first = out.lines().next().unwrap_or_default();
+    assert!(first.contains("waiting: 30 events for crm (paused) and 30 events for audit."), "{out}");
+    let (_, out, _) = lab.run(&["events", "show", "30"]).await;
+    assert!(out.contains("held: crm is paused since ") && out.contains("held: no bridge is running"), "{out}");
+    let (_, out, _) = lab.run(&["resume", "crm"]).await;
+    assert!(out.contains("but nothing goes out yet, 30 events waiting: no bridge is running; start it"), "{out}");
+
+    lab.handler("audit").answer(Answer::Status(200));
+    lab.write_configuration(&["audit"]);
+    let bridge = Bridge::start(lab.command(&["run"])).await;
+    bridge.until_ready().await;
+    let (_, out, _) = lab.run(&["events", "show", "30", "--listen", &bridge.admin.to_string()]).await;
+    assert!(out.contains("held: crm is no longer configured since "), "{out}");
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn choice_that_fits_nothing_says_what_there_is_and_leaves_no_row() {
+    let lab = Lab::new(&["crm"]).await;
+    let bridge = lab.live_bridge().await;
+    lab.handler("crm").answer(Answer::Status(404));
+    lab.zoom.push(&body(1)).await;
+    bridge.until("/api/v1/dead", |_, text| text.contains("status 404")).await;
+    let listen = bridge.admin.to_string();
+    assert_each_says_what_there_is(&lab, &["--listen", &listen]).await;
+    bridge.stop().await;
+    assert_each_says_what_there_is(&lab, &[]).await;
+    let (_, out, _) = lab.run(&["audit", "list"]).await;
+    assert_eq!(out, "nobody changed anything\n");
+}
+
+async fn assert_each_says_what_there_is(lab: &Lab, options: &[&str]) {
+    for (arguments, words) in [
+        (&["dead", "replay", "--cause", "status 40"][..], "no dead letter fits: there are those of `status 404` (1)\n"),
+        (&["dead", "replay", "--type", "meetings.*"], "did you mean meeting.*?\n"),
+        (
+            &["dead", "purge", "--type", "meeting.strated", "--yes"],
+            "nothing to purge: there are those of `status 404` (1); no event type",
+        ),
+        (
+            &["dead", "list", "--cause", "nope", "--destination", "crm"],
+            "no dead letters: crm has those of `status 404` (1)\n",
+        ),
+        (&["events", "replay", "--type", "meeting.strated"], "did you mean meeting.started?\n"),
+        (&["events", "list", "--type", "meeting.strated"], "no events; no event type that is known here fits"),
+    ] {
+        let (code, out, err) = lab.run(&[arguments, options].concat()).await;
+        assert!(code == 0 && out.contains(words), "{options:?} {arguments:?}: {out}{err}");
+    }
 }
 
 #[tokio::test]

@@ -19,8 +19,9 @@ function Lever({ destination, notify }) {
     setBusy(true);
     setProblem(null);
     try {
-      const { paused } = await tell(`/api/v1/destinations/${encodeURIComponent(name)}/${verb}`);
-      notify(paused ? `${name} is paused: events wait, the socket stays up` : `${name} goes on: what waited is delivered`);
+      const { paused, held } = await tell(`/api/v1/destinations/${encodeURIComponent(name)}/${verb}`);
+      const goesOn = held ? `${name} is resumed, but nothing goes out yet: ${held.reason}` : `${name} goes on: what waited is delivered`;
+      notify(paused ? `${name} is paused: events wait, the socket stays up` : goesOn);
     } catch (refused) {
       setProblem(refused);
     } finally {

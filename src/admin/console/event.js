@@ -39,7 +39,7 @@ function Attempts({ attempts, hidden }) {
     { title: "Came to" }, { title: "Answer", class: "grow" },
   ];
   const cells = ({ at, destination, attempt, elapsed_ms, cause, excerpt }) => [
-    html`<${Time} at=${at} />`, destination, attempt,
+    html`<${Time} at=${at} />`, destination, attempt === 0 ? html`<span class="none">not counted</span>` : attempt,
     html`${span(elapsed_ms)} <svg class="bar" viewBox="0 0 60 4" aria-hidden="true"><rect width=${Math.max(1, (60 * elapsed_ms) / slowest)} height="4" /></svg>`,
     cause,
     excerpt ? html`<${Masked} what="the answer"><pre class="excerpt" tabindex="0">${excerpt}</pre><//>` : html`<span class="none">${hidden ? "hidden" : "empty"}</span>`,
@@ -56,12 +56,19 @@ function EventView({ id, operator, notify }) {
   }
   const happened = event.event_ts === null ? null : new Date(event.event_ts).toISOString();
   const columns = [{ title: "Destination" }, { title: "State" }, { title: "Attempts", class: "num" }, { title: "Last outcome", class: "grow" }, { title: "When" }, { title: "", label: "Action" }];
+  const holds = (destination) => event.held.find((held) => held.destination === destination);
+  const when = ({ destination, due, settled_at }) => {
+    const held = holds(destination);
+    if (settled_at) return html`<${Time} at=${settled_at} />`;
+    if (held) return html`<span class="note">Held: ${held.reason}</span>`;
+    return due ? html`due <${Time} at=${due} />` : html`<span class="none">waits</span>`;
+  };
   const cells = ({ destination, state, attempts, outcome, due, settled_at }) => [
     destination,
     html`<${State} state=${state} />`,
     attempts,
     outcome ?? html`<span class="none">none yet</span>`,
-    settled_at ? html`<${Time} at=${settled_at} />` : due ? html`due <${Time} at=${due} />` : html`<span class="none">waits</span>`,
+    when({ destination, due, settled_at }),
     state === "dead" && operator
       ? html`<button type="button" class="small" onClick=${() => setReplay([{ events: [event.id], destination }])}>Replay…</button>`
       : null,

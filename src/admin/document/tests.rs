@@ -26,7 +26,7 @@ fn unknown_destination_is_named_with_those_that_there_are() {
 #[test]
 fn body_is_text_or_base_64() {
     let document = |body: &'static [u8]| {
-        event(EventDetail { row: event_row(1), attempts: Vec::new(), body: Bytes::from_static(body) })
+        event(EventDetail { row: event_row(1), attempts: Vec::new(), body: Bytes::from_static(body) }, Vec::new())
     };
     let text = serde_json::to_value(document("{\"a\":\"週次\"}".as_bytes())).expect("a document");
     assert_eq!(text["body"], "{\"a\":\"週次\"}");
@@ -49,7 +49,7 @@ fn viewers_get_neither_bodies_nor_answers() {
     };
     for body in [&b"{\"topic\":\"canary\"}"[..], b"canary\xff"] {
         let detail = EventDetail { row: event_row(1), attempts: vec![attempt.clone()], body: Bytes::from_static(body) };
-        let document = event(detail).without_payload();
+        let document = event(detail, Vec::new()).without_payload();
         let text = serde_json::to_string(&document).expect("a document");
         assert!(
             !text.contains("canary")
@@ -87,8 +87,11 @@ fn audit_comes_in_pages_that_join() {
 
 #[test]
 fn note_about_a_gap_is_one_line_of_text() {
-    let note = |note: &str| AcknowledgeRequest { note: note.to_owned() }.note().map(str::to_owned);
-    assert_eq!(note(" reports fetched, OPS-12 ").as_deref(), Ok("reports fetched, OPS-12"));
+    let asked = |note: &str, replace| AcknowledgeRequest { note: note.to_owned(), replace }.note();
+    let note = |text: &str| asked(text, false);
+    let noted = |earlier| Ok(GapNote { text: "reports fetched, OPS-12".into(), earlier });
+    assert_eq!(note(" reports fetched, OPS-12 "), noted(Earlier::Stays));
+    assert_eq!(asked("reports fetched, OPS-12", true), noted(Earlier::Goes));
     assert!(note(&"ü".repeat(NOTE)).is_ok());
     for wrong in ["", "  ", "two\nlines", "bell\u{7}", &"a".repeat(NOTE + 1)] {
         assert_eq!(note(wrong), Err("note: expected one line of 1 to 500 characters".to_owned()), "{wrong:?}");

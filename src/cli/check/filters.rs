@@ -8,8 +8,17 @@ use crate::wording::meant;
 
 /// Says which patterns no known event type fits, and which destinations want nothing. New types do arrive: these are warnings.
 pub(in crate::cli) fn doubts(config: &Config) -> Vec<Problem> {
-    let known: Vec<String> = one_of_each_type().iter().map(|template| template.kind().into_owned()).collect();
+    let known = known();
     config.destinations.iter().flat_map(|destination| of(destination, &known)).collect()
+}
+
+/// Says that no known event type fits a pattern, if that is so, and which one may have been meant.
+pub(in crate::cli) fn doubt_of(pattern: &Pattern) -> Option<String> {
+    doubt(pattern, &known())
+}
+
+fn known() -> Vec<String> {
+    one_of_each_type().iter().map(|template| template.kind().into_owned()).collect()
 }
 
 fn of(destination: &Destination, known: &[String]) -> Vec<Problem> {
@@ -84,10 +93,6 @@ mod tests {
                 None => assert_eq!(told, Vec::<String>::new(), "{events}"),
             }
         }
-    }
-
-    fn known() -> Vec<String> {
-        one_of_each_type().iter().map(|template| template.kind().into_owned()).collect()
     }
 
     fn destination(events: &str, exclude: &str) -> Destination {

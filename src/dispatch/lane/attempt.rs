@@ -143,7 +143,7 @@ where
     Ended::Probe { outcome, settings }
 }
 
-/// Returns what is kept of an attempt that failed.
+/// Returns what is kept of an attempt that failed, as one that does not count.
 pub(super) fn failure(
     verdict: Verdict,
     result: Result<Answer, SendError>,
@@ -159,5 +159,5 @@ pub(super) fn failure(
         Err(error) => error.to_string(),
     };
     let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    Some(FailedAttempt { at, elapsed_ms, cause: cause.to_string().into(), excerpt: excerpt.into() })
+    Some(FailedAttempt { number: 0, at, elapsed_ms, cause: cause.to_string().into(), excerpt: excerpt.into() })
 }

@@ -60,6 +60,9 @@ where
             self.start_attempts(now).await?;
         }
         self.voice.in_flight(self.slots.in_flight());
+        if self.bucket.is_some() {
+            self.voice.rate_until(self.held_by_rate_until(now));
+        }
         let is_time = self.retries.is_time(now, self.current.longest);
         if is_time && self.has_room_for_retries() && self.breaker.allows(now) {
             self.retries.look(&self.feed, now, self.current.longest);
@@ -125,6 +128,13 @@ where
 
     fn wait_for_token(&self) -> Duration {
         self.bucket.as_ref().map_or(Duration::ZERO, |bucket| bucket.wait(self.clock.instant().into_std()))
+    }
+
+    /// Tells until when the rate alone holds back what waits.
+    fn held_by_rate_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let waits = self.order.waits(Kind::First) || self.order.waits(Kind::Retry);
+        let wait = Some(self.wait_for_token()).filter(|wait| waits && !wait.is_zero())?;
+        now.checked_add(wait).ok()
     }
 
     fn take_token(&mut self) {

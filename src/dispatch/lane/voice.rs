@@ -113,6 +113,14 @@ impl Voice {
         });
     }
 
+    /// Tells when the rate allows the next attempt, while it holds events back.
+    pub(super) fn rate_until(&self, at: Option<Timestamp>) {
+        self.status.send_if_modified(|status| {
+            status.rate_until = at;
+            false
+        });
+    }
+
     /// Tells which secret token signs from now on, or since the moment that was set for it.
     pub(super) fn signs_with(&mut self, secret: Which, switch_at: Option<Timestamp>, now: Timestamp) {
         if secret == self.secret {

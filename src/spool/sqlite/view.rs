@@ -109,7 +109,7 @@ impl View for SqliteView {
                 closed_at: row.get::<_, Option<i64>>(3)?.map(timestamp),
                 reason: row.get(4)?,
                 last_event_at: row.get::<_, Option<i64>>(5)?.map(timestamp),
-                acknowledged: acknowledged(row)?,
+                acknowledged: acknowledged(row, 6)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -231,9 +231,10 @@ pub(super) const DEAD_ROW: &str = "SELECT d.event, e.kind, n.name, d.attempts, e
      FROM deliveries d CROSS JOIN events e ON e.id = d.event CROSS JOIN destinations n ON n.id = d.destination
      WHERE d.destination = ?1 AND d.event = ?2 AND d.state = 3";
 
-fn acknowledged(row: &Row<'_>) -> rusqlite::Result<Option<Acknowledged>> {
-    let Some(at) = row.get::<_, Option<i64>>(6)? else { return Ok(None) };
-    Ok(Some(Acknowledged { at: timestamp(at), by: row.get(7)?, note: row.get(8)? }))
+/// Reads who has dealt with a gap, from three columns of which this is the first.
+pub(super) fn acknowledged(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Acknowledged>> {
+    let Some(at) = row.get::<_, Option<i64>>(first)? else { return Ok(None) };
+    Ok(Some(Acknowledged { at: timestamp(at), by: row.get(first + 1)?, note: row.get(first + 2)? }))
 }
 
 /// Columns of [`event_row`].

@@ -9,12 +9,12 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::parts::{Failed, LeftOut};
 use super::replay::{begin_fill, is_filling};
 use super::sealed::sealed_excerpt;
-use super::view::opened;
+use super::view::{acknowledged, opened};
 use super::{audit, causes, meta};
 use crate::config::Start;
 use crate::event::{EventId, text};
 use crate::spool::SpoolError;
-use crate::spool::record::{Acknowledgement, DestinationId, Pause};
+use crate::spool::record::{Acknowledgement, DestinationId, Earlier, GapNote, Pause};
 use crate::spool::seal::{Sealer, body_context};
 use crate::spool::settlement::{Outcome, Settlement};
 use crate::spool::store::{Batch, LedgerEntry, NewEvent, Part, Registered, Repeat};
@@ -168,7 +168,7 @@ fn settle(connection: &Connection, settlement: &Settlement, change: &mut Change)
 
 /// Keeps how an attempt failed.
 fn attempt(connection: &Connection, settlement: &Settlement, sealer: Option<&mut Sealer>) -> Result<(), SpoolError> {
-    let Settlement { destination, event, attempts, failed, .. } = settlement;
+    let Settlement { destination, event, failed, .. } = settlement;
     let Some(failed) = failed else { return Ok(()) };
     connection
         .prepare_cached(
@@ -179,7 +179,7 @@ fn attempt(connection: &Connection, settlement: &Settlement, sealer: Option<&mut
         .execute(params![
             event.0,
             destination.0,
-            attempts,
+            failed.number,
             failed.at.as_millisecond(),
             failed.elapsed_ms,
             failed.cause,
@@ -431,25 +431,34 @@ pub(super) fn pause(
     Ok(id.map(DestinationId))
 }
 
-/// Notes that a gap was dealt with; a second note takes the place of the first, which stays in the audit table.
+/// Notes that a gap was dealt with, unless that is noted already; a note whose place another takes stays in the audit
+/// table.
 pub(super) fn acknowledge(
     connection: &Connection,
     gap: i64,
-    note: &str,
+    note: &GapNote,
     who: &str,
     now: Timestamp,
 ) -> Result<Acknowledgement, SpoolError> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE gaps SET acknowledged_at = ?2, acknowledged_by = ?3, note = ?4 WHERE id = ?1 AND closed_at IS NOT NULL",
-        )?
-        .execute(params![gap, now.as_millisecond(), who, note])?;
-    if changed == 1 {
-        audit::append(connection, now, who, "acknowledge_gap", &format!("gap {gap}: {note}"))?;
-        return Ok(Acknowledgement::Noted);
-    }
-    let is_open = connection.prepare_cached("SELECT 1 FROM gaps WHERE id = ?1")?.exists([gap])?;
-    Ok(if is_open { Acknowledgement::StillOpen } else { Acknowledgement::NoSuchGap })
+    let GapNote { text, earlier } = note;
+    let found = connection
+        .prepare_cached("SELECT closed_at, acknowledged_at, acknowledged_by, note FROM gaps WHERE id = ?1")?
+        .query_row([gap], |row| Ok((row.get::<_, Option<i64>>(0)?, acknowledged(row, 1)?)))
+        .optional()?;
+    let detail = match (found, earlier) {
+        (None, _) => return Ok(Acknowledgement::NoSuchGap),
+        (Some((None, _)), _) => return Ok(Acknowledgement::StillOpen),
+        (Some((Some(_), Some(known))), Earlier::Stays) => return Ok(Acknowledgement::Known(known)),
+        (Some((Some(_), Some(known))), Earlier::Goes) => {
+            format!("gap {gap}: {text}, in place of the note of {}: {}", known.by, known.note)
+        }
+        (Some((Some(_), None)), _) => format!("gap {gap}: {text}"),
+    };
+    connection
+        .prepare_cached("UPDATE gaps SET acknowledged_at = ?2, acknowledged_by = ?3, note = ?4 WHERE id = ?1")?
+        .execute(params![gap, now.as_millisecond(), who, text])?;
+    audit::append(connection, now, who, "acknowledge_gap", &detail)?;
+    Ok(Acknowledgement::Noted)
 }
 
 pub(super) fn count(connection: &Connection, changes: &Changes) -> Result<(), SpoolError> {

@@ -80,7 +80,7 @@ async fn history_that_cannot_be_stored_costs_no_report() {
     let mut feed = running.route(&[("crm", "*")]).await.remove(0);
     assert_eq!(fresh(&mut feed).await.id, event);
     let (destination, at) = (feed.destination(), Timestamp::now());
-    let failed = Some(FailedAttempt { at, elapsed_ms: 1, cause: "status 401".into(), excerpt: "".into() });
+    let failed = Some(FailedAttempt { number: 1, at, elapsed_ms: 1, cause: "status 401".into(), excerpt: "".into() });
     let outcome = Outcome::Dead { reason: "status 401".into() };
     let settlement = Settlement { destination, event, attempts: 1, at, outcome, failed };
     running.spool.settle_acknowledged(settlement).await.expect("open").await.expect("the report itself is durable");

@@ -211,8 +211,13 @@ impl Running {
     /// Reports a failed attempt, the handler having repeated what it was told.
     async fn fail(&self, feed: &Feed, event: EventId) {
         let at = Timestamp::now();
-        let failed =
-            FailedAttempt { at, elapsed_ms: 1, cause: "status 500".into(), excerpt: format!("no {CANARY}").into() };
+        let failed = FailedAttempt {
+            number: 1,
+            at,
+            elapsed_ms: 1,
+            cause: "status 500".into(),
+            excerpt: format!("no {CANARY}").into(),
+        };
         let outcome = Outcome::Retry { due: at, cause: "status 500".into() };
         let destination = feed.destination();
         let settlement = Settlement { destination, event, attempts: 1, at, outcome, failed: Some(failed) };

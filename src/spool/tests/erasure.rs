@@ -113,7 +113,7 @@ async fn destination_that_is_no_longer_configured_is_forgotten_with_all_that_wai
     assert_eq!(purged, (Erased { dead: 2, pending: MANY - 3, parked: 0, delivered: 1 }, true));
     // A request that was in flight reports to nobody.
     let at = Timestamp::now();
-    let failed = FailedAttempt { at, elapsed_ms: 1, cause: "timeout".into(), excerpt: "".into() };
+    let failed = FailedAttempt { number: 1, at, elapsed_ms: 1, cause: "timeout".into(), excerpt: "".into() };
     let outcome = Outcome::Retry { due: at, cause: "timeout".into() };
     let destination = feeds[1].destination();
     let late = Settlement { destination, event: EventId(9), attempts: 1, at, outcome, failed: Some(failed) };

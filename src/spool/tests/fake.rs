@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::event::EventId;
 use crate::spool::SpoolError;
 use crate::spool::erasure::{Erasure, Progress};
-use crate::spool::record::{Acknowledgement, DestinationId, Pause};
+use crate::spool::record::{Acknowledgement, DestinationId, GapNote, Pause};
 use crate::spool::rekey::Rekey;
 use crate::spool::replay::{Replay, Scope};
 use crate::spool::sqlite::Sqlite;
@@ -106,7 +106,13 @@ impl<H: Hook> Store for Fake<H> {
         self.write(&Write::Other, |sqlite| sqlite.pause(name, pause, who, now))
     }
 
-    fn acknowledge(&mut self, gap: i64, note: &str, who: &str, now: Timestamp) -> Result<Acknowledgement, SpoolError> {
+    fn acknowledge(
+        &mut self,
+        gap: i64,
+        note: &GapNote,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<Acknowledgement, SpoolError> {
         self.write(&Write::Other, |sqlite| sqlite.acknowledge(gap, note, who, now))
     }
 

@@ -47,6 +47,17 @@ async fn failures_behind_an_open_breaker_cost_no_attempt() {
         tokio::time::sleep(Duration::from_secs(30)).await;
     }
     assert_eq!(attempts().await, before);
+    let numbers = async |id| -> Vec<u32> {
+        let detail = bench.spool.read(move |view| view.event(EventId(id))).await.expect("readable").expect("kept");
+        detail.attempts.iter().map(|attempt| attempt.attempt).collect()
+    };
+    let mut uncounted = 0;
+    for id in 1..=30 {
+        let numbers = numbers(id).await;
+        uncounted += numbers.iter().filter(|number| **number == 0).count();
+        assert!(numbers.iter().filter(|number| **number > 0).is_sorted_by(|one, next| one < next), "{numbers:?}");
+    }
+    assert!(uncounted > 20, "{uncounted} of them looked like one before");
     bench.stop().await;
 }
 

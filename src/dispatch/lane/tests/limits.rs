@@ -60,10 +60,19 @@ async fn new_rate_holds_at_once_and_gives_no_new_burst() {
     bench.append("1").await;
     bench.append("2").await;
     bench.until(|rows| rows.iter().any(|row| row.deliveries[0].state == DeliveryState::Delivered)).await;
+    let until = async |is_held: bool| {
+        while bench.status.borrow().rate_until.is_some() != is_held {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        bench.status.borrow().rate_until
+    };
+    let held = until(true).await.expect("told").duration_since(bench.clock.now());
+    assert!((3590..=3600).contains(&held.as_secs()), "{held}");
     let faster = Instant::now();
     bench.set(|destination| destination.rate = Some("1/m burst 1".parse().expect("a rate")), |_| async { status(200) });
     bench.all_settled(2).await;
     assert_eq!(bench.seen()[1].at.duration_since(faster).as_secs(), 60);
+    assert_eq!(until(false).await, None, "nothing waits");
     bench.stop().await;
 }
 

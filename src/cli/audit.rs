@@ -13,17 +13,23 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Failure;
-use super::documents::{Documents, FormArgs, Question};
+use super::documents::{Documents, FormArgs, Question, at_rest_view};
 use super::events::{LIMIT, limit};
 use super::number;
 use super::options::{EXITS, SourceArgs, after};
-use super::output::{print, print_json};
+use super::output::{plain, print, print_json};
 use super::table::{Cell, Table};
 use crate::admin::document::{self, Audit};
+use crate::spool::View;
 use crate::spool::audit::{self, Hash, Link, Misfit};
 use crate::spool::record::AuditRow;
-use crate::spool::{View, open_view};
 use crate::wording::counted;
+
+/// Begins who gave a command where no bridge ran; in a table the user is what counts.
+const OF_COMMANDS: &str = "the command line of ";
+
+/// What is left of a detail names what was changed.
+const DETAIL: usize = 24;
 
 /// Is the command line of `audit`.
 #[derive(Debug, Subcommand)]
@@ -121,7 +127,7 @@ pub(super) async fn run(command: &AuditCommand) -> Result<(), Failure> {
 
 fn view(source: &SourceArgs) -> Result<Box<dyn View>, Failure> {
     let config = source.load()?.config;
-    Ok(open_view(&config.spool.path).map_err(anyhow::Error::from)?)
+    Ok(at_rest_view(&config.spool.path)?)
 }
 
 async fn list(args: &ListArgs) -> Result<(), Failure> {
@@ -130,19 +136,20 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
     let before = args.before.map(|row| i64::try_from(row).unwrap_or(i64::MAX));
     let read = |view: &mut dyn View| document::audit(view, before, args.limit).context("cannot list the audit table");
     let page = Documents::of(&config)?.read(question, read).await?;
-    Ok(args.form.show(&page, render)?)
+    let none = args.before.map_or("nobody changed anything".to_owned(), |row| format!("no row before {row}"));
+    Ok(args.form.show(&page, |page, now, width| render(page, &none, now, width))?)
 }
 
-fn render(page: &Audit, now: Timestamp, width: Option<usize>) -> String {
+fn render(page: &Audit, none: &str, now: Timestamp, width: Option<usize>) -> String {
     if page.audit.is_empty() {
-        return "nobody changed anything\n".to_owned();
+        return format!("{none}\n");
     }
-    let mut table = Table::new(["ROW", "WHEN", "WHO", "ACTION", "DETAIL"]).may_go(&[2]);
+    let mut table = Table::new(["ROW", "WHEN", "WHO", "ACTION", "DETAIL"]).narrowest(DETAIL);
     for row in &page.audit {
         table.push([
             Cell::number(row.id.to_string()),
             Cell::moment(row.at, now, width),
-            Cell::text(&row.who),
+            Cell::fact(plain(&row.who).replacen(OF_COMMANDS, "", 1)),
             Cell::fact(row.action.to_string()),
             Cell::text(&row.detail),
         ]);
@@ -154,7 +161,7 @@ fn render(page: &Audit, now: Timestamp, width: Option<usize>) -> String {
 fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     let config = args.source.load()?.config;
     let expected = Expected { kept: args.kept, retention: config.spool.audit_retention.is_some() };
-    let mut view = open_view(&config.spool.path).map_err(anyhow::Error::from)?;
+    let mut view = at_rest_view(&config.spool.path)?;
     let verified = verified(&mut *view, expected).context("cannot read the audit table")?;
     if args.json {
         print_json(&verified)?;
@@ -228,8 +235,8 @@ mod tests {
     use super::*;
     use crate::admin::document::tests::now;
     use crate::clock::Clock;
-    use crate::spool::pause_at_rest;
     use crate::spool::record::Pause;
+    use crate::spool::{open_view, pause_at_rest};
 
     #[test]
     fn chain_that_nobody_touched_fits_and_names_its_head() {
@@ -338,14 +345,18 @@ mod tests {
     fn list_shows_the_newest_first_and_how_to_go_on() {
         let (_directory, path) = spool(3);
         let page = document::audit(&mut *open_view(&path).expect("a spool"), None, 2).expect("readable");
-        insta::assert_snapshot!(anstream::adapter::strip_str(&render(&page, now(), None)), @"
+        insta::assert_snapshot!(anstream::adapter::strip_str(&render(&page, "", now(), None)), @"
         ROW  WHEN                     WHO   ACTION  DETAIL
           3  10:06:11 UTC (just now)  test  pause   destination crm
           2  10:06:11 UTC (just now)  test  pause   destination crm
         older ones: zoomhook audit list --before 2
         ");
+        let whole = anstream::adapter::strip_str(&render(&page, "", now(), Some(44))).to_string();
+        assert_eq!(whole.matches("destination crm").count(), 2, "nor is to what: {whole}");
+        let narrow = anstream::adapter::strip_str(&render(&page, "", now(), Some(40))).to_string();
+        assert_eq!(narrow.matches(" test").count(), 2, "who did it is never lost: {narrow}");
         let none = Audit { audit: Vec::new(), next: None };
-        assert_eq!(render(&none, now(), None), "nobody changed anything\n");
+        assert_eq!(render(&none, "no row before 2", now(), None), "no row before 2\n");
     }
 
     fn look(path: &Path, kept: Option<Link>) -> Verified {

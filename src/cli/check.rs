@@ -14,13 +14,19 @@ use serde::Serialize;
 use self::filters::doubts;
 use self::late::{LateJoiner, late_joiners};
 use super::options::{BridgeArgs, EXIT_CONFIG, after, refuse, warn};
+use super::output::wrapped;
 use super::probe::{self, Probe};
+use super::table::terminal_width;
 use crate::clock::Clock;
 use crate::config::authorization::replaced;
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Egress, Loaded, Shown, egress, show};
 use crate::tls::{Roots, inventory};
 
+/// The column in which stands what a host is for.
+const PURPOSE: usize = 35;
+/// The same where it stands below the host.
+const MARGIN: usize = 6;
 /// Begins every file of SQLite (its file format, section 1.3.1).
 const SQLITE: &[u8] = b"SQLite format 3\0";
 
@@ -119,9 +125,8 @@ fn print_text(
     };
     warn(warnings, err)?;
     writeln!(out, "OK: {origin}\n\nEffective configuration:\n\n{}\nMay connect to:\n", show(config))?;
-    for Egress { host, port, purpose, through } in egress(config) {
-        let through = through.map(|proxy| format!(" (through {proxy})")).unwrap_or_default();
-        writeln!(out, "  {:<32} {purpose}{through}", format!("{host}:{port}"))?;
+    for reached in egress(config) {
+        writeln!(out, "{}", reach(&reached, terminal_width()))?;
     }
     let late = late_joiners(config);
     if !late.is_empty() {
@@ -136,6 +141,18 @@ fn print_text(
         probe::print(probes, out)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a host with what it is for: in one line where there is room, else with that below it.
+fn reach(Egress { host, port, purpose, through }: &Egress, width: Option<usize>) -> String {
+    let through = through.as_ref().map(|proxy| format!(" (through {proxy})")).unwrap_or_default();
+    let (place, purpose) = (format!("{host}:{port}"), format!("{purpose}{through}"));
+    match width {
+        Some(narrow) if narrow < 2 * PURPOSE => {
+            format!("  {place}\n{:MARGIN$}{}", "", wrapped(&purpose, MARGIN, width))
+        }
+        Some(_) | None => format!("  {place:<32} {}", wrapped(&purpose, PURPOSE, width)),
+    }
 }
 
 /// Prints the outcome of a check as one JSON document, right or wrong.
@@ -293,6 +310,20 @@ mod tests {
                 "warning: destination \"crm\": secret_token: next_secret_token signs since 2026-01-01T00:00:00Z";
             assert_eq!(err.contains(words), told, "{err}");
         }
+    }
+
+    #[test]
+    fn what_a_host_is_for_stands_below_it_where_the_terminal_is_narrow() {
+        let reached = Egress {
+            host: "crm.internal".to_owned(),
+            port: 443,
+            purpose: "destination crm, destination audit".to_owned(),
+            through: None,
+        };
+        let wide = "  crm.internal:443                 destination crm, destination audit";
+        assert_eq!((reach(&reached, None), reach(&reached, Some(80))), (wide.to_owned(), wide.to_owned()));
+        let narrow = "  crm.internal:443\n      destination crm,\n      destination audit";
+        assert_eq!(reach(&reached, Some(30)), narrow);
     }
 
     #[derive(PartialEq)]

@@ -11,7 +11,7 @@ use crate::wording::{ago, time_ago};
 
 /// Stands between two columns.
 const SEPARATOR: &str = "  ";
-/// No text is cut to less than this: what is left of it would say nothing.
+/// No text is cut to less than this, unless a table asks for more: what is left of it would say nothing.
 const NARROWEST: usize = 10;
 
 /// Is a table: a heading, and rows of as many cells.
@@ -22,6 +22,7 @@ pub(super) struct Table<const N: usize> {
     heading: [&'static str; N],
     rows: Vec<[Cell; N]>,
     may_go: &'static [usize],
+    narrowest: usize,
 }
 
 /// Is one cell.
@@ -71,12 +72,17 @@ impl Cell {
 impl<const N: usize> Table<N> {
     /// Begins a table.
     pub(super) fn new(heading: [&'static str; N]) -> Self {
-        Self { heading, rows: Vec::new(), may_go: &[] }
+        Self { heading, rows: Vec::new(), may_go: &[], narrowest: NARROWEST }
     }
 
     /// Names columns that are left out where the table is too wide, the first one first.
     pub(super) fn may_go(self, columns: &'static [usize]) -> Self {
         Self { may_go: columns, ..self }
+    }
+
+    /// Cuts no text to less than this.
+    pub(super) fn narrowest(self, columns: usize) -> Self {
+        Self { narrowest: columns, ..self }
     }
 
     /// Adds a row.
@@ -104,7 +110,7 @@ impl<const N: usize> Table<N> {
             .collect();
         let room = limit.unwrap_or(usize::MAX).saturating_sub(SEPARATOR.len() * columns.len().saturating_sub(1));
         while columns.iter().map(|(_, width)| width).sum::<usize>() > room {
-            let texts = columns.iter_mut().filter(|(column, width)| *width > NARROWEST && self.is_text(*column));
+            let texts = columns.iter_mut().filter(|(column, width)| *width > self.narrowest && self.is_text(*column));
             let (_, widest) = texts.max_by_key(|(_, width)| *width)?;
             *widest -= 1;
         }

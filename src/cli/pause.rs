@@ -73,10 +73,13 @@ fn at_rest(args: &PauseArgs, pause: Pause, path: &std::path::Path) -> anyhow::Re
 
 fn said(paused: &Paused) -> String {
     let Paused { destination, paused, waiting, held } = paused;
-    let waiting = counted(*waiting, "event");
+    let (waiting, go) = match waiting {
+        0 => ("nothing".to_owned(), ""),
+        count => (counted(*count, "event"), ": delivered from now on"),
+    };
     match held {
         _ if *paused => format!("{destination} is paused: events wait for it until zoomhook resume {destination}\n"),
-        None => format!("{destination} is resumed: {waiting} waiting, which go out now\n"),
+        None => format!("{destination} is resumed, {waiting} waiting{go}\n"),
         Some(held) => {
             format!("{destination} is resumed, but nothing goes out yet, {waiting} waiting: {}\n", held.reason)
         }
@@ -92,7 +95,8 @@ mod tests {
     fn answer_says_what_happens_to_events() {
         let paused = |paused| Paused { destination: "crm".to_owned(), paused, waiting: 26, held: None };
         assert_eq!(said(&paused(true)), "crm is paused: events wait for it until zoomhook resume crm\n");
-        assert_eq!(said(&paused(false)), "crm is resumed: 26 events waiting, which go out now\n");
+        assert_eq!(said(&paused(false)), "crm is resumed, 26 events waiting: delivered from now on\n");
+        assert_eq!(said(&Paused { waiting: 0, ..paused(false) }), "crm is resumed, nothing waiting\n");
         let (by, reason) = (By::NoBridge, "no bridge is running".to_owned());
         let held = Held { destination: "crm".into(), by, since: None, until: None, reason };
         assert_eq!(

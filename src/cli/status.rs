@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::config::quantity::format_duration;
+use crate::tls::provider;
 use crate::wording::span;
 
 /// How long a bridge may take to say how it is; it waits up to five seconds for a spool that is held by others.
@@ -191,10 +192,14 @@ fn unknown(error: &anyhow::Error, now: Timestamp) -> String {
         "summary": format!("It cannot be told whether events are being lost: {}.", super::sentence(error)),
         "running": null,
         "version": env!("CARGO_PKG_VERSION"),
+        "cryptography": provider::name(),
+        "fips": provider::is_fips(),
         "at": now,
         "started_at": null,
         "uptime_seconds": null,
         "spool": null,
+        "configuration": null,
+        "certificate": null,
         "subscriptions": [],
         "destinations": [],
         "open_gaps": [],
@@ -317,6 +322,11 @@ mod tests {
     #[test]
     fn status_that_is_not_known_is_a_document_like_any_other_and_never_well() {
         let document = Look::Unknown(anyhow!("no route").context("no answer")).document();
+        let rows = report_not_running("127.0.0.1:8686", Rows::default(), Timestamp::UNIX_EPOCH);
+        let members =
+            |document: serde_json::Value| document.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+        let known = members(serde_json::to_value(rows).expect("a document"));
+        assert_eq!(members(serde_json::from_str(&document).expect("a document")), known, "the same members");
         let shown = shown(&document);
         assert!(!shown.ok && shown.level == "unknown" && mark(&shown.level).0 == BAD);
         assert_eq!(shown.summary, "It cannot be told whether events are being lost: no answer: no route.");

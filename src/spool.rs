@@ -226,7 +226,7 @@ pub fn erase_at_rest(
 
 /// Tells whether a bridge works on a spool right now.
 pub fn is_in_use(path: &Path) -> bool {
-    path.exists() && matches!(sqlite::lock(path), Err(SpoolError::InUse(_)))
+    path.is_file() && matches!(sqlite::lock(path), Err(SpoolError::InUse(_)))
 }
 
 /// Opens a spool that is there, for what does not look into payloads.

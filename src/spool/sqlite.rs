@@ -23,9 +23,9 @@ mod view;
 mod write;
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,6 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use self::parts::{Failed, LeftOut};
-pub(super) use self::place::lock;
 use self::view::SqliteView;
 use super::SpoolError;
 use super::audit::Link;
@@ -85,9 +84,10 @@ impl Sqlite {
     /// Opens the file, or makes it with mode 0600 in a directory of mode 0700.
     pub(super) fn open(path: &Path, keys: Arc<Keys>) -> Result<Self, SpoolError> {
         let failed = |source| SpoolError::Open { path: path.to_owned(), source };
-        place::make_directory(path).map_err(failed)?;
-        let lock = lock(path)?;
-        place::private_file(path).map_err(failed)?;
+        place::check_kind(path)?;
+        make_directory(path).map_err(|error| failed(place::cannot_make(path, &error)))?;
+        let lock = lock(path).map_err(|error| place::in_the_way(path, error))?;
+        private_file(path).map_err(failed)?;
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)?;
         set_up(&connection).map_err(|error| explain(path, error))?;
         schema::migrate(&connection, path)?;
@@ -401,8 +401,44 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+fn make_directory(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.exists() => {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Takes the lock of a spool; it is held for as long as the file is open.
+pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
+    // One file has one lock, by whatever name it is opened.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let lock_path = beside(path, ".lock");
+    let failed = |source| SpoolError::Open { path: lock_path.clone(), source };
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Makes the file if it is missing, and takes other people's rights from it: it holds payloads.
+/// SQLite gives its side files the same mode.
+fn private_file(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let mut permissions = file.metadata()?.permissions();
+    if permissions.mode() & 0o077 != 0 {
+        permissions.set_mode(0o600);
+        file.set_permissions(permissions)?;
+    }
+    Ok(())
 }
 
 fn connect(path: &Path, flags: OpenFlags, cache_kib: i32) -> Result<Connection, SpoolError> {

@@ -30,6 +30,7 @@ mod output;
 mod pause;
 mod probe;
 mod purge;
+mod recover;
 mod replay;
 mod run;
 mod screen;
@@ -117,7 +118,7 @@ enum Command {
     /// Look at who changed what, and whether that is all and true
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Bring what is kept to another key
+    /// Bring what is kept to another key, or recover it
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
     /// Show or change how much a running bridge logs

@@ -198,7 +198,7 @@ pub struct Event {
     pub received_at: Timestamp,
     /// The webhook body exactly as Zoom wrote it; empty where it is unreadable.
     pub body: Bytes,
-    /// Why the body cannot be read, if it cannot: it was encrypted.
+    /// Why the body cannot be read, if it cannot: it was encrypted, or its place in the spool is damaged.
     pub unreadable: Option<&'static str>,
 }
 

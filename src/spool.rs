@@ -24,10 +24,12 @@ pub mod audit;
 #[cfg(any(test, fuzzing))]
 mod damage;
 pub mod erasure;
+mod error;
 pub mod feed;
 mod queue;
 mod readers;
 pub mod record;
+pub mod recovery;
 pub mod rekey;
 mod repeats;
 pub mod replay;
@@ -39,7 +41,7 @@ mod turns;
 mod writer;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +51,7 @@ use tokio::time::Instant;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use damage::open_damaged;
+pub use error::SpoolError;
 pub use queue::{Appender, Closed};
 pub use store::View;
 pub use writer::{Destined, Routes, Writer};
@@ -71,85 +74,6 @@ use crate::telemetry::metrics::Metrics;
 const READS: usize = 4;
 /// Those of them that may be searches: a status or a scrape never waits behind one.
 const SEARCHES: usize = 2;
-
-/// Says what is wrong with a spool.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// Another process works on it: stop that one, or give this one a spool of its own.
-    #[error("the spool {} is in use by another process: end that one, or give this one a spool of its own", .0.display())]
-    InUse(PathBuf),
-    /// A newer version of the program wrote it: run that version.
-    #[error("the spool {} has format {found}, this version reads up to format {known}: run a newer zoomhook", path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: i64,
-        /// The newest format that this version knows.
-        known: i64,
-    },
-    /// The file is missing, where it was only to be read.
-    #[error("there is no spool at {}", .0.display())]
-    Missing(PathBuf),
-    /// The file or its directory cannot be opened: mend permissions or the path.
-    #[error("cannot open the spool {}: {source}", path.display())]
-    Open {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file is there and is not a spool.
-    #[error("{} is not a spool: {reason}", path.display())]
-    NotASpool {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The engine failed: the disk is full or broken, or the file is damaged.
-    #[error("the spool failed: {0}")]
-    Engine(#[from] rusqlite::Error),
-    /// The file was taken away under the running process, which still holds it open: put it back, or save it.
-    #[error("the spool {} was removed or replaced while in use; move it back, and all goes on; if it is deleted, process {pid} \
-             alone still holds it: as root, copy it and its -wal from /proc/{pid}/fd before a restart", .0.display(), pid = std::process::id())]
-    Removed(PathBuf),
-    /// A destination is in use whose backlog was to be purged: take it out of the configuration first.
-    #[error("destination `{0}` is configured, as far as its spool knows: take it out of the configuration, and reload")]
-    Configured(String),
-    /// The writer has ended.
-    #[error(transparent)]
-    Closed(#[from] Closed),
-    /// Too many replays are under way: ask again later.
-    #[error("too many replays are under way: ask again when one of them is done")]
-    Busy,
-    /// A body does not open: its key is not configured, or it is damaged.
-    #[error("event {event} cannot be read: {reason}")]
-    Sealed {
-        /// The event.
-        event: EventId,
-        /// Why.
-        reason: String,
-    },
-    /// The system gives no random numbers, without which nothing is encrypted.
-    #[error("the system gives no random numbers, without which nothing can be encrypted")]
-    NoRandomness,
-    /// A reading thread ended early.
-    #[error("reading the spool was interrupted")]
-    Interrupted,
-}
-
-impl SpoolError {
-    /// Tells whether the file is damaged in some place.
-    pub(crate) fn is_damage(&self) -> bool {
-        matches!(self, Self::Engine(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt))
-    }
-
-    /// Tells whether the file or its directory may not be written to, which SQLite does for a reader, too.
-    pub(crate) fn is_read_only(&self) -> bool {
-        matches!(self, Self::Engine(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly))
-    }
-}
 
 /// Tells whether the spool takes events.
 #[derive(Clone, Debug, PartialEq)]
@@ -266,11 +190,14 @@ impl Spool {
     /// # Errors
     /// When it cannot be opened, is in use, or has a newer format.
     pub fn open(settings: &config::Spool, clock: Clock, metrics: Arc<Metrics>) -> Result<(Self, Writer), SpoolError> {
-        let keys = Arc::new(keys(settings));
-        let store = sqlite::Sqlite::open(&settings.path, Arc::clone(&keys))?;
-        store.tell_missing_keys()?;
-        let readers = Readers::of(&settings.path, keys);
-        Self::on(Box::new(store), readers, settings, clock, metrics)
+        let open = || {
+            let keys = Arc::new(keys(settings));
+            let store = sqlite::Sqlite::open(&settings.path, Arc::clone(&keys))?;
+            store.tell_missing_keys()?;
+            let readers = Readers::of(&settings.path, keys);
+            Self::on(Box::new(store), readers, settings, clock, metrics)
+        };
+        open().map_err(|error| error.of_opening(&settings.path))
     }
 
     /// Starts on an engine that is open.

@@ -281,6 +281,7 @@ impl From<SpoolError> for Problem {
             | SpoolError::Missing(_)
             | SpoolError::Open { .. }
             | SpoolError::NotASpool { .. }
+            | SpoolError::Damaged { .. }
             | SpoolError::Engine(_)
             | SpoolError::Removed(_)
             | SpoolError::Closed(_)

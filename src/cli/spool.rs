@@ -10,6 +10,7 @@ use super::bridge::{Answer, Bridge, ensure_at_rest};
 use super::operator;
 use super::options::{SourceArgs, after};
 use super::output::{print, print_json};
+use super::recover::{self, RecoverArgs};
 use crate::admin::rekey::RekeyRequest;
 use crate::clock::Clock;
 use crate::config::Spool;
@@ -22,6 +23,8 @@ use crate::wording::counted;
 pub(super) enum SpoolCommand {
     /// Encrypt what is kept with the key of the configuration, or make it plain where that has none
     Rekey(RekeyArgs),
+    /// Make a new file of what can be read of a damaged one, which is kept
+    Recover(RecoverArgs),
 }
 
 #[derive(Args, Debug)]
@@ -37,12 +40,22 @@ pub(super) struct RekeyArgs {
     source: SourceArgs,
 }
 
+/// Does what is asked.
+///
+/// # Errors
+/// When the configuration is wrong, or it cannot be done.
+pub(super) async fn run(command: &SpoolCommand) -> Result<(), Failure> {
+    match command {
+        SpoolCommand::Rekey(args) => rekey(args).await,
+        SpoolCommand::Recover(args) => recover::run(args),
+    }
+}
+
 /// Has the running bridge do it, or does it in the spool of one that does not run.
 ///
 /// # Errors
 /// When the configuration is wrong, neither a bridge nor the spool does what is asked, or something cannot be read.
-pub(super) async fn run(command: &SpoolCommand) -> Result<(), Failure> {
-    let SpoolCommand::Rekey(args) = command;
+async fn rekey(args: &RekeyArgs) -> Result<(), Failure> {
     let bridge = Bridge::at(&args.source.load()?.config.admin)?;
     let asked = match &bridge {
         Some(bridge) => {

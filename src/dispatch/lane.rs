@@ -270,10 +270,11 @@ where
         if self.order.ordering() != Ordering::Strict {
             return;
         }
-        let mut after = (Timestamp::MIN, EventId(0));
+        let (mut after, mut failures) = ((Timestamp::MIN, EventId(0)), 0);
         while !stop.is_cancelled() {
-            match self.feed.waiting(after).await {
+            match self.feed.waiting(after, failures).await {
                 Ok(page) => {
+                    failures = 0;
                     self.voice.readable(Reading::Retries);
                     let Some(last) = page.last() else { return };
                     after = (last.due, last.event.id);
@@ -283,6 +284,7 @@ where
                     }
                 }
                 Err(error) => {
+                    failures += 1;
                     self.voice.unreadable(Reading::Retries, error.to_string().into(), self.clock.now());
                     let again = Duration::try_from(READ_AGAIN).unwrap_or_default();
                     tokio::select! {

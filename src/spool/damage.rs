@@ -91,7 +91,7 @@ fn make(path: &Path) -> Whole {
     whole
 }
 
-fn batch(id: u64) -> Batch {
+pub(super) fn batch(id: u64) -> Batch {
     let body = Bytes::from(format!("{{\"n\":{id}}}"));
     let event = Event {
         id: EventId(id),

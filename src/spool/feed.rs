@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::record::{DestinationId, Opened, Pause};
-use super::store::{Due, Registered, Waiting};
+use super::store::{Due, Most, Pages, Reading, Registered, Waiting};
 use super::{Readers, SpoolError};
 use crate::event::{Event, EventId};
 
@@ -28,6 +28,8 @@ const PAGE_EVENTS: usize = 512;
 const PAGE_BYTES: usize = 2 << 20;
 /// How long a lane waits after a page could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+/// Reads in a row that the disk may fail before a page is read event by event: what comes back by itself does so within.
+pub(super) const HICCUPS: u32 = 30;
 /// Says that no replayed delivery waits to be noticed.
 const NOTHING_DUE: i64 = i64::MAX;
 
@@ -81,7 +83,7 @@ impl Outlet {
             complete_until: EventId(0),
             next: None,
             loading: None,
-            unreadable: false,
+            failures: 0,
         };
         (Self { sender, shared, last }, feed)
     }
@@ -156,8 +158,8 @@ pub struct Feed {
     complete_until: EventId,
     next: Option<Handed>,
     loading: Option<Loading>,
-    /// True since a page could not be read, until one can.
-    unreadable: bool,
+    /// Reads in a row that failed.
+    failures: u32,
 }
 
 /// Is a page on its way from the disk.
@@ -183,13 +185,15 @@ impl Feed {
         self.breaker
     }
 
-    /// Reads the next deliveries that wait for their retry after this place, the soonest due first.
+    /// Reads the next deliveries that wait for their retry after this place, the soonest due first; so many reads before
+    /// it failed.
     ///
     /// # Errors
     /// When the spool cannot be read.
-    pub async fn waiting(&self, after: (Timestamp, EventId)) -> Result<Vec<Waiting>, SpoolError> {
+    pub async fn waiting(&self, after: (Timestamp, EventId), failures: u32) -> Result<Vec<Waiting>, SpoolError> {
         let destination = self.destination;
-        self.readers.run(move |view| view.waiting(destination, after, PAGE_EVENTS)).await
+        let read = move |view: &mut dyn Pages, how| view.waiting(destination, after, PAGE_EVENTS, how);
+        self.readers.run(move |view| with_care(view, failures, read)).await
     }
 
     /// Waits for what comes next; `None` when the destination was taken out of the routes and all is said.
@@ -247,35 +251,34 @@ impl Feed {
 
     /// Reads deliveries whose next attempt is due at `now`, the longest due first, skipping those in `except`.
     ///
-    /// What is due after `latest` counts as due now: nobody plans so far ahead, so the clock was set back since.
+    /// What is due after `latest` counts as due now: nobody plans so far ahead, so the clock was set back since. So many
+    /// reads before this one failed.
     ///
     /// # Errors
     /// When the spool cannot be read.
     pub fn due(
         &self,
-        now: Timestamp,
-        latest: Timestamp,
+        (now, latest): (Timestamp, Timestamp),
         limit: usize,
         except: Vec<EventId>,
+        failures: u32,
     ) -> impl Future<Output = Result<DuePage, SpoolError>> + Send + 'static {
         let (readers, destination) = (self.readers.clone(), self.destination);
-        async move {
-            readers
-                .run(move |view| {
-                    // A replay plans as far ahead as its rate asks for.
-                    let latest = view.planned_until(destination)?.map_or(latest, |planned| latest.max(planned));
-                    let mut page = view.due(destination, latest, Timestamp::MAX, limit, PAGE_BYTES, &except)?;
-                    let misplaced = !page.is_empty();
-                    if !misplaced {
-                        page = view.due(destination, Timestamp::MIN, now, limit, PAGE_BYTES, &except)?;
-                    }
-                    let known: Vec<EventId> = except.into_iter().chain(page.iter().map(|due| due.event.id)).collect();
-                    let next = view.next_due(destination, &known)?;
-                    // Behind misplaced ones there may be more of them.
-                    Ok(DuePage { next: if misplaced { Some(now) } else { next }, page })
-                })
-                .await
-        }
+        let most = Most { events: limit, bytes: PAGE_BYTES };
+        let read = move |view: &mut dyn Pages, how| {
+            // A replay plans as far ahead as its rate asks for.
+            let latest = view.planned_until(destination, how)?.map_or(latest, |planned| latest.max(planned));
+            let mut page = view.due(destination, (latest, Timestamp::MAX), most, &except, how)?;
+            let misplaced = !page.is_empty();
+            if !misplaced {
+                page = view.due(destination, (Timestamp::MIN, now), most, &except, how)?;
+            }
+            let known: Vec<EventId> = except.iter().copied().chain(page.iter().map(|due| due.event.id)).collect();
+            let next = view.next_due(destination, &known, how)?;
+            // Behind misplaced ones there may be more of them.
+            Ok(DuePage { next: if misplaced { Some(now) } else { next }, page })
+        };
+        async move { readers.run(move |view| with_care(view, failures, read)).await }
     }
 
     fn give(&mut self, event: Arc<Event>) -> Item {
@@ -289,10 +292,10 @@ impl Feed {
 
     fn load(&mut self, until: EventId) {
         let (readers, destination, after) = (self.readers.clone(), self.destination, self.cursor);
-        let read = async move {
-            readers.run(move |view| view.fresh(destination, after, until, PAGE_EVENTS, PAGE_BYTES).map(Some)).await
-        };
-        self.loading = Some(Loading { until, page: tokio::spawn(read) });
+        let (failures, most) = (self.failures, Most { events: PAGE_EVENTS, bytes: PAGE_BYTES });
+        let read = move |view: &mut dyn Pages, how| view.fresh(destination, (after, until), most, how).map(Some);
+        let page = async move { readers.run(move |view| with_care(view, failures, read)).await };
+        self.loading = Some(Loading { until, page: tokio::spawn(page) });
     }
 
     /// Takes the page that was on its way; returns what is to be said of it.
@@ -306,7 +309,7 @@ impl Feed {
                 }
                 self.page.extend(page);
                 self.loading = None;
-                std::mem::take(&mut self.unreadable).then_some(Item::Readable)
+                (std::mem::take(&mut self.failures) > 0).then_some(Item::Readable)
             }
             // The pause after a failure is over: the range is loaded anew.
             Ok(None) => {
@@ -318,7 +321,7 @@ impl Feed {
                     tokio::time::sleep(READ_AGAIN).await;
                     Ok(None)
                 });
-                self.unreadable = true;
+                self.failures = self.failures.saturating_add(1);
                 Some(Item::Unreadable(error.to_string().into()))
             }
         }
@@ -335,6 +338,19 @@ impl Feed {
     }
 }
 
+/// Reads a page at once, and event by event where the file is damaged, or the disk has failed for so long that it is not
+/// the whole of it that does.
+pub(super) fn with_care<T>(
+    view: &mut dyn Pages,
+    failures: u32,
+    mut read: impl FnMut(&mut dyn Pages, Reading) -> Result<T, SpoolError>,
+) -> Result<T, SpoolError> {
+    match read(view, Reading::AsOne) {
+        Err(error) if error.is_damage() || error.is_unread() && failures >= HICCUPS => read(view, Reading::Singly),
+        read => read,
+    }
+}
+
 /// Is what is due, and when more will be.
 #[derive(Debug)]
 pub struct DuePage {
@@ -342,4 +358,46 @@ pub struct DuePage {
     pub page: Vec<Due>,
     /// When the next one after them is due, which can be in the past.
     pub next: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::config::Start;
+    use crate::config::filter::EventFilter;
+    use crate::spool::damage::batch;
+    use crate::spool::sqlite::Sqlite;
+    use crate::spool::store::Store as _;
+    use crate::spool::writer::Destined;
+
+    #[tokio::test]
+    async fn event_that_is_on_a_page_and_in_memory_is_given_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("spool.db");
+        let mut store = Sqlite::open(&path, Arc::default()).expect("a new spool");
+        store
+            .register(&[Destined { name: "crm".into(), filter: EventFilter::all(), start: Start::Now }])
+            .expect("written");
+        let batches = [1, 2, 3].map(batch);
+        for batch in &batches {
+            store.commit(batch).expect("written");
+        }
+        let registered = Registered { id: DestinationId(1), pause: Pause::Off, breaker: None, is_filling: false };
+        let (mut outlet, mut feed) = Outlet::open(registered, EventId(3), Readers::of(&path, Arc::default()));
+        assert!(feed.next(Room::ForEvents).now_or_never().is_none(), "the page is on its way");
+        // The last of it is handed over after the lane has seen nothing in memory, and before it sees how far the disk goes.
+        outlet.last = EventId(2);
+        outlet.hand(&batches[2].events[0].event);
+        drop(outlet);
+        let mut given = Vec::new();
+        while let Some(item) = feed.next(Room::ForEvents).await {
+            if let Item::Fresh(event) = item {
+                given.push(event.id.0);
+            }
+        }
+        assert_eq!(given, [1, 2, 3]);
+        assert_eq!(feed.shared.bytes.load(Ordering::Relaxed), 0, "what it took in memory is given back");
+    }
 }

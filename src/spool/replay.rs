@@ -184,7 +184,7 @@ impl Place {
 }
 
 /// Is a replay under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Replay {
     pub(crate) request: Request,
     /// When it was asked for: due times count from here.

@@ -5,35 +5,42 @@
 //! second bridge out.
 
 mod audit;
+mod behind;
 mod blocks;
 mod causes;
 mod erase;
+mod file;
 #[cfg(test)]
 mod growth;
+mod log;
 mod page;
 mod parts;
 mod place;
 mod purge;
+mod recover;
 mod rekey;
 mod replay;
 mod schema;
 mod sealed;
 mod search;
+mod singly;
 mod view;
 mod write;
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
+use self::causes::Counts;
+pub(super) use self::file::lock;
+use self::file::{BUSY, Missing, Place, connect, explain, make_directory, private_file, set_up};
 use self::parts::{Failed, LeftOut};
+pub(super) use self::recover::recover;
 use self::view::SqliteView;
 use super::SpoolError;
 use super::audit::Link;
@@ -42,36 +49,25 @@ use super::record::{Acknowledgement, DestinationId, GapNote, Pause};
 use super::rekey::Rekey;
 use super::replay::Replay;
 use super::seal::{Keys, Sealer};
-use super::store::{Batch, Contents, Filled, Identity, LOG_BYTES, Pages, Part, Registered, Size, Store};
+use super::store::{Batch, Contents, Filled, Identity, Pages, Part, Registered, Size, Store};
 use super::writer::Destined;
 use crate::event::EventId;
 use crate::telemetry::WITNESS;
 
-/// Bytes of a page in a new file: five bodies of the usual size share one, where the engine's own 4 KiB hold two and leave
-/// a quarter empty. What is written is fewer pages, each twice, to the log and back.
-const PAGE_BYTES: u32 = 8 << 10;
-/// Pages of the WAL after which it is copied back: 40 MB, so that a burst does not pay for it.
-const CHECKPOINT_PAGES: u32 = 5000;
 /// Page cache of the writer, in KiB: the ends of the tables and what one commit changes.
 const WRITER_CACHE_KIB: i32 = 4 << 10;
 /// Page cache of each reader, in KiB.
 const READER_CACHE_KIB: i32 = 2 << 10;
-/// Statements that stay compiled.
-const STATEMENTS: usize = 64;
-/// How long a statement waits for another process that holds the file, such as a backup.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// Is the writing half.
 pub(super) struct Sqlite {
     connection: Connection,
-    path: PathBuf,
-    /// The write-ahead log.
-    log: PathBuf,
-    /// Device and number of the file that is open.
-    inode: (u64, u64),
+    place: Place,
     keys: Arc<Keys>,
     /// Seals what is written; `None` where it stays plain.
     sealer: Option<Sealer>,
+    /// Whether dead letters are counted by their causes.
+    counts: Counts,
     /// Whether the next commit summarises the blocks that it fills.
     summarises: bool,
     /// The last row of the audit table that the log tells of.
@@ -83,6 +79,10 @@ pub(super) struct Sqlite {
 impl Sqlite {
     /// Opens the file, or makes it with mode 0600 in a directory of mode 0700.
     pub(super) fn open(path: &Path, keys: Arc<Keys>) -> Result<Self, SpoolError> {
+        Self::open_file(path, keys).map_err(|error| error.of_opening(path))
+    }
+
+    fn open_file(path: &Path, keys: Arc<Keys>) -> Result<Self, SpoolError> {
         let failed = |source| SpoolError::Open { path: path.to_owned(), source };
         place::check_kind(path)?;
         make_directory(path).map_err(|error| failed(place::cannot_make(path, &error)))?;
@@ -90,15 +90,13 @@ impl Sqlite {
         private_file(path).map_err(failed)?;
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)?;
         set_up(&connection).map_err(|error| explain(path, error))?;
+        let place = Place::of(path).map_err(failed)?;
+        log::tell_damage(&connection, &place.log)?;
         schema::migrate(&connection, path)?;
-        let inode = inode(path).map_err(failed)?;
-        // A file that is opened through a link has its log beside it, not beside the link.
-        let log = beside(&path.canonicalize().map_err(failed)?, "-wal");
         let told = audit::told(&connection)?;
         let head = audit::head(&connection)?;
-        let sealer = keys.sealer()?;
-        let mut opened =
-            Self { connection, path: path.to_owned(), log, inode, keys, sealer, told, summarises: true, _lock: lock };
+        let (sealer, counts) = (keys.sealer()?, Counts::Kept);
+        let mut opened = Self { connection, place, keys, sealer, counts, told, summarises: true, _lock: lock };
         // What was changed while no bridge ran had no log.
         opened.tell_audit();
         tracing::info!(target: WITNESS, { audit.id = head.id, audit.hash = %head.hash }, "the audit table ends with this row");
@@ -166,10 +164,41 @@ impl Sqlite {
     }
 
     /// Refuses to write into a file that nobody can open any more: what it takes would be gone with the process.
-    fn check_in_place(&self) -> Result<(), SpoolError> {
-        match inode(&self.path) {
-            Ok(inode) if inode == self.inode => Ok(()),
-            Ok(_) | Err(_) => Err(SpoolError::Removed(self.path.clone())),
+    fn check_in_place(&mut self) -> Result<(), SpoolError> {
+        match self.place.check() {
+            Ok(()) => Ok(()),
+            Err(Missing::File(error)) => Err(error),
+            Err(Missing::Log(error)) => {
+                // What it holds, and this process alone can still read, goes where it stays.
+                let _ = self.connection.pragma_update_and_check(None, "wal_checkpoint", "PASSIVE", |_| Ok(()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Does something in one transaction that takes dead letters out of the counts. Where those are damaged, it is done
+    /// without: they can be made anew, and what was asked for must not wait for that.
+    fn counting<T>(
+        &mut self,
+        mut act: impl FnMut(&Connection, Counts) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        let mut once = |connection: &mut Connection, counts| -> Result<T, SpoolError> {
+            let transaction = connection.transaction()?;
+            let done = act(&transaction, counts)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        match once(&mut self.connection, self.counts) {
+            Err(error) if error.is_damage() && causes::are_damaged(&self.connection) => {
+                tracing::error!(
+                    %error,
+                    "the spool is damaged: how many dead letters there are of each cause is counted no more; zoomhook \
+                     spool recover counts them anew"
+                );
+                self.counts = Counts::Damaged;
+                once(&mut self.connection, self.counts)
+            }
+            done => done,
         }
     }
 }
@@ -309,9 +338,11 @@ impl Store for Sqlite {
         now: Timestamp,
     ) -> Result<Vec<(DestinationId, Timestamp)>, SpoolError> {
         self.check_in_place()?;
-        let transaction = self.connection.transaction()?;
-        let due = replay::step(&transaction, replay, limit, now)?;
-        transaction.commit()?;
+        let begun = replay.clone();
+        let due = self.counting(|connection, counts| {
+            *replay = begun.clone();
+            replay::step(connection, counts, replay, limit, now)
+        })?;
         self.tell_audit();
         Ok(due)
     }
@@ -343,9 +374,7 @@ impl Store for Sqlite {
     }
 
     fn erase(&mut self, progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {
-        let transaction = self.connection.transaction()?;
-        let progress = erase::step(&transaction, progress, now)?;
-        transaction.commit()?;
+        let progress = self.counting(|connection, counts| erase::step(connection, counts, progress.clone(), now))?;
         self.tell_audit();
         Ok(progress)
     }
@@ -372,7 +401,7 @@ impl Store for Sqlite {
 
     fn size(&mut self) -> Result<Size, SpoolError> {
         // There is none before the first write, nor where the file was taken away, which the next commit tells.
-        let log = std::fs::metadata(&self.log).map_or(0, |metadata| metadata.len());
+        let log = std::fs::metadata(&self.place.log).map_or(0, |metadata| metadata.len());
         Ok(Size { pages: page_bytes(&self.connection)?, log })
     }
 
@@ -392,88 +421,6 @@ fn page_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
     Ok((pages * pragma("page_size")?).unsigned_abs())
-}
-
-/// Returns the path of a file that stands beside the spool.
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    PathBuf::from(name)
-}
-
-fn make_directory(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() && !parent.exists() => {
-            DirBuilder::new().recursive(true).mode(0o700).create(parent)
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-fn inode(path: &Path) -> io::Result<(u64, u64)> {
-    std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-/// Takes the lock of a spool; it is held for as long as the file is open.
-pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
-    // One file has one lock, by whatever name it is opened.
-    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let lock_path = beside(path, ".lock");
-    let failed = |source| SpoolError::Open { path: lock_path.clone(), source };
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-/// Makes the file if it is missing, and takes other people's rights from it: it holds payloads.
-/// SQLite gives its side files the same mode.
-fn private_file(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    let mut permissions = file.metadata()?.permissions();
-    if permissions.mode() & 0o077 != 0 {
-        permissions.set_mode(0o600);
-        file.set_permissions(permissions)?;
-    }
-    Ok(())
-}
-
-fn connect(path: &Path, flags: OpenFlags, cache_kib: i32) -> Result<Connection, SpoolError> {
-    let open = || {
-        // Of names that are not absolute, the engine takes some for memory, and some for a URI.
-        let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let connection = Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "cache_size", -cache_kib)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(connection)
-    };
-    open().map_err(|error| explain(path, error))
-}
-
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    // Of a file that has pages already, they stay as they are.
-    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES.cast_signed(), |_| Ok(()))?;
-    // What is deleted is overwritten: payloads are personal data.
-    connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
-    connection.pragma_update(None, "temp_store", "MEMORY")
-}
-
-/// Tells a file that is not a database from an engine that fails.
-fn explain(path: &Path, error: rusqlite::Error) -> SpoolError {
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => {
-            SpoolError::NotASpool { path: path.to_owned(), reason: "it is not an SQLite file".to_owned() }
-        }
-        Some(_) | None => SpoolError::Engine(error),
-    }
 }
 
 /// Returns the value of a key of the `meta` table.

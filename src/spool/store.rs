@@ -394,31 +394,44 @@ pub trait View: Send {
     fn delivered(&mut self, destination: DestinationId) -> Result<u64, SpoolError>;
 }
 
+/// Says how a page is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// At once: where a part of it cannot be read, none of it is.
+    AsOne,
+    /// Event by event: what cannot be read comes without its body, and says why.
+    Singly,
+}
+
+/// Is how much a page may hold: events, and about so many bytes of bodies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
+}
+
 /// Reads a spool as lanes do.
 pub(crate) trait Pages: View {
-    /// Returns the next events after `after`, up to `until`, that were never attempted: at most `limit`, and
-    /// about `bytes` of bodies.
+    /// Returns the next events after `after`, up to `until`, that were never attempted.
     ///
     /// # Errors
     /// When the spool cannot be read; the same holds for every method.
     fn fresh(
         &mut self,
         destination: DestinationId,
-        after: EventId,
-        until: EventId,
-        limit: usize,
-        bytes: usize,
+        range: (EventId, EventId),
+        most: Most,
+        how: Reading,
     ) -> Result<Vec<Arc<Event>>, SpoolError>;
     /// Returns deliveries whose next attempt is due after `after`, up to `until`, the longest due first, skipping those
     /// in `except`.
     fn due(
         &mut self,
         destination: DestinationId,
-        after: Timestamp,
-        until: Timestamp,
-        limit: usize,
-        bytes: usize,
+        range: (Timestamp, Timestamp),
+        most: Most,
         except: &[EventId],
+        how: Reading,
     ) -> Result<Vec<Due>, SpoolError>;
     /// Returns the next deliveries that wait for their retry after this place, the soonest due first.
     fn waiting(
@@ -426,9 +439,15 @@ pub(crate) trait Pages: View {
         destination: DestinationId,
         after: (Timestamp, EventId),
         limit: usize,
+        how: Reading,
     ) -> Result<Vec<Waiting>, SpoolError>;
     /// Tells until when replays have planned ahead, if what is due last was planned by one.
-    fn planned_until(&mut self, destination: DestinationId) -> Result<Option<Timestamp>, SpoolError>;
+    fn planned_until(&mut self, destination: DestinationId, how: Reading) -> Result<Option<Timestamp>, SpoolError>;
     /// Tells when the first retry is due, leaving out those in `except`.
-    fn next_due(&mut self, destination: DestinationId, except: &[EventId]) -> Result<Option<Timestamp>, SpoolError>;
+    fn next_due(
+        &mut self,
+        destination: DestinationId,
+        except: &[EventId],
+        how: Reading,
+    ) -> Result<Option<Timestamp>, SpoolError>;
 }

@@ -181,7 +181,7 @@ async fn retry_that_lies_further_ahead_than_any_can_is_due_now_and_comes_before_
     }
     let (mut seen, mut busy) = (Vec::new(), Vec::new());
     loop {
-        let DuePage { page, next } = feed.due(now, now + hour, 10, busy.clone()).await.expect("readable");
+        let DuePage { page, next } = feed.due((now, now + hour), 10, busy.clone(), 0).await.expect("readable");
         if page.is_empty() {
             assert_eq!(next.map(|at| at.as_millisecond()), Some((now + hour).as_millisecond()));
             break;
@@ -205,12 +205,12 @@ async fn retry_is_read_when_it_is_due_and_not_while_it_is_busy() {
     let due = Timestamp::now() + SignedDuration::from_secs(60);
     running.settle(&feeds[0], event, Outcome::Retry { due, cause: "status 503".into() }).await;
 
-    let early = feeds[0].due(due - SignedDuration::from_secs(1), due, 10, Vec::new()).await.expect("readable");
+    let early = feeds[0].due((due - SignedDuration::from_secs(1), due), 10, Vec::new(), 0).await.expect("readable");
     assert!(early.page.is_empty());
     assert_eq!(early.next.map(|at| at.as_millisecond()), Some(due.as_millisecond()));
-    let busy = feeds[0].due(due, due, 10, vec![event]).await.expect("readable");
+    let busy = feeds[0].due((due, due), 10, vec![event], 0).await.expect("readable");
     assert!(busy.page.is_empty() && busy.next.is_none());
-    let page = feeds[0].due(due, due, 10, Vec::new()).await.expect("readable");
+    let page = feeds[0].due((due, due), 10, Vec::new(), 0).await.expect("readable");
     assert_eq!((page.page[0].event.id, page.page[0].attempts), (event, 1));
     running.stop().await;
 }
@@ -251,7 +251,7 @@ async fn dead_letters_stay_and_are_revived_without_a_trace() {
     let since = Timestamp::from_second(4_000_000_000).expect("within range");
     let opened = Some(Opened { since, probe_at: since, probes: 0 });
     running.spool.breaker(feeds[0].destination(), opened, vec![event, EventId(99)]).await.expect("open");
-    let due = feeds[0].due(since, Timestamp::MAX, 10, Vec::new()).await.expect("readable");
+    let due = feeds[0].due((since, Timestamp::MAX), 10, Vec::new(), 0).await.expect("readable");
     assert_eq!((due.page[0].event.id, due.page[0].attempts, due.page[0].replays), (event, 0, 0));
     assert_eq!(due.page[0].since, since, "its life begins anew");
     running.stop().await;

@@ -43,6 +43,8 @@ pub(super) struct Retries {
     /// Those of them that sent a delivery back unattempted: a page without it would let later ones overtake it.
     going_back: usize,
     reading: Option<Underway<Result<DuePage, SpoolError>>>,
+    /// Reads in a row that failed.
+    failures: u32,
     /// When to look next; `None` while none wait.
     look_at: Option<Timestamp>,
     /// The clock as it was last seen.
@@ -90,6 +92,7 @@ impl Retries {
             unconfirmed: FuturesUnordered::new(),
             going_back: 0,
             reading: None,
+            failures: 0,
             look_at: Some(now),
             seen: now,
             was_set_back: false,
@@ -131,7 +134,7 @@ impl Retries {
         let except = self.busy.iter().chain(&self.left_alone).copied().collect();
         let latest = now.saturating_add(longest).unwrap_or(Timestamp::MAX);
         (self.look_at, self.was_set_back) = (None, false);
-        self.reading = Some(Box::pin(feed.due(now, latest, PAGE, except)));
+        self.reading = Some(Box::pin(feed.due((now, latest), PAGE, except, self.failures)));
     }
 
     /// Waits until something has happened.
@@ -193,9 +196,11 @@ impl Retries {
                 self.busy.extend(page.iter().map(|due| due.event.id));
                 // What was settled while the page was read may be due before what the page knew of.
                 self.look_at = next.into_iter().chain(self.look_at).min();
+                self.failures = 0;
                 Step::Read(page)
             }
             Err(error) => {
+                self.failures = self.failures.saturating_add(1);
                 self.look_no_later_than(now.saturating_add(READ_AGAIN).unwrap_or(Timestamp::MAX));
                 Step::Unreadable(error.to_string().into())
             }

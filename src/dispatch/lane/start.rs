@@ -77,16 +77,17 @@ where
             && let Some(kind) = self.slots.choose(self.order.waits(Kind::First), self.order.waits(Kind::Retry))
             && let Some(item) = self.order.take(kind)
         {
-            if is_expired(&self.current.ttl, &item.due.event.kind, item.due.since, now) {
-                self.voice.too_old(item.due.event.id, now, self.clock.instant());
-                self.order.ended(item.key);
-                self.settle(&item, item.due.attempts, expired(), None).await?;
-                continue;
-            }
+            // Of what type it was is not known either.
             if let Some(reason) = item.due.event.unreadable {
                 self.voice.unreadable_body(item.due.event.id, reason, self.clock.instant());
                 self.order.ended(item.key);
                 self.settle(&item, item.due.attempts, Outcome::Dead { reason: reason.into() }, None).await?;
+                continue;
+            }
+            if is_expired(&self.current.ttl, &item.due.event.kind, item.due.since, now) {
+                self.voice.too_old(item.due.event.id, now, self.clock.instant());
+                self.order.ended(item.key);
+                self.settle(&item, item.due.attempts, expired(), None).await?;
                 continue;
             }
             let purpose = if self.breaker.start() { Purpose::Probe } else { Purpose::Deliver };

@@ -4,6 +4,7 @@ mod breaker;
 mod limits;
 mod order;
 mod secrets;
+mod unreadable;
 
 use std::path::Path;
 use std::sync::Mutex;

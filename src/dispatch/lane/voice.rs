@@ -41,6 +41,7 @@ struct Deaths {
     refused: Counter,
     exhausted: Counter,
     expired: Counter,
+    unreadable: Counter,
 }
 
 /// Speaks for one lane.
@@ -86,7 +87,12 @@ impl Voice {
             in_flight: metrics.deliveries_in_flight.get_or_create(&by).clone(),
             open: metrics.breaker_open.get_or_create(&by).clone(),
             secret: Which::Current,
-            deaths: Deaths { refused: cause("refused"), exhausted: cause("exhausted"), expired: cause(EXPIRED) },
+            deaths: Deaths {
+                refused: cause("refused"),
+                exhausted: cause("exhausted"),
+                expired: cause(EXPIRED),
+                unreadable: cause("unreadable"),
+            },
             unreadable: [None, None],
             announced_at: None,
             unannounced: 0,
@@ -230,8 +236,9 @@ impl Voice {
         self.dead(event, EXPIRED, instant);
     }
 
-    /// Tells that the body of an event does not open, so that there is nothing to send.
+    /// Tells that the body of an event does not open, or is damaged, so that there is nothing to send.
     pub(super) fn unreadable_body(&mut self, event: EventId, reason: &'static str, instant: Instant) {
+        self.deaths.unreadable.inc();
         self.dead(event, reason, instant);
     }
 

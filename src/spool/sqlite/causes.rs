@@ -7,7 +7,23 @@
 use rusqlite::{Connection, params};
 
 use crate::event::EventId;
+use crate::spool::SpoolError;
 use crate::spool::record::DestinationId;
+
+/// Says whether dead letters are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counts {
+    /// They are.
+    Kept,
+    /// They are no more, for the table is damaged.
+    Damaged,
+}
+
+/// Tells whether the counts cannot be read.
+pub(super) fn are_damaged(connection: &Connection) -> bool {
+    let read = connection.query_row("SELECT sum(count) FROM dead_causes", [], |_| Ok(()));
+    read.is_err_and(|error| SpoolError::from(error).is_damage())
+}
 
 /// Counts a delivery that has just died.
 pub(super) fn died(connection: &Connection, destination: DestinationId, cause: &str) -> rusqlite::Result<()> {
@@ -26,7 +42,15 @@ pub(super) fn lives(connection: &Connection, destination: DestinationId, cause: 
 }
 
 /// Takes a delivery out of the counts, if it is dead, before it is made due again or deleted.
-pub(super) fn leaves(connection: &Connection, destination: DestinationId, event: EventId) -> rusqlite::Result<()> {
+pub(super) fn leaves(
+    connection: &Connection,
+    counts: Counts,
+    destination: DestinationId,
+    event: EventId,
+) -> rusqlite::Result<()> {
+    if counts == Counts::Damaged {
+        return Ok(());
+    }
     let counted = connection
         .prepare_cached(
             "UPDATE dead_causes SET count = count - 1 WHERE (destination, outcome) =

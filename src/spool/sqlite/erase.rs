@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
+use super::causes::Counts;
 use super::purge::{delete_events, destinations, is_settled, uncount};
 use super::view::dead_where;
 use super::{audit, causes};
@@ -32,11 +33,16 @@ pub(super) const PARKED: &str =
 pub(super) const DELIVERIES_OF: &str =
     "SELECT event, state FROM deliveries WHERE destination = ?1 ORDER BY event LIMIT ?2";
 
-pub(super) fn step(connection: &Connection, mut progress: Progress, now: Timestamp) -> Result<Progress, SpoolError> {
+pub(super) fn step(
+    connection: &Connection,
+    counts: Counts,
+    mut progress: Progress,
+    now: Timestamp,
+) -> Result<Progress, SpoolError> {
     let erased = match &progress.what {
         Erasure::Dead(query) => {
             let query = DeadQuery { limit: query.limit.saturating_sub(count(progress.erased.dead)), ..query.clone() };
-            let (erased, last) = dead(connection, &query, progress.after)?;
+            let (erased, last) = dead(connection, counts, &query, progress.after)?;
             progress.complete = last.is_none() || count(erased.dead) >= query.limit;
             progress.after = last.unwrap_or(progress.after);
             erased
@@ -48,12 +54,12 @@ pub(super) fn step(connection: &Connection, mut progress: Progress, now: Timesta
             erased
         }
         Erasure::Orphan { destination } => {
-            let (erased, complete) = orphan(connection, destination)?;
+            let (erased, complete) = orphan(connection, counts, destination)?;
             progress.complete = complete;
             erased
         }
         Erasure::Oldest => {
-            let erased = oldest(connection)?;
+            let erased = oldest(connection, counts)?;
             progress.complete = erased.total() == 0;
             erased
         }
@@ -69,6 +75,7 @@ pub(super) fn step(connection: &Connection, mut progress: Progress, now: Timesta
 /// Deletes those of the next dead letters that fit; returns the last that was looked at, if there may be more.
 fn dead(
     connection: &Connection,
+    counts: Counts,
     query: &DeadQuery,
     (destination, event): (DestinationId, EventId),
 ) -> Result<(Erased, Option<(DestinationId, EventId)>), SpoolError> {
@@ -84,7 +91,7 @@ fn dead(
         .query_map(params_from_iter(range.into_iter().chain(values)), |row| Ok((row.get(0)?, row.get(1)?)))?
         .take(query.limit)
         .collect::<Result<_, _>>()?;
-    delete_dead(connection, &fitting)?;
+    delete_dead(connection, counts, &fitting)?;
     let destinations = destinations(connection)?;
     let mut events: Vec<i64> = fitting.iter().map(|(_, event)| *event).collect();
     events.dedup();
@@ -129,7 +136,7 @@ fn parked_after(connection: &Connection, after: EventId, limit: usize) -> Result
 }
 
 /// Deletes deliveries of a destination, and the destination once it has none; tells whether that is so.
-fn orphan(connection: &Connection, name: &str) -> Result<(Erased, bool), SpoolError> {
+fn orphan(connection: &Connection, counts: Counts, name: &str) -> Result<(Erased, bool), SpoolError> {
     let mut erased = Erased::default();
     let found: Option<(i64, Option<i64>)> = connection
         .prepare_cached("SELECT id, orphaned_at FROM destinations WHERE name = ?1")?
@@ -146,7 +153,7 @@ fn orphan(connection: &Connection, name: &str) -> Result<(Erased, bool), SpoolEr
         .query_map((id, STEP), |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     for (event, state) in &deliveries {
-        delete_delivery(connection, (id, *event))?;
+        delete_delivery(connection, counts, (id, *event))?;
         match state {
             0 | 1 => erased.pending += 1,
             3 => erased.dead += 1,
@@ -164,7 +171,7 @@ fn orphan(connection: &Connection, name: &str) -> Result<(Erased, bool), SpoolEr
 }
 
 /// Deletes the oldest of what nobody took, and the events that nobody needs without it.
-fn oldest(connection: &Connection) -> Result<Erased, SpoolError> {
+fn oldest(connection: &Connection, counts: Counts) -> Result<Erased, SpoolError> {
     let destinations = destinations(connection)?;
     let mut found: Vec<(i64, Option<i64>)> = Vec::new();
     let mut statement = connection.prepare_cached(OLDEST_DEAD)?;
@@ -181,7 +188,7 @@ fn oldest(connection: &Connection) -> Result<Erased, SpoolError> {
     for (event, destination) in found {
         match destination {
             Some(destination) => {
-                delete_dead(connection, &[(destination, event)])?;
+                delete_dead(connection, counts, &[(destination, event)])?;
                 erased.dead += 1;
                 if is_settled(connection, event, &destinations)? {
                     gone.push(event);
@@ -198,10 +205,10 @@ fn oldest(connection: &Connection) -> Result<Erased, SpoolError> {
     Ok(erased)
 }
 
-fn delete_dead(connection: &Connection, letters: &[Place]) -> Result<(), SpoolError> {
+fn delete_dead(connection: &Connection, counts: Counts, letters: &[Place]) -> Result<(), SpoolError> {
     let mut gone: BTreeMap<i64, u64> = BTreeMap::new();
     for letter in letters {
-        delete_delivery(connection, *letter)?;
+        delete_delivery(connection, counts, *letter)?;
         *gone.entry(letter.0).or_default() += 1;
     }
     for (destination, count) in gone {
@@ -223,8 +230,8 @@ fn is_nobodys(connection: &Connection, event: i64, destinations: &[i64]) -> Resu
     Ok(true)
 }
 
-fn delete_delivery(connection: &Connection, place: Place) -> Result<(), SpoolError> {
-    causes::leaves(connection, DestinationId(place.0), EventId(place.1.unsigned_abs()))?;
+fn delete_delivery(connection: &Connection, counts: Counts, place: Place) -> Result<(), SpoolError> {
+    causes::leaves(connection, counts, DestinationId(place.0), EventId(place.1.unsigned_abs()))?;
     for sql in [
         "DELETE FROM deliveries WHERE destination = ?1 AND event = ?2",
         "DELETE FROM attempts WHERE destination = ?1 AND event = ?2",

@@ -12,12 +12,20 @@ use crate::event::{Digest, Event, EventId};
 use crate::spool::SpoolError;
 use crate::spool::record::DestinationId;
 use crate::spool::seal::Keys;
-use crate::spool::store::{Due, Identity, Waiting};
+use crate::spool::store::{Due, Identity, Most, Waiting};
 
 /// Columns of an event with its body, for [`event`].
 macro_rules! event_columns {
     () => {
-        "e.id, e.request_id, e.subscription, e.kind, e.event_ts, e.received_at, b.body, b.key, e.digest"
+        "d.event, e.request_id, e.subscription, e.kind, e.event_ts, e.received_at, b.body, b.key, e.digest"
+    };
+}
+
+/// Finds the event of a delivery; one that is not there is noticed by what is null, and not passed over in silence.
+macro_rules! with_event {
+    () => {
+        " FROM deliveries d LEFT JOIN events e ON e.id = d.event LEFT JOIN bodies b ON b.event = d.event
+     WHERE d.destination = ?1 AND d.state < 2"
     };
 }
 
@@ -25,23 +33,25 @@ macro_rules! event_columns {
 pub(super) const FRESH: &str = concat!(
     "SELECT ",
     event_columns!(),
-    " FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
-     WHERE d.destination = ?1 AND d.state < 2 AND d.state = 0 AND d.due = 0 AND d.event > ?2 AND d.event <= ?3
+    with_event!(),
+    " AND d.state = 0 AND d.due = 0 AND d.event > ?2 AND d.event <= ?3
      ORDER BY d.event LIMIT ?4"
 );
 pub(super) const DUE: &str = concat!(
     "SELECT ",
     event_columns!(),
-    ", d.attempts, d.since, d.replays, d.due, d.outcome IS NULL FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
-     WHERE d.destination = ?1 AND d.state < 2 AND d.state = 1 AND d.due > ?2 AND d.due <= ?3
+    ", d.attempts, d.since, d.replays, d.due, d.outcome IS NULL",
+    with_event!(),
+    " AND d.state = 1 AND d.due > ?2 AND d.due <= ?3
      ORDER BY d.due, d.event LIMIT ?4"
 );
 /// What was not attempted yet, or not since it was replayed, holds nothing back.
 pub(super) const WAITING: &str = concat!(
     "SELECT ",
     event_columns!(),
-    ", d.due FROM deliveries d JOIN events e ON e.id = d.event JOIN bodies b ON b.event = d.event
-     WHERE d.destination = ?1 AND d.state < 2 AND d.state = 1 AND (d.due, d.event) > (?2, ?3)
+    ", d.due",
+    with_event!(),
+    " AND d.state = 1 AND (d.due, d.event) > (?2, ?3)
        AND d.outcome IS NOT NULL
      ORDER BY d.due, d.event LIMIT ?4"
 );
@@ -55,20 +65,18 @@ pub(super) fn fresh(
     connection: &Connection,
     keys: &Keys,
     destination: DestinationId,
-    after: EventId,
-    until: EventId,
-    limit: usize,
-    bytes: usize,
+    (after, until): (EventId, EventId),
+    most: Most,
 ) -> Result<Vec<Arc<Event>>, SpoolError> {
     let mut statement = connection.prepare_cached(FRESH)?;
-    let mut rows = statement.query((destination.0, after.0, until.0, limit))?;
+    let mut rows = statement.query((destination.0, after.0, until.0, most.events))?;
     let mut page = Vec::new();
     let mut weight = 0;
     while let Some(row) = rows.next()? {
         let event = event(row, keys)?;
         weight += event.body.len();
         page.push(Arc::new(event));
-        if weight >= bytes {
+        if weight >= most.bytes {
             break;
         }
     }
@@ -80,13 +88,12 @@ pub(super) fn due(
     keys: &Keys,
     destination: DestinationId,
     (after, until): (Timestamp, Timestamp),
-    limit: usize,
-    bytes: usize,
+    most: Most,
     except: &[EventId],
 ) -> Result<Vec<Due>, SpoolError> {
     let mut statement = connection.prepare_cached(DUE)?;
     let (after, until) = (after.as_millisecond(), until.as_millisecond());
-    let mut rows = statement.query((destination.0, after, until, limit + except.len()))?;
+    let mut rows = statement.query((destination.0, after, until, most.events + except.len()))?;
     let mut page = Vec::new();
     let mut weight = 0;
     while let Some(row) = rows.next()? {
@@ -98,7 +105,7 @@ pub(super) fn due(
         let due = Due { event: Arc::new(event(row, keys)?), attempts, since, due, replays, is_planned };
         weight += due.event.body.len();
         page.push(due);
-        if weight >= bytes || page.len() >= limit {
+        if weight >= most.bytes || page.len() >= most.events {
             break;
         }
     }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::behind::behind;
 use super::blocks;
 use crate::event::EventId;
 use crate::spool::SpoolError;
@@ -37,37 +38,13 @@ pub(super) fn step(
 
 /// Returns behind which event to go on; see [`Store::pass_over`](crate::spool::store::Store::pass_over).
 pub(super) fn pass_over(connection: &Connection, after: EventId) -> Result<Option<EventId>, SpoolError> {
-    let begins = after.0 + 1;
-    match next(connection, begins) {
-        Err(error) if error.is_damage() => {}
-        next => return next,
-    }
-    // The first number that is known to lie behind the damage, by strides that double, and then by halves.
-    let (mut within, mut stride) = (begins, 1);
-    let mut behind = loop {
-        let at = begins.saturating_add(stride).min(i64::MAX.unsigned_abs());
-        match next(connection, at) {
-            Ok(None) => return Ok(None),
-            Ok(Some(_)) => break at,
-            Err(error) if !error.is_damage() || at == i64::MAX.unsigned_abs() => return Err(error),
-            Err(_) => (within, stride) = (at, stride.saturating_mul(2)),
-        }
-    };
-    while behind - within > 1 {
-        let middle = within + (behind - within) / 2;
-        match next(connection, middle) {
-            Ok(_) => behind = middle,
-            Err(error) if error.is_damage() => within = middle,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Some(EventId(within)))
+    Ok(behind(after.0 + 1, |from| next(connection, from))?.map(EventId))
 }
 
 /// Returns the first event from a number on.
-fn next(connection: &Connection, from: u64) -> Result<Option<EventId>, SpoolError> {
+fn next(connection: &Connection, from: u64) -> Result<Option<u64>, SpoolError> {
     let mut next = connection.prepare_cached("SELECT id FROM events WHERE id >= ?1 ORDER BY id LIMIT 1")?;
-    Ok(next.query_row([from], |row| Ok(EventId(row.get(0)?))).optional()?)
+    Ok(next.query_row([from], |row| row.get(0)).optional()?)
 }
 
 /// Returns every destination that the spool has.

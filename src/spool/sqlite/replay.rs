@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::causes::Counts as Causes;
 use super::view::{state, timestamp};
 use super::write::{Changes, count};
 use super::{audit, causes};
@@ -63,6 +64,7 @@ struct Destination {
 /// Takes one step of a replay; see [`Store::replay`](crate::spool::store::Store::replay).
 pub(super) fn step(
     connection: &Connection,
+    counts: Causes,
     replay: &mut Replay,
     limit: usize,
     now: Timestamp,
@@ -79,7 +81,7 @@ pub(super) fn step(
     let mut wake = BTreeMap::new();
     for Target { place, state } in &picked.targets {
         let due = replay.next_due(place.destination);
-        causes::leaves(connection, place.destination, place.event)?;
+        causes::leaves(connection, counts, place.destination, place.event)?;
         write.execute(params![place.destination.0, place.event.0, due.as_millisecond()])?;
         let change = changes.entry(place.destination).or_default();
         change.pending += 1;

@@ -28,6 +28,11 @@ fn frequent_queries_read_what_they_return_and_no_delivered_rows() {
         (page::DUE, open, 1),
         (page::NEXT_DUE, open, 1),
         (page::WAITING, open, 1),
+        (singly::FRESH[0], open, 1),
+        (singly::FRESH[1], "SEARCH deliveries USING PRIMARY KEY (destination=? AND event>? AND event<?)", 1),
+        (singly::DUE[0], open, 1),
+        (singly::WAITING[0], open, 1),
+        (singly::LAST_DUE[0], open, 1),
         (view::DESTINATIONS, open, 1),
         (view::DESTINATIONS, "COVERING INDEX deliveries_retries (destination=?)", 1),
         (view::DELIVERIES, key, 1),
@@ -82,6 +87,41 @@ fn file_that_was_taken_away_takes_nothing_more() {
     assert!(matches!(engine.commit(&Batch::default()), Err(SpoolError::Removed(_))), "another file of that name");
     std::fs::rename(&aside, &path).expect("moved back");
     engine.commit(&Batch::default()).expect("in place again");
+}
+
+#[test]
+fn log_that_was_taken_away_takes_nothing_more_and_loses_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, copy) = (directory.path().join("zoomhook.db"), directory.path().join("copy.db"));
+    let mut engine = Sqlite::open(&path, Arc::default()).expect("a spool");
+    engine.audit("me", "before", "", Timestamp::UNIX_EPOCH).expect("written");
+    engine.commit(&Batch::default()).expect("in place");
+    let (log, aside) = (file::beside(&path, "-wal"), file::beside(&path, "-aside"));
+    std::fs::rename(&log, &aside).expect("moved");
+    assert!(matches!(engine.commit(&Batch::default()), Err(SpoolError::Removed(path)) if path == log));
+    std::fs::copy(&path, &copy).expect("copied");
+    let found = Connection::open(&copy).and_then(|copy| copy.query_row("SELECT who FROM audit", [], |row| row.get(0)));
+    assert_eq!(found, Ok("me".to_owned()), "what was durable is in the file itself now");
+    std::fs::rename(&aside, &log).expect("moved back");
+    engine.commit(&Batch::default()).expect("in place again");
+}
+
+#[test]
+fn file_that_is_damaged_where_nothing_begins_without_says_what_to_do() {
+    for (at, advice) in
+        [(0, "its first page is damaged"), (100, "bring back a backup"), (8192, "zoomhook spool recover")]
+    {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("zoomhook.db");
+        drop(Sqlite::open(&path, Arc::default()).expect("a spool"));
+        let mut bytes = std::fs::read(&path).expect("a file");
+        bytes[at..at + 8].fill(0xff);
+        std::fs::write(&path, bytes).expect("written");
+        let error = Sqlite::open(&path, Arc::default()).err().expect("damaged").to_string();
+        assert!(error.contains(advice) && error.contains("zoomhook.db"), "{error}");
+        let recovered = recover(&path, "me", &crate::clock::Clock::system());
+        assert_eq!(recovered.is_ok(), at == 8192, "{recovered:?}");
+    }
 }
 
 fn plan(connection: &Connection, query: &str) -> String {

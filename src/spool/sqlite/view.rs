@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::sealed::{self, key_of};
 use super::search::{BUDGET, Letter, Search};
+use super::singly::Singly;
 use super::{audit, meta, page, replay, schema};
 use crate::config::filter::Pattern;
 use crate::event::{Digest, Event, EventId, RequestId};
@@ -21,7 +22,7 @@ use crate::spool::record::{
 };
 use crate::spool::replay::{Counts, Selection};
 use crate::spool::seal::{KeyId, Keys, Unreadable};
-use crate::spool::store::{Due, Pages, View, Waiting};
+use crate::spool::store::{Due, Most, Pages, Reading, View, Waiting};
 
 /// Is the reading half: one connection that cannot write.
 pub(super) struct SqliteView {
@@ -174,24 +175,28 @@ impl Pages for SqliteView {
     fn fresh(
         &mut self,
         destination: DestinationId,
-        after: EventId,
-        until: EventId,
-        limit: usize,
-        bytes: usize,
+        range: (EventId, EventId),
+        most: Most,
+        how: Reading,
     ) -> Result<Vec<Arc<Event>>, SpoolError> {
-        page::fresh(&self.connection, &self.keys, destination, after, until, limit, bytes)
+        match how {
+            Reading::AsOne => page::fresh(&self.connection, &self.keys, destination, range, most),
+            Reading::Singly => Singly::new(&self.connection, &self.keys, destination).fresh(range, most),
+        }
     }
 
     fn due(
         &mut self,
         destination: DestinationId,
-        after: Timestamp,
-        until: Timestamp,
-        limit: usize,
-        bytes: usize,
+        range: (Timestamp, Timestamp),
+        most: Most,
         except: &[EventId],
+        how: Reading,
     ) -> Result<Vec<Due>, SpoolError> {
-        page::due(&self.connection, &self.keys, destination, (after, until), limit, bytes, except)
+        match how {
+            Reading::AsOne => page::due(&self.connection, &self.keys, destination, range, most, except),
+            Reading::Singly => Singly::new(&self.connection, &self.keys, destination).due(range, most, except),
+        }
     }
 
     fn waiting(
@@ -199,16 +204,31 @@ impl Pages for SqliteView {
         destination: DestinationId,
         after: (Timestamp, EventId),
         limit: usize,
+        how: Reading,
     ) -> Result<Vec<Waiting>, SpoolError> {
-        page::waiting(&self.connection, &self.keys, destination, after, limit)
+        match how {
+            Reading::AsOne => page::waiting(&self.connection, &self.keys, destination, after, limit),
+            Reading::Singly => Singly::new(&self.connection, &self.keys, destination).waiting(after, limit),
+        }
     }
 
-    fn planned_until(&mut self, destination: DestinationId) -> Result<Option<Timestamp>, SpoolError> {
-        page::planned_until(&self.connection, destination)
+    fn planned_until(&mut self, destination: DestinationId, how: Reading) -> Result<Option<Timestamp>, SpoolError> {
+        match how {
+            Reading::AsOne => page::planned_until(&self.connection, destination),
+            Reading::Singly => Singly::new(&self.connection, &self.keys, destination).planned_until(),
+        }
     }
 
-    fn next_due(&mut self, destination: DestinationId, except: &[EventId]) -> Result<Option<Timestamp>, SpoolError> {
-        page::next_due(&self.connection, destination, except)
+    fn next_due(
+        &mut self,
+        destination: DestinationId,
+        except: &[EventId],
+        how: Reading,
+    ) -> Result<Option<Timestamp>, SpoolError> {
+        match how {
+            Reading::AsOne => page::next_due(&self.connection, destination, except),
+            Reading::Singly => Singly::new(&self.connection, &self.keys, destination).next_due(except),
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! A file of which some bytes are damaged: what belongs there is told and left alone, and all else goes on.
 
+mod reading;
+mod recovery;
+
 use std::os::unix::fs::FileExt as _;
 
 use rusqlite::Connection;
@@ -31,7 +34,7 @@ async fn dead_letter_that_cannot_be_read_stays_dead_and_holds_nobody_up() {
     running.spool.breaker(feed.destination(), Some(opened), refused.to_vec()).await.expect("open");
     assert_eq!(unwritten(&metrics, "revival"), 2);
     goes_on(&running, &mut feed).await;
-    let due = feed.due(since, Timestamp::MAX, 10, Vec::new()).await.expect("readable");
+    let due = feed.due((since, Timestamp::MAX), 10, Vec::new(), 0).await.expect("readable");
     assert_eq!(due.page.iter().map(|due| due.event.id).collect::<Vec<_>>(), [EventId(EVENTS)]);
     let row = running.spool.read(|view| view.destinations()).await.expect("readable").remove(0);
     assert_eq!((row.pending, row.dead), (1, EVENTS - 1), "those that stay dead are counted so");

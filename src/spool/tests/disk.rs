@@ -27,6 +27,28 @@ async fn full_disk_is_a_state_and_costs_no_event() {
 }
 
 #[tokio::test]
+async fn repeats_are_recognised_of_what_waited_for_its_disk() {
+    let bench = Bench::new();
+    let full = Arc::new(AtomicBool::new(true));
+    let running = bench.start_on(FullDisk::under(&bench, &full));
+    let mut health = running.spool.news_of_health();
+    running.route(&[("crm", "*")]).await;
+    running.append("e", "was under way").await;
+    health.wait_for(|health| *health != Health::Writable).await.expect("open");
+    for body in ["came meanwhile", "was under way", "came meanwhile"] {
+        running.append("e", body).await;
+    }
+    full.store(false, Ordering::Relaxed);
+    running.spool.flush().await.expect("open");
+    for body in ["was under way", "came meanwhile"] {
+        running.append("e", body).await;
+    }
+    running.stop().await;
+    assert_eq!(bench.ids(), [2, 1]);
+    assert_eq!([1, 2].map(|id| bench.event(id).repeats), [2, 2]);
+}
+
+#[tokio::test]
 async fn full_disk_makes_sources_wait_with_bounded_memory() {
     let bench = Bench::new();
     let full = Arc::new(AtomicBool::new(true));
@@ -60,7 +82,7 @@ async fn refused_events_have_their_other_chance_though_the_disk_fails_as_the_bre
     let opened = Opened { since, probe_at: since, probes: 0 };
     running.spool.breaker(feeds[0].destination(), Some(opened), vec![event]).await.expect("open");
     assert_eq!(failures.load(Ordering::Relaxed), 0, "it failed, and was tried again");
-    let due = feeds[0].due(since, Timestamp::MAX, 10, Vec::new()).await.expect("readable");
+    let due = feeds[0].due((since, Timestamp::MAX), 10, Vec::new(), 0).await.expect("readable");
     assert_eq!(due.page.iter().map(|due| due.event.id).collect::<Vec<_>>(), [event]);
     running.stop().await;
 }

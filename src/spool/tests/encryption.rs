@@ -175,7 +175,7 @@ fn settings(bench: &Bench, current: Option<u8>, old: &[u8]) -> config::Spool {
 
 async fn due(feed: &mut Feed) -> store::Due {
     let far = Timestamp::MAX;
-    feed.due(Timestamp::now() + SignedDuration::from_hours(1), far, 10, Vec::new())
+    feed.due((Timestamp::now() + SignedDuration::from_hours(1), far), 10, Vec::new(), 0)
         .await
         .expect("readable")
         .page

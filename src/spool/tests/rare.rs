@@ -79,7 +79,7 @@ async fn replay_that_plans_far_ahead_keeps_its_rate() {
     let mut replay = running.spool.replay(request).await.expect("open");
     replay.wait_for(|progress| progress.last_due.is_some()).await.expect("open");
     running.spool.flush().await.expect("open");
-    let page = feed.due(now, now + longest, 10, Vec::new()).await.expect("readable");
+    let page = feed.due((now, now + longest), 10, Vec::new(), 0).await.expect("readable");
     assert!(page.page.len() <= 1, "the first at most: {:?}", page.page.len());
     assert!(page.next.is_none_or(|next| next != now), "what is planned so far ahead is no mistake");
     running.stop().await;

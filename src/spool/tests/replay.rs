@@ -19,7 +19,7 @@ async fn replay_takes_what_fits_and_leaves_alone_what_is_on_its_way() {
     let progress = running.replay(Selection::all(Scope::Had { destination: Some("crm".into()) })).await;
     assert_eq!(progress.counts, Counts { replayed: 3, skipped: 2, unwanted: 0 });
     assert!(matches!(feed.next(Room::ForEvents).await, Some(Item::Due(_))), "the lane is woken");
-    let due = feed.due(Timestamp::now(), Timestamp::MAX, 10, Vec::new()).await.expect("readable").page;
+    let due = feed.due((Timestamp::now(), Timestamp::MAX), 10, Vec::new(), 0).await.expect("readable").page;
     let ids: Vec<u64> = due.iter().map(|due| due.event.id.0).collect();
     assert_eq!(ids, [1, 2, 3], "in the order of the events");
     for delivery in due {
@@ -245,7 +245,7 @@ async fn late_destination_is_given_what_was_kept_once_and_only_what_it_wants() {
     assert_eq!(first_fresh(&mut feeds[0]).await.body, "live", "what comes flows at once");
     bench.until(|| bench.pending()[1] == 1001).await;
     bench.until(|| !bench.audit().is_empty()).await;
-    let due = feeds[0].due(Timestamp::now(), Timestamp::MAX, 2000, Vec::new()).await.expect("readable").page;
+    let due = feeds[0].due((Timestamp::now(), Timestamp::MAX), 2000, Vec::new(), 0).await.expect("readable").page;
     assert!(due.iter().all(|due| due.replays == 0 && due.event.kind.starts_with("meeting.")));
     running.stop().await;
     let audit = ["the configuration: fill: 1000 first deliveries made due: events, to late, up to event 1500"];
@@ -310,7 +310,7 @@ async fn replays_that_were_not_attempted_hold_nothing_back_in_strict_order() {
     let mut feed = running.route(&[("crm", "*")]).await.remove(0);
     graveyard(&running, &mut feed).await;
     running.replay(Selection::all(Scope::Had { destination: None })).await;
-    let waiting = feed.waiting((Timestamp::MIN, EventId(0))).await.expect("readable");
+    let waiting = feed.waiting((Timestamp::MIN, EventId(0)), 0).await.expect("readable");
     assert_eq!(waiting.iter().map(|waiting| waiting.event.id.0).collect::<Vec<_>>(), [5], "the retry alone");
     running.stop().await;
 }

@@ -316,6 +316,7 @@ fn reason(error: &SpoolError, path: &Path) -> String {
         | SpoolError::Missing(_)
         | SpoolError::Open { .. }
         | SpoolError::NotASpool { .. }
+        | SpoolError::Damaged { .. }
         | SpoolError::Removed(_)
         | SpoolError::Configured(_)
         | SpoolError::Closed(_)

@@ -29,7 +29,11 @@ impl Search<'_> {
     ) -> Result<Groups, SpoolError> {
         let Some(destination) = self.destination(query.destination.as_deref())? else { return Ok(Groups::default()) };
         if self.has_texts && Asked::of_letters(query) == Asked::Nothing && query.events.is_empty() {
-            return self.counted(destination, query.cause.as_deref());
+            match self.counted(destination, query.cause.as_deref()) {
+                // They can be counted all the same.
+                Err(error) if error.is_damage() => {}
+                counted => return counted,
+            }
         }
         let price = if Asked::of_letters(query) == Asked::Nothing { 1 } else { 1 + ROW };
         let mut statement = self.connection.prepare_cached(&sql(query, destination))?;

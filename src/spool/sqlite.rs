@@ -66,6 +66,8 @@ pub(super) struct Sqlite {
     keys: Arc<Keys>,
     /// Seals what is written; `None` where it stays plain.
     sealer: Option<Sealer>,
+    /// Commits in a row that failed, for the disk did not give back what was written.
+    hiccups: u32,
     /// Whether dead letters are counted by their causes.
     counts: Counts,
     /// Whether the next commit summarises the blocks that it fills.
@@ -96,7 +98,8 @@ impl Sqlite {
         let told = audit::told(&connection)?;
         let head = audit::head(&connection)?;
         let (sealer, counts) = (keys.sealer()?, Counts::Kept);
-        let mut opened = Self { connection, place, keys, sealer, counts, told, summarises: true, _lock: lock };
+        let mut opened =
+            Self { connection, place, keys, sealer, hiccups: 0, counts, told, summarises: true, _lock: lock };
         // What was changed while no bridge ran had no log.
         opened.tell_audit();
         tracing::info!(target: WITNESS, { audit.id = head.id, audit.hash = %head.hash }, "the audit table ends with this row");
@@ -241,10 +244,13 @@ impl Store for Sqlite {
 
     fn commit(&mut self, batch: &Batch) -> Result<BTreeSet<Part>, SpoolError> {
         self.check_in_place()?;
-        let mut without = LeftOut::default();
+        let mut without = LeftOut::after(self.hiccups);
         while let Err(failed) = self.write(batch, &without) {
-            without.note(&self.connection, batch, failed)?;
+            let noted = without.note(&self.connection, batch, failed);
+            self.hiccups += u32::from(noted.as_ref().is_err_and(SpoolError::is_unread));
+            noted?;
         }
+        self.hiccups = 0;
         Ok(without.tell(batch))
     }
 

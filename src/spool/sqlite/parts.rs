@@ -14,6 +14,10 @@ use crate::spool::record::DestinationId;
 use crate::spool::settlement::Outcome;
 use crate::spool::store::{Batch, LedgerEntry, Part};
 
+/// Commits in a row that the disk may fail by not giving back what was written before that counts as damage: what comes
+/// back by itself does so within.
+const HICCUPS: u32 = 4;
+
 /// Is why a batch could not be written, and the part at which it failed, where that is one that can be left out.
 pub(super) struct Failed {
     pub(super) part: Option<Part>,
@@ -31,9 +35,16 @@ impl<E: Into<SpoolError>> From<E> for Failed {
 pub(super) struct LeftOut {
     parts: BTreeSet<Part>,
     error: Option<SpoolError>,
+    /// Commits in a row that the disk has failed so.
+    hiccups: u32,
 }
 
 impl LeftOut {
+    /// Leaves out nothing as yet, after so many commits that the disk has failed.
+    pub(super) fn after(hiccups: u32) -> Self {
+        Self { hiccups, ..Self::default() }
+    }
+
     /// Writes a part; returns `None` where it is left out.
     pub(super) fn unless<T>(
         &self,
@@ -50,7 +61,8 @@ impl LeftOut {
     /// it is none that can be gone on without.
     pub(super) fn note(&mut self, connection: &Connection, batch: &Batch, failed: Failed) -> Result<(), SpoolError> {
         let Failed { part: Some(part), error } = failed else { return Err(failed.error) };
-        if !error.is_damage() || !self.parts.insert(part) {
+        let is_damage = error.is_damage() || error.is_unread() && self.hiccups >= HICCUPS;
+        if !is_damage || !self.parts.insert(part) {
             return Err(error);
         }
         self.error = Some(error);
@@ -88,7 +100,7 @@ impl LeftOut {
 
     /// Tells what was left out, of each kind once, and returns it.
     pub(super) fn tell(self, batch: &Batch) -> BTreeSet<Part> {
-        let Self { parts, error: Some(error) } = self else { return BTreeSet::new() };
+        let Self { parts, error: Some(error), hiccups: _ } = self else { return BTreeSet::new() };
         let left_out: Vec<Part> = parts.iter().copied().collect();
         for alike in left_out.chunk_by(|one, other| discriminant(one) == discriminant(other)) {
             let [first, others @ ..] = alike else { continue };
@@ -118,5 +130,25 @@ fn is_unreadable(connection: &Connection, destination: DestinationId, event: Eve
     let read = connection
         .prepare_cached("SELECT state FROM deliveries WHERE destination = ?1 AND event = ?2")
         .and_then(|mut row| row.exists(params![destination.0, event.0]));
-    read.is_err_and(|error| SpoolError::from(error).is_damage())
+    read.map_err(SpoolError::from).is_err_and(|error| error.is_damage() || error.is_unread())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn part_that_the_disk_does_not_give_back_is_left_out_once_it_has_failed_for_a_while() {
+        let connection = Connection::open_in_memory().expect("opens");
+        let note = |hiccups, part, code| {
+            let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None).into();
+            LeftOut::after(hiccups).note(&connection, &Batch::default(), Failed { part, error })
+        };
+        use rusqlite::ffi::{SQLITE_CORRUPT, SQLITE_IOERR_FSYNC, SQLITE_IOERR_READ};
+        let part = Some(Part::Report(0));
+        assert!(note(HICCUPS - 1, part, SQLITE_IOERR_READ).is_err_and(|error| error.is_unread()));
+        note(HICCUPS, part, SQLITE_IOERR_READ).expect("left out");
+        note(0, part, SQLITE_CORRUPT).expect("left out at once");
+        assert!(note(HICCUPS, part, SQLITE_IOERR_FSYNC).is_err() && note(HICCUPS, None, SQLITE_IOERR_READ).is_err());
+    }
 }

@@ -185,27 +185,32 @@ async fn subscription_that_is_new_to_damaged_events_begins() {
 
 #[tokio::test]
 async fn purge_that_fails_without_any_event_passes_over_none() {
-    let mut bench = Bench::new();
-    bench.retention = Duration::ZERO;
-    let running = bench.start();
-    running.route(&[("crm", "*")]).await;
-    running.append("e", "1").await;
-    running.stop().await;
-    let sqlite = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens");
-    let purges = Arc::new(AtomicU32::new(0));
-    let running = bench.start_on(Box::new(Fake { sqlite, hook: purges_nothing(Arc::clone(&purges)) }));
-    // The steps are halved down to one event, and the last purge looks at none.
-    bench.until(|| purges.load(Ordering::SeqCst) == 10).await;
-    running.stop().await;
-    assert_eq!(purges.load(Ordering::SeqCst), 10);
+    for code in [rusqlite::ffi::SQLITE_CORRUPT, rusqlite::ffi::SQLITE_IOERR_READ] {
+        let mut bench = Bench::new();
+        bench.retention = Duration::ZERO;
+        let running = bench.start();
+        running.route(&[("crm", "*")]).await;
+        running.append("e", "1").await;
+        running.stop().await;
+        let sqlite = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens");
+        let purges = Arc::new(AtomicU32::new(0));
+        let running = bench.start_on(Box::new(Fake { sqlite, hook: purges_nothing(Arc::clone(&purges), code) }));
+        // The steps are halved down to one event, and the last purge looks at none.
+        bench.until(|| purges.load(Ordering::SeqCst) == 10).await;
+        running.stop().await;
+        assert_eq!(purges.load(Ordering::SeqCst), 10);
+    }
 }
 
 /// Makes a file whose purge comes upon damage whatever it looks at. To pass over an event is a fault.
-fn purges_nothing(purges: Arc<AtomicU32>) -> Refuses<impl FnMut(&Write<'_>) -> Option<SpoolError> + Send> {
+fn purges_nothing(
+    purges: Arc<AtomicU32>,
+    code: std::ffi::c_int,
+) -> Refuses<impl FnMut(&Write<'_>) -> Option<SpoolError> + Send> {
     Refuses(move |write: &Write<'_>| match write {
         Write::Purge => {
             purges.fetch_add(1, Ordering::SeqCst);
-            let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            let damage = rusqlite::ffi::Error::new(code);
             Some(rusqlite::Error::SqliteFailure(damage, None).into())
         }
         Write::PassOver => panic!("it belongs to no event"),

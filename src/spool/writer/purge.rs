@@ -117,7 +117,7 @@ impl Purge {
             }
             Ok(None) if pressure == Pressure::Undelivered => self.drop_oldest(store, metrics, now),
             Ok(None) => EVERY,
-            Err(error) if error.is_damage() && self.cursor < last => {
+            Err(error) if (error.is_damage() || error.is_unread()) && self.cursor < last => {
                 self.pass_over(store, error, (cutoff, now)).unwrap_or_else(failed)
             }
             Err(error) => failed(error),

@@ -28,6 +28,50 @@ async fn delivered_events_of_a_clock_that_was_ahead_keep_no_others_from_being_pu
 }
 
 #[tokio::test]
+async fn step_of_the_purge_takes_every_old_event_that_is_delivered_and_no_other() {
+    let bench = Bench::new();
+    let running = bench.start();
+    let mut feed = running.route(&[("crm", "meeting.*"), ("audit", "meeting.ended")]).await.remove(0);
+    let (now, later) = (Timestamp::now(), Timestamp::now() + SignedDuration::from_hours(1));
+    let parked = Some("the frame is not JSON");
+    for (kind, received_at, parked) in [
+        ("meeting.started", now, None),
+        ("meeting.created", now, None),
+        ("meeting.deleted", now, None),
+        ("meeting.ended", now, None),
+        ("", now, parked),
+        ("nobody.wants", now, None),
+        ("meeting.updated", later, None),
+        ("meeting.alert", now, None),
+    ] {
+        let received = Received { received_at, parked, ..received("main", kind, &format!("{kind} {received_at}")) };
+        running.spool.appender().append(received).await.expect("open");
+    }
+    for _ in 0..6 {
+        let event = fresh(&mut feed).await;
+        let outcome = match &*event.kind {
+            // The first of all waits on.
+            "meeting.started" => continue,
+            "meeting.deleted" => Outcome::Dead { reason: "status 410".into() },
+            _ => Outcome::Delivered { status: 200 },
+        };
+        running.settle(&feed, event.id, outcome).await;
+    }
+    running.stop().await;
+    let mut engine = sqlite::Sqlite::open(bench.path(), Arc::default()).expect("opens");
+    let cutoff = now + SignedDuration::from_mins(1);
+    assert_eq!(engine.purge(EventId(0), cutoff, cutoff, 100).expect("purged"), None);
+    drop(engine);
+    let mut left = bench.ids();
+    left.reverse();
+    assert_eq!(
+        left,
+        [1, 3, 4, 5, 7],
+        "what waits for one of two, dead letters, parked frames, and what is not old stay"
+    );
+}
+
+#[tokio::test]
 async fn last_event_that_memory_did_not_hold_waits_for_no_other() {
     let bench = Bench::new();
     let running = bench.start();

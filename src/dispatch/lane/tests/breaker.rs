@@ -28,6 +28,39 @@ async fn storm_of_refusals_burns_no_event_and_ends_when_the_handler_is_mended() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn refused_events_are_looked_for_again_though_nothing_else_waits() {
+    let code = Arc::new(AtomicUsize::new(401));
+    let answer = Arc::clone(&code);
+    let bench = Bench::with(
+        |destination| (destination.concurrency, destination.max_age) = (1, Some(Duration::from_mins(10))),
+        move |_| {
+            let code = answer.load(Relaxed);
+            async move { status(u16::try_from(code).expect("a status")) }
+        },
+    )
+    .await;
+    // None of them has time left for a retry: the one that opens the breaker becomes a dead letter like those before it.
+    let received_at = bench.clock.now() - SignedDuration::from_hours(1);
+    for n in 0..20 {
+        let received = Received {
+            subscription: "main".into(),
+            kind: "e".into(),
+            event_ts: None,
+            received_at,
+            body: Bytes::from(n.to_string()),
+            parked: None,
+        };
+        bench.spool.appender().append(received).await.expect("open");
+    }
+    let mut watched = bench.status.clone();
+    watched.wait_for(|status| status.breaker.is_some()).await.expect("running");
+    code.store(200, Relaxed);
+    tokio::time::timeout(Duration::from_hours(1), bench.all_settled(20)).await.expect("they are looked for");
+    assert_eq!(bench.states().await, [DeliveryState::Delivered; 20]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_behind_an_open_breaker_cost_no_attempt() {
     let delays = vec![Duration::from_hours(1); 50];
     let bench = Bench::start(Retry::List(delays), 4, |_| async { status(503) }).await;

@@ -366,7 +366,7 @@ impl State {
             let recent = twin.and_then(|(id, _)| before.events.get(id)).is_some_and(|received_at| {
                 event.received_at.as_millisecond().abs_diff(*received_at) < WINDOW.as_millis() as u64
             });
-            if recent && !self.clock_was_set && !self.disk_failed && !self.key_was_changed {
+            if recent && !self.clock_was_set && !self.key_was_changed {
                 return Err(format!("event {} is a repeat, and was stored as an event", event.id));
             }
             self.events.insert(event.id.0, n);

@@ -3,18 +3,20 @@
 //! The session's deadline holds over all of it. The token stands in the query of the URL, as Zoom wants
 //! it, so that every error is put into our own words.
 
+mod upgrade;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use url::{Position, Url};
 
+use self::upgrade::{UpgradeError, upgrade};
 use super::session::Fault;
-use super::{throttled_until, time_until, wire};
+use super::{throttled_until, time_until};
 use crate::clock::Clock;
 use crate::config::proxy::Outbound;
 use crate::config::secret::Secret;
@@ -55,10 +57,7 @@ pub(super) async fn dial(target: Arc<Target>, token: Secret) -> Result<WebSocket
     let stream = opened.map_err(|error| fault(error, host(&target.url)))?;
     let mut url = target.url.clone();
     url.query_pairs_mut().append_pair("access_token", token.expose());
-    match client_async_with_config(url.as_str(), stream, Some(limits())).await {
-        Ok((socket, _)) => Ok(socket),
-        Err(error) => Err(refusal(&error, host(&target.url), &target.clock)),
-    }
+    upgrade(stream, &url).await.map_err(|error| refusal(&error, host(&target.url), &target.clock))
 }
 
 /// Returns the limits of a socket.
@@ -89,9 +88,9 @@ fn fault(error: DialError, host: &str) -> Fault {
 }
 
 /// Says what an upgrade that failed means.
-fn refusal(error: &WsError, host: &str, clock: &Clock) -> Fault {
-    let WsError::Http(response) = error else {
-        return hiccup(format!("{host} did not open the socket: {}", wire::describe(error)));
+fn refusal(error: &UpgradeError, host: &str, clock: &Clock) -> Fault {
+    let UpgradeError::Declined(response) = error else {
+        return hiccup(format!("{host} did not open the socket: {error}"));
     };
     let status = response.status().as_u16();
     let now = clock.now();

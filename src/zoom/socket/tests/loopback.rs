@@ -11,6 +11,7 @@ use axum::routing::post;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::accept_hdr_async;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -52,6 +53,25 @@ async fn error_page_in_place_of_the_upgrade_is_a_hiccup() {
     zoom.answer("HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>").await;
     let status = zoom.link(Link::Waiting).await;
     assert_eq!(*status.reason, format!("{} answers 502 instead of opening the socket", zoom.address));
+}
+
+#[tokio::test]
+async fn upgrade_by_way_of_a_proxy_that_has_its_own_forms_opens_the_socket() {
+    let mut zoom = Loopback::start().await;
+    let opening = |request: &str| {
+        let key = request.split_once("Sec-WebSocket-Key: ").expect("a key").1.trim_end();
+        let head = format!(
+            "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 101 Switching Protocols\r\nconnection: keep-alive, \
+             Upgrade\r\nupgrade: WebSocket\r\nsec-websocket-accept: {}\r\n\r\n",
+            derive_accept_key(key.as_bytes())
+        );
+        [head.into_bytes(), unmasked(ACCEPTED), unmasked(&message(STARTED))].concat()
+    };
+    let _open = zoom.answer_with(opening).await;
+    let status = zoom.status.wait_for(|status| status.events == 1).await.expect("the socket goes on").clone();
+    assert_eq!((status.link, status.connects), (Link::Live, 1));
+    assert!(matches!(zoom.commands.recv().await, Some(Command::GapClosed { .. })));
+    assert_eq!(Stored::of(zoom.commands.recv().await.expect("the socket goes on")), event(STARTED));
 }
 
 #[tokio::test]
@@ -181,12 +201,19 @@ impl Loopback {
 
     /// Takes the next connection and gives it this answer.
     async fn answer(&mut self, answer: &str) {
+        self.answer_with(|_| answer.into()).await;
+    }
+
+    /// Takes the next connection and gives it the answer that its request makes.
+    async fn answer_with(&mut self, answer: impl FnOnce(&str) -> Vec<u8>) -> TcpStream {
         let (mut stream, _) = self.listener.accept().await.expect("a connection");
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             stream.read_buf(&mut request).await.expect("a request");
         }
-        stream.write_all(answer.as_bytes()).await.expect("an open connection");
+        let request = String::from_utf8(request).expect("text");
+        stream.write_all(&answer(&request)).await.expect("an open connection");
+        stream
     }
 
     async fn link(&mut self, link: Link) -> Status {

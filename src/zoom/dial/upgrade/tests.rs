@@ -191,7 +191,7 @@ async fn head_that_never_ends_is_given_up_and_read_no_further() {
         while sent < 1 << 20 && server.stream.write_all(filler).await.is_ok() {
             sent += filler.len();
         }
-        let error = server.outcome().await.err().expect("no socket");
+        let error = server.outcome().await.expect_err("no socket");
         assert_eq!(error.to_string(), "more than 64 kB came before the head of the answer was complete");
         assert!((HEAD_MAX..=HEAD_MAX + (2 << 10)).contains(&sent), "{sent} bytes were taken");
     }
@@ -203,7 +203,7 @@ async fn connection_that_ends_before_the_head_does_is_called_so() {
         let mut server = Server::asked().await;
         server.write(start.as_bytes()).await;
         server.stream.shutdown().await.expect("an open connection");
-        let error = server.outcome().await.err().expect("no socket");
+        let error = server.outcome().await.expect_err("no socket");
         assert_eq!(error.to_string(), "connection closed before the head of the answer was complete", "{start}");
     }
 }

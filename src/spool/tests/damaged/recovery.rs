@@ -132,7 +132,7 @@ async fn prepare(bench: &Bench) {
     let (destination, at) = (feed.destination(), Timestamp::now());
     for n in 1..=EVENTS {
         let event = fresh(&mut feed).await.id;
-        let failed = FailedAttempt { at, elapsed_ms: 1, cause: "status 401".into(), excerpt: "".into() };
+        let failed = FailedAttempt { at, elapsed_ms: 1, cause: "status 401".into(), excerpt: "".into(), number: 1 };
         let (outcome, failed) = match n % 3 {
             0 => (Outcome::Delivered { status: 200 }, None),
             1 if n <= 3 * EACH => (Outcome::Dead { reason: "status 401".into() }, Some(failed)),

@@ -15,6 +15,8 @@
 //! nothing that the spool had accepted.
 
 mod certificates;
+pub mod descriptors;
+mod effect;
 mod probe;
 mod reload;
 mod tasks;

@@ -68,7 +68,9 @@ pub fn retry_after(bytes: &[u8]) {
     match verdict(&answer, StatusRules::from(&Retry::Steady), 1, now) {
         Verdict::RetryAfter(_, at) => assert!(at <= now + RETRY_AFTER_MAX, "the wait is capped"),
         Verdict::Retry(_) => {}
-        other @ (Verdict::Delivered { .. } | Verdict::Refused(_)) => panic!("a 503 came to {other:?}"),
+        other @ (Verdict::Delivered { .. } | Verdict::Refused(_) | Verdict::NotTried(_)) => {
+            panic!("a 503 came to {other:?}")
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The way to others: addresses of a name, connections to them, and proxies in between.
 //!
 //! What goes wrong with a proxy is told apart from what goes wrong with those behind it ([`proxy::ProxyError`]): the one
-//! is mended by those who run the network, the other by those who run the other end.
+//! is mended by those who run the network, the other by those who run the other end. So is what this machine itself has
+//! not enough of ([`shortage::Shortage`]).
 
 pub(crate) mod guard;
 pub mod proxy;
 pub(crate) mod route;
+pub mod shortage;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::shortage::Shortage;
 use crate::config::allow::{AllowList, Forbidden};
 
 /// How long an address is waited for before the next one is tried beside it (RFC 8305, section 5): the first of a name
@@ -40,6 +43,9 @@ pub(crate) enum ConnectError {
     /// Nothing answered before the deadline.
     #[error("no answer in time")]
     Late,
+    /// This machine could not even try.
+    #[error("{0}")]
+    Short(Shortage),
 }
 
 /// Opens a connection to a host, given by its name or its address without brackets, at an address that is allowed if
@@ -54,7 +60,10 @@ pub(crate) async fn connect(
     deadline: Instant,
 ) -> Result<TcpStream, ConnectError> {
     let connecting = async {
-        let addresses = resolve(host, port).await.map_err(ConnectError::Name)?;
+        let addresses = resolve(host, port).await.map_err(|error| match Shortage::now() {
+            Some(shortage) => ConnectError::Short(shortage),
+            None => ConnectError::Name(error),
+        })?;
         let addresses = match allow {
             Some(allow) => allow.sift(host, addresses).map_err(ConnectError::Forbidden)?,
             None => addresses,
@@ -82,19 +91,37 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectError> {
     let mut last = ConnectError::Address("it has no address".to_owned());
     loop {
         match addresses.next() {
-            Some(address) => tries.push(TcpStream::connect(address)),
+            Some(address) => tries.push(tried(address)),
             None if tries.is_empty() => return Err(last),
             None => {}
         }
         match timeout(STAGGER, tries.next()).await {
             Ok(Some(Ok(tcp))) => return Ok(tcp),
-            Ok(Some(Err(error))) if error.kind() == io::ErrorKind::ConnectionRefused => last = ConnectError::Refused,
+            // An address that was not tried may have been the one that answers.
+            Ok(Some(Err(_))) if matches!(last, ConnectError::Short(_)) => {}
+            Ok(Some(Err(Failed { shortage: Some(shortage), .. }))) => last = ConnectError::Short(shortage),
+            Ok(Some(Err(Failed { error, .. }))) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                last = ConnectError::Refused
+            }
             // A family that this machine has not says nothing of a host that answers by the other.
             Ok(Some(Err(_))) if matches!(last, ConnectError::Refused) => {}
-            Ok(Some(Err(error))) => last = ConnectError::Address(error.to_string()),
+            Ok(Some(Err(Failed { error, .. }))) => last = ConnectError::Address(error.to_string()),
             Ok(None) | Err(_) => {}
         }
     }
+}
+
+/// Is why an address gave no connection.
+struct Failed {
+    error: io::Error,
+    shortage: Option<Shortage>,
+}
+
+async fn tried(address: SocketAddr) -> Result<TcpStream, Failed> {
+    TcpStream::connect(address).await.map_err(|error| {
+        let shortage = Shortage::of(&error, address);
+        Failed { error, shortage }
+    })
 }
 
 /// Brings addresses into an order in which both families have their turn, the first one's first.

@@ -9,11 +9,13 @@
 //!
 //! - [`socket::Socket`] holds the one socket of a subscription. It carries out what the session decides.
 //! - Sockets with the same credentials share one token: [`token::TokenCache`].
+//! - What a socket is reached with ([`access::Access`]) can change under it: its next connection is made so.
 //! - Zoom allows one socket for each subscription id; a second one evicts the first. The configuration
 //!   refuses two subscriptions with one id, and the session recognises a stranger.
 //! - Nothing that Zoom sends is dropped: what cannot be understood is stored and parked.
 //! - The token stands in the URL of the socket, so that no error of a library is shown as it comes.
 
+pub mod access;
 pub mod message;
 pub(crate) mod reconnect;
 pub(crate) mod session;

@@ -2,17 +2,20 @@
 //!
 //! A reload is all or nothing. First everything that can fail is done for the new configuration, beside
 //! what runs; only then are tasks stopped, changed and started. What did not change is not touched: its
-//! socket stays up, its requests go on.
+//! socket stays up, its requests go on. A socket that is live is given up, or told to connect otherwise, only once there
+//! is a token for what comes after it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Reread;
+use super::effect::{Effect, effect};
 use super::tasks::Tasks;
 use crate::admin::board::{Board, Refused};
 use crate::clock::Clock;
@@ -25,8 +28,10 @@ use crate::tls::inventory::{InUse, shown_to};
 use crate::webhook::client::{Client, client};
 use crate::wording::counted;
 use crate::zoom;
+use crate::zoom::access::Access;
 use crate::zoom::socket::{Socket, Unsent};
-use crate::zoom::token::TokenCache;
+use crate::zoom::status::Link;
+use crate::zoom::token::{TokenCache, TokenError};
 
 /// Holds what runs, and what it takes to start more of it.
 pub(super) struct Parts {
@@ -43,6 +48,7 @@ pub(super) struct Parts {
 
 struct RunningSocket {
     subscription: Subscription,
+    access: watch::Sender<Arc<Access>>,
     status: watch::Receiver<zoom::status::Status>,
     stop: CancellationToken,
     ended: CancellationToken,
@@ -64,10 +70,25 @@ pub(super) struct Prepared {
     subscriptions: Vec<Subscription>,
     destinations: Vec<Destination>,
     certificates: InUse,
-    /// Of subscriptions that are new or changed.
-    sockets: Vec<(Subscription, Socket, watch::Receiver<zoom::status::Status>)>,
+    /// Of subscriptions that are new, or changed in what their socket is made with.
+    sockets: Vec<Reached>,
     /// Of destinations that are new or changed.
     clients: HashMap<Arc<str>, Client>,
+}
+
+/// Is a subscription whose socket is to be made otherwise.
+struct Reached {
+    subscription: Subscription,
+    access: Arc<Access>,
+    effect: Effect,
+    /// Its socket was live when the configuration was read.
+    was_live: bool,
+}
+
+impl RunningSocket {
+    fn is_live(&self) -> bool {
+        self.status.borrow().link == Link::Live
+    }
 }
 
 impl Parts {
@@ -99,12 +120,18 @@ impl Parts {
     pub(super) fn prepare(&self, config: &Config, roots: &Roots) -> anyhow::Result<Prepared> {
         let mut sockets = Vec::new();
         for subscription in &config.subscriptions {
-            let runs = self.sockets.get(&subscription.name).is_some_and(|known| known.subscription == *subscription);
-            if !runs {
-                let (appender, clock) = (self.spool.appender(), self.clock.clone());
-                let (socket, status) = Socket::new(subscription, roots, &self.tokens, appender, clock, &self.metrics)
+            let running = self.sockets.get(&subscription.name);
+            let effect = running.map_or(Effect::NewSocket, |running| effect(&running.subscription, subscription));
+            if effect != Effect::None {
+                let access = Access::new(subscription, roots, &self.tokens, &self.clock, &self.metrics)
                     .with_context(|| format!("subscription {:?}", subscription.name))?;
-                sockets.push((subscription.clone(), socket, status));
+                let was_live = running.is_some_and(RunningSocket::is_live);
+                sockets.push(Reached {
+                    subscription: subscription.clone(),
+                    access: Arc::new(access),
+                    effect,
+                    was_live,
+                });
             }
         }
         let mut clients = HashMap::new();
@@ -128,6 +155,17 @@ impl Parts {
         })
     }
 
+    /// Makes sure that there is a token for each live socket that is to be made otherwise: what Zoom would send it until
+    /// somebody mends the file would be lost.
+    async fn prove(&self, prepared: &Prepared) -> Result<(), Vec<String>> {
+        let proofs = prepared.sockets.iter().filter(|reached| reached.was_live).map(async |reached| {
+            let error = reached.access.prove().await.err()?;
+            Some(unproven(&reached.subscription.name, &error))
+        });
+        let problems: Vec<String> = join_all(proofs).await.into_iter().flatten().collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
     /// Puts a configuration in force; fails only when the spool has closed.
     pub(super) async fn apply(
         &mut self,
@@ -136,11 +174,12 @@ impl Parts {
         board: &ArcSwap<Board>,
     ) -> anyhow::Result<()> {
         let Prepared { fingerprint, subscriptions, destinations, certificates, sockets, clients } = prepared;
-        let gone: Vec<RunningSocket> = self
-            .sockets
-            .extract_if(|_, running| !subscriptions.contains(&running.subscription))
-            .map(|(_, running)| running)
-            .collect();
+        let opening = self.hand_on(sockets);
+        let stays = |name: &Arc<str>| {
+            subscriptions.iter().any(|s| s.name == *name) && opening.iter().all(|new| new.subscription.name != *name)
+        };
+        let gone: Vec<RunningSocket> =
+            self.sockets.extract_if(|name, _| !stays(name)).map(|(_, running)| running).collect();
         for running in &gone {
             running.stop.cancel();
         }
@@ -156,7 +195,10 @@ impl Parts {
             self.leaving.insert(name, running.ended);
         }
         self.route(&subscriptions, &destinations, clients, tasks).await?;
-        for (subscription, mut socket, status) in sockets {
+        for Reached { subscription, access, .. } in opening {
+            let (name, access) = (Arc::clone(&subscription.name), watch::Sender::new(access));
+            let (appender, clock) = (self.spool.appender(), self.clock.clone());
+            let (mut socket, status) = Socket::new(name, access.subscribe(), appender, clock, &self.metrics);
             if let Some(left) = unsent.remove(&subscription.name) {
                 socket.inherit(left);
             }
@@ -174,13 +216,38 @@ impl Parts {
                     () = cut.cancelled() => {}
                 }
             });
-            let running = RunningSocket { subscription, status, stop, ended, unsent };
+            let running = RunningSocket { subscription, access, status, stop, ended, unsent };
             self.sockets.insert(Arc::clone(&running.subscription.name), running);
+        }
+        for subscription in subscriptions.iter().cloned() {
+            if let Some(running) = self.sockets.get_mut(&subscription.name) {
+                running.subscription = subscription;
+            }
         }
         self.certificates.send_replace(certificates);
         board.store(Arc::new(self.board(&subscriptions, &destinations)));
         self.metrics.config_hash.set(fingerprint as f64);
         Ok(())
+    }
+
+    /// Hands what a live socket can go on with to it, for its next connection, and returns the others, which take the
+    /// place of theirs: without a live socket there is nothing to lose, and the next try comes at once.
+    fn hand_on(&self, sockets: Vec<Reached>) -> Vec<Reached> {
+        let mut opening = Vec::new();
+        for reached in sockets {
+            match self.sockets.get(&reached.subscription.name) {
+                Some(running) if reached.effect == Effect::NextConnection && reached.was_live && running.is_live() => {
+                    running.access.send_replace(reached.access);
+                    tracing::info!(
+                        subscription.name = &*reached.subscription.name,
+                        "the socket of subscription `{}` stays open: what changed holds from its next connection",
+                        reached.subscription.name
+                    );
+                }
+                Some(_) | None => opening.push(reached),
+            }
+        }
+        opening
     }
 
     /// Tells the spool who wants what, changes the lanes that stay and starts those that are new.
@@ -259,6 +326,7 @@ impl Parts {
             let new =
                 tokio::task::spawn_blocking(move || reread()).await.map_err(|error| vec![error.to_string()])??;
             let prepared = self.prepare(&new, &Roots::load()).map_err(|error| vec![format!("{error:#}")])?;
+            self.prove(&prepared).await?;
             let summary = summary(running, &new);
             self.apply(prepared, tasks, board).await.map_err(|error| vec![format!("{error:#}")])?;
             *running = new;
@@ -293,6 +361,19 @@ impl Parts {
             running.stop.cancel();
         }
     }
+}
+
+/// Says why the socket of a subscription is not given up for its new settings.
+fn unproven(name: &str, error: &TokenError) -> String {
+    let why = match error {
+        TokenError::Credentials { reason } => {
+            format!("zoom refuses the new credentials ({reason}); check client_id, client_secret and account_id")
+        }
+        TokenError::Throttled { .. } | TokenError::Proxy { .. } | TokenError::Hiccup { .. } => {
+            format!("there is no token with the new settings ({error})")
+        }
+    };
+    format!("subscription {name:?}: {why}; its socket stays open as it is")
 }
 
 /// Says what a new configuration changes, and what of it waits for the next start.

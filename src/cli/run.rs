@@ -12,7 +12,7 @@ use super::check::filters::doubts;
 use super::check::tried;
 use super::options::{BridgeArgs, after};
 use crate::admin::ReloadRequest;
-use crate::app::{App, Reread, Stop};
+use crate::app::{App, Reread, Stop, descriptors};
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Log, LogFormat};
 use crate::telemetry;
@@ -39,6 +39,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     for warning in loaded.warnings.iter().chain(&doubts(&loaded.config)) {
         tracing::warn!("{warning}");
     }
+    descriptors::raise(&loaded.config);
     let format = loaded.config.log.format;
     let roots = Roots::load();
     let signals = Signals::listen()?;

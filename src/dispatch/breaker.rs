@@ -131,6 +131,18 @@ impl Breaker {
         }
     }
 
+    /// Takes note that an attempt that had started was none after all: another one may start in a second.
+    pub fn not_tried(&mut self, was_probe: bool, now: Timestamp) -> Change {
+        match &mut self.opened {
+            Some(opened) if was_probe => {
+                opened.probe_at = later(now, FIRST_DELAY);
+                self.probing = false;
+                Change::Postponed
+            }
+            Some(_) | None => Change::None,
+        }
+    }
+
     fn note(&mut self, sign: Sign, kind: Kind, now: Timestamp, jitter: f64) -> Change {
         self.all.push(sign, now);
         match kind {
@@ -212,6 +224,23 @@ mod tests {
         let odd: Vec<EventId> = (0..19).filter(|n| n % 2 == 1).map(EventId).collect();
         assert_eq!(breaker.result(Sign::Failed, Kind::First, false, at(0), 0.5), Change::Opened(odd));
         assert!(!breaker.allows(at(0)) && breaker.allows(at(1)));
+    }
+
+    #[test]
+    fn what_was_not_even_tried_says_nothing_and_leaves_the_next_probe_its_turn() {
+        let mut breaker = Breaker::new(None);
+        for _ in 0..1000 {
+            assert_eq!(breaker.not_tried(false, at(0)), Change::None);
+        }
+        assert!(breaker.opened().is_none());
+        let opened = Opened { since: at(0), probe_at: at(5), probes: 4 };
+        let mut breaker = Breaker::new(Some(opened));
+        assert!(breaker.start());
+        assert_eq!(breaker.not_tried(false, at(5)), Change::None, "it was in flight when the breaker opened");
+        assert!(breaker.is_probing());
+        assert_eq!(breaker.not_tried(true, at(5)), Change::Postponed);
+        assert_eq!(breaker.opened(), Some(Opened { probe_at: at(6), ..opened }), "no probe is counted");
+        assert!(!breaker.allows(at(5)) && breaker.allows(at(6)));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod attempt;
 mod flight;
 mod retries;
+mod shortage;
 mod start;
 mod voice;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -120,6 +122,8 @@ pub struct Lane<S> {
     order: Order,
     /// `None` where no rate limits the attempts.
     bucket: Option<Bucket>,
+    /// Until then nothing starts: this machine had nothing left to make a connection with.
+    rests_until: Option<Instant>,
     breaker: Breaker,
     /// The URL validation closed the breaker, and no event was accepted since: should it open again, that question says
     /// nothing of events, and an event is the probe.
@@ -157,6 +161,7 @@ where
             order: Order::new(current.ordering, current.apart),
             bucket: current.rate.map(|rate| Bucket::new(rate, clock.instant().into_std())),
             retries: Retries::new(clock.now()),
+            rests_until: None,
             breaker,
             unproven: false,
             pause,
@@ -334,6 +339,10 @@ where
         settings: &Arc<Settings<S>>,
     ) -> Result<(), Closed> {
         let (now, jitter) = (self.clock.now(), self.clock.jitter());
+        if let Err(ProbeError::Unanswered(SendError::Short(shortage))) = &outcome {
+            let change = self.could_not_try(true, *shortage, None);
+            return self.breaker_changed(change).await;
+        }
         let sign = match &outcome {
             Ok(instead) => {
                 self.took(*instead, settings);
@@ -363,8 +372,11 @@ where
         // Chance costs a call to the system. What a success can plan, a first probe after many failures, is not moved.
         let jitter = match verdict {
             Verdict::Delivered { .. } => 0.5,
-            Verdict::Retry(_) | Verdict::RetryAfter(..) | Verdict::Refused(_) => self.clock.jitter(),
+            Verdict::Retry(_) | Verdict::RetryAfter(..) | Verdict::Refused(_) | Verdict::NotTried(_) => {
+                self.clock.jitter()
+            }
         };
+        let outcome = next(attempt, verdict, &settings.policy, jitter, item.due.since, now);
         let sign = match verdict {
             // Tried again as Zoom would, though the handler takes it.
             Verdict::Delivered { .. } | Verdict::Retry(Cause::Status(200..=299)) => {
@@ -374,17 +386,19 @@ where
             }
             Verdict::Retry(_) | Verdict::RetryAfter(..) => Sign::Failed,
             Verdict::Refused(_) => Sign::Refused(event),
+            Verdict::NotTried(shortage) => return self.take_back(item, purpose, shortage, outcome).await,
         };
         let kind = if item.due.attempts == 0 { Kind::First } else { Kind::Retry };
         let change = self.breaker.result(sign, kind, purpose == Purpose::Probe, now, jitter);
-        let outcome = next(attempt, verdict, &settings.policy, jitter, item.due.since, now);
         let mut failed = failure(verdict, result, started_at, elapsed);
         let (outcome, attempts) = match (self.breaker.opened(), &mut failed) {
             // A handler that fails at everything says nothing of this event: it waits, and loses no attempt.
             (Some(opened), Some(failed)) if !settings.policy.is_over(item.due.since, now) => {
                 let due = match verdict {
                     Verdict::RetryAfter(_, at) => at.max(opened.probe_at),
-                    Verdict::Retry(_) | Verdict::Refused(_) | Verdict::Delivered { .. } => opened.probe_at,
+                    Verdict::Retry(_) | Verdict::Refused(_) | Verdict::NotTried(_) | Verdict::Delivered { .. } => {
+                        opened.probe_at
+                    }
                 };
                 (Outcome::Retry { due, cause: failed.cause.clone() }, item.due.attempts)
             }
@@ -478,20 +492,6 @@ where
             Some(bucket) => bucket.at(rate, now),
             None => Bucket::new(rate, now),
         });
-    }
-
-    /// Goes over to the order of the settings, while nothing is in flight.
-    async fn reorder(&mut self, stop: &CancellationToken) -> Result<(), Closed> {
-        let waiting = self.order.drain();
-        self.order = Order::new(self.current.ordering, self.current.apart);
-        // The disk must tell what waits there as it stands now.
-        self.spool.reports_durable().await?;
-        self.retries.confirm_known();
-        self.find_waiting(stop).await;
-        for Item { kind, due, .. } in waiting {
-            self.put(kind, due).await?;
-        }
-        Ok(())
     }
 }
 

@@ -21,6 +21,8 @@ const STEADY_THEN: Duration = Duration::from_secs(3 * 3600);
 const STEADY_AGE: Duration = Duration::from_secs(72 * 3600);
 /// How far a delay may move either way, so that what failed together does not come back together.
 const JITTER: f64 = 0.2;
+/// When an event is taken up again that was not even tried.
+pub(super) const UNTRIED: Duration = Duration::from_secs(1);
 /// The delays of Zoom itself, as documented for its webhooks: each counts from the attempt before it.
 const ZOOM: [Duration; 3] = [minutes(5), minutes(20), minutes(60)];
 
@@ -81,11 +83,16 @@ impl Policy {
 ///
 /// `attempt` counts from 1; `since` is when the event was stored or last replayed; `jitter` is at least 0
 /// and less than 1. An instant that a handler asked for delays the next attempt, and never hastens it: a
-/// handler that keeps asking for one second is not asked every second for three days.
+/// handler that keeps asking for one second is not asked every second for three days. What was not even tried is taken up
+/// again soon, as often as it takes.
 pub fn next(attempt: u32, verdict: Verdict, policy: &Policy, jitter: f64, since: Timestamp, now: Timestamp) -> Outcome {
     let (cause, not_before) = match verdict {
         Verdict::Delivered { status } => return Outcome::Delivered { status },
         Verdict::Refused(cause) => return Outcome::Dead { reason: cause.to_string().into() },
+        Verdict::NotTried(shortage) => {
+            let due = later(now, UNTRIED.mul_f64(1.0 + JITTER * (2.0 * jitter - 1.0)));
+            return Outcome::Retry { due, cause: shortage.to_string().into() };
+        }
         Verdict::Retry(cause) => (cause, now),
         Verdict::RetryAfter(cause, at) => (cause, at),
     };
@@ -121,6 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::net::shortage::Shortage;
 
     const TIMEOUT: Verdict = Verdict::Retry(Cause::Timeout);
 
@@ -152,6 +160,21 @@ mod tests {
         assert_eq!(decide(Verdict::Delivered { status: 204 }), Outcome::Delivered { status: 204 });
         let refused = decide(Verdict::Refused(Cause::Status(410)));
         assert_eq!(refused, Outcome::Dead { reason: "status 410".into() });
+    }
+
+    #[test]
+    fn what_was_not_even_tried_comes_again_in_a_second_and_is_never_given_up() {
+        let not_tried = Verdict::NotTried(Shortage::Descriptors);
+        for retry in [Retry::Steady, Retry::Zoom, Retry::List(Vec::new())] {
+            let policy = Policy::from(&retry).limited(Some(1), Some(MINUTE));
+            for (attempt, jitter, millis) in [(1, 0.5, 1000), (1, 0.0, 800), (9, 0.5, 1000)] {
+                let expected = Outcome::Retry {
+                    due: at(10_000) + SignedDuration::from_millis(millis),
+                    cause: "this machine has no file descriptor left".into(),
+                };
+                assert_eq!(next(attempt, not_tried, &policy, jitter, at(0), at(10_000)), expected, "{retry:?}");
+            }
+        }
     }
 
     #[test]

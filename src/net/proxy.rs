@@ -17,7 +17,8 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use self::library::Told;
-
+use super::ConnectError;
+use super::shortage::Shortage;
 use crate::config::allow::AllowList;
 use crate::config::proxy::{Outbound, Proxy, ProxyProtocol};
 
@@ -79,6 +80,8 @@ impl fmt::Display for ProxyFault {
 pub struct ProxyError {
     /// What is wrong.
     pub fault: ProxyFault,
+    /// It was not even asked, for want of this.
+    pub(super) shortage: Option<Shortage>,
     proxy: String,
     words: String,
 }
@@ -101,11 +104,14 @@ pub(crate) async fn open(
     allow: Option<&AllowList>,
     deadline: Instant,
 ) -> Result<TcpStream, ProxyError> {
-    let error = |(fault, words)| ProxyError { fault, proxy: proxy.authority(), words };
+    let error = |(fault, words)| ProxyError { fault, shortage: None, proxy: proxy.authority(), words };
     let any = AllowList::default();
-    let mut tcp = crate::net::connect(&proxy.host, proxy.port, allow.map(|_| &any), deadline)
-        .await
-        .map_err(|reason| error((ProxyFault::Unreachable, format!("cannot be reached: {reason}"))))?;
+    let mut tcp =
+        crate::net::connect(&proxy.host, proxy.port, allow.map(|_| &any), deadline).await.map_err(|reason| {
+            let unreached = error((ProxyFault::Unreachable, format!("cannot be reached: {reason}")));
+            let shortage = if let ConnectError::Short(shortage) = reason { Some(shortage) } else { None };
+            ProxyError { shortage, ..unreached }
+        })?;
     let target = match proxy.protocol {
         ProxyProtocol::Http | ProxyProtocol::Socks5h => host.to_owned(),
         ProxyProtocol::Socks5 => {
@@ -151,7 +157,7 @@ fn unresolved(host: &str) -> Refusal {
 pub(crate) async fn fault(outbound: &Outbound, url: &Url, error: &reqwest::Error) -> Option<ProxyError> {
     let proxy = outbound.proxy_for(url)?;
     let (host, port) = (host(url), url.port_or_known_default().unwrap_or(443));
-    let refused = |(fault, words)| ProxyError { fault, proxy: proxy.authority(), words };
+    let refused = |(fault, words)| ProxyError { fault, shortage: None, proxy: proxy.authority(), words };
     let told = library::told(error, proxy.credentials.as_ref(), host, port);
     if let Told::Reason(refusal) = told {
         return Some(refused(refusal));

@@ -64,7 +64,11 @@ impl Route {
         let allow = self.allow.as_ref();
         let tcp = match &self.proxy {
             Some(proxy) => {
-                proxy::open(proxy, &self.host, self.port, allow, deadline).await.map_err(DialError::Proxy)?
+                let opened = proxy::open(proxy, &self.host, self.port, allow, deadline).await;
+                opened.map_err(|error| match error.shortage {
+                    Some(shortage) => DialError::Connect(ConnectError::Short(shortage)),
+                    None => DialError::Proxy(error),
+                })?
             }
             None => connect(&self.host, self.port, allow, deadline).await.map_err(DialError::Connect)?,
         };

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::Retry;
 use crate::config::allow::Forbidden;
 use crate::net::proxy::{ProxyError, ProxyFault};
+use crate::net::shortage::Shortage;
 use crate::retry_after;
 use crate::tls::fault::TlsFault;
 
@@ -76,6 +77,9 @@ pub enum SendError {
         /// Who gives none, and why.
         words: String,
     },
+    /// This machine has nothing left to make a connection with.
+    #[error("{}: {}", .0, .0.advice())]
+    Short(Shortage),
     /// The request cannot be sent at all.
     #[error("{}: {}", Cause::Own, .0)]
     Own(String),
@@ -95,6 +99,7 @@ impl SendError {
             | Cause::Cut
             | Cause::Egress
             | Cause::Proxy(_)
+            | Cause::Short(_)
             | Cause::Own => None,
         }
     }
@@ -111,6 +116,7 @@ impl SendError {
             Self::Egress(_) => Cause::Egress,
             Self::Proxy(error) => Cause::Proxy(error.fault),
             Self::Token { tls, .. } => Cause::Token(*tls),
+            Self::Short(shortage) => Cause::Short(*shortage),
             Self::Own(_) => Cause::Own,
         }
     }
@@ -139,6 +145,8 @@ pub enum Cause {
     Proxy(ProxyFault),
     /// Network fault: the token endpoint of the handler gives no token, for want of an agreement on TLS if so.
     Token(Option<TlsFault>),
+    /// Own fault: this machine has nothing left to make a connection with.
+    Short(Shortage),
     /// Own fault: the request cannot be built, or the attempt panicked.
     Own,
 }
@@ -168,7 +176,7 @@ impl Cause {
             | Self::Egress
             | Self::Proxy(_)
             | Self::Token(_) => Fault::Network,
-            Self::Own => Fault::Own,
+            Self::Short(_) | Self::Own => Fault::Own,
         }
     }
 }
@@ -188,6 +196,7 @@ impl fmt::Display for Cause {
             Self::Proxy(fault) => fault.fmt(f),
             Self::Token(None) => f.write_str("no token from token_url"),
             Self::Token(Some(fault)) => write!(f, "no token from token_url: {fault}"),
+            Self::Short(shortage) => shortage.fmt(f),
             Self::Own => f.write_str("request cannot be sent"),
         }
     }
@@ -226,11 +235,14 @@ pub enum Verdict {
     RetryAfter(Cause, Timestamp),
     /// Another try would not help.
     Refused(Cause),
+    /// No attempt: nothing left this machine, so that it says nothing of the handler nor of the event.
+    NotTried(Shortage),
 }
 
 /// Judges one attempt; `attempt` counts from 1.
 ///
-/// Network faults are worth another try under all rules, own faults under none. What the rules say of
+/// Network faults are worth another try under all rules, own faults under none, but for what this machine has not enough
+/// of: that was no attempt. What the rules say of
 /// redirects and of all statuses not named in them is: refused.
 ///
 /// One case Zoom's documentation leaves open: a first attempt that is answered with a 2xx other than 200
@@ -242,6 +254,7 @@ pub fn verdict(result: &Result<Answer, SendError>, rules: StatusRules, attempt: 
             StatusRules::Steady => steady(answer, now),
             StatusRules::Zoom => zoom(answer.status, attempt),
         },
+        Err(SendError::Short(shortage)) => Verdict::NotTried(*shortage),
         Err(error) => match error.cause().fault() {
             Fault::Network => Verdict::Retry(error.cause()),
             Fault::Handler | Fault::Own => Verdict::Refused(error.cause()),

@@ -31,7 +31,7 @@ use super::reconnect::Delays;
 use super::status::Link;
 
 /// How long a token may take.
-const TOKEN_DEADLINE: Duration = Duration::from_secs(15);
+pub(super) const TOKEN_DEADLINE: Duration = Duration::from_secs(15);
 /// How long everything from the TCP connection to the first frame may take. Handshakes that never end
 /// and sockets that open and stay silent have both been reported.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);

@@ -17,23 +17,22 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, trace};
 
-use super::dial::{Target, dial};
+use super::access::Access;
+use super::dial::dial;
 use super::message::{self, Message};
 pub use super::outbox::Unsent;
 use super::outbox::{Entry, Outbox};
 use super::report::Report;
 use super::session::{Action, End, Fault, Freshness, Input, Session};
 use super::status::{Link, Status};
-use super::token::{TokenCache, TokenError, TokenSource};
+use super::token::TokenError;
 use super::wire::{News, Reading, Wire};
-use super::{SetupError, plain, time_until};
+use super::{plain, time_until};
 use crate::clock::{Clock, Moment};
-use crate::config::Subscription;
 use crate::config::secret::Secret;
 use crate::event::Received;
 use crate::spool::{Appender, Closed};
-use crate::telemetry::metrics::{Certificate, Metrics};
-use crate::tls::Roots;
+use crate::telemetry::metrics::Metrics;
 
 /// Pieces of news that are handled between two looks at the time and at the request to stop.
 const BATCH: usize = 32;
@@ -54,8 +53,8 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// Is the socket of one subscription.
 pub struct Socket {
     name: Arc<str>,
-    target: Arc<Target>,
-    tokens: TokenSource,
+    /// As it is now; a change holds from the next connection.
+    access: watch::Receiver<Arc<Access>>,
     outbox: Outbox,
     report: Report,
     clock: Clock,
@@ -63,27 +62,16 @@ pub struct Socket {
 
 impl Socket {
     /// Makes the socket of a subscription, not open yet, and the status that it will show.
-    ///
-    /// # Errors
-    /// When the certificates that the subscription names cannot be read.
     pub fn new(
-        subscription: &Subscription,
-        roots: &Roots,
-        tokens: &TokenCache,
+        name: Arc<str>,
+        access: watch::Receiver<Arc<Access>>,
         appender: Appender,
         clock: Clock,
         metrics: &Arc<Metrics>,
-    ) -> Result<(Self, watch::Receiver<Status>), SetupError> {
-        let name = Arc::clone(&subscription.name);
-        let expiry = metrics.certificate_expiry.get_or_create_owned(&Certificate::Socket(name.to_string()));
-        let watching = roots.watching(&subscription.url, expiry);
-        let tls = Arc::new(watching.client(subscription.ca_file.as_deref(), &subscription.tls)?);
-        let (url, outbound) = (subscription.url.clone(), subscription.outbound.clone());
-        let target = Arc::new(Target::new(url, &outbound, tls, clock.clone()));
-        let tokens = tokens.source(subscription, roots)?;
+    ) -> (Self, watch::Receiver<Status>) {
         let outbox = Outbox::new(Arc::clone(&name), appender);
         let (report, status) = Report::new(Arc::clone(&name), Arc::clone(metrics), clock.now(), clock.instant());
-        Ok((Self { name, target, tokens, outbox, report, clock }, status))
+        (Self { name, access, outbox, report, clock }, status)
     }
 
     /// Takes over what the socket before it could not hand to the spool: it goes first.
@@ -94,8 +82,8 @@ impl Socket {
     /// Keeps the socket open until it is told to stop, or until the spool is closed; returns what the spool did not take
     /// in the end.
     pub async fn run(self, stop: CancellationToken) -> Option<Unsent> {
-        let target = Arc::clone(&self.target);
-        self.run_over(stop, move |token| dial(Arc::clone(&target), token)).await
+        let access = self.access.clone();
+        self.run_over(stop, move |token| dial(Arc::clone(&access.borrow().target), token)).await
     }
 
     /// Does so over the sockets that `dial` opens.
@@ -411,7 +399,7 @@ where
     }
 
     fn fetch(&mut self, freshness: Freshness) {
-        let tokens = self.socket.tokens.clone();
+        let tokens = self.socket.access.borrow().tokens.clone();
         let refused = match freshness {
             Freshness::Cached => None,
             Freshness::Renewed => self.token.clone(),

@@ -2,8 +2,9 @@
 //!
 //! Whether a new token cancels the previous one is not published, so that tokens are made sparingly:
 //!
-//! - one cache entry for each set of credentials, and one request at a time for each entry: whoever
-//!   asks meanwhile waits, and shares what comes of it, be it a token or an error;
+//! - one cache entry for each app and account, and one request at a time for each entry, across reloads too: whoever
+//!   asks meanwhile waits, and shares the token that comes of it; an error only with those who ask in the same way, by
+//!   the same proxy and with the same trust;
 //! - a token that Zoom refused is replaced only if nobody has replaced it yet, and its successor not at once: what is
 //!   refused then is not refused for its age;
 //! - a `Retry-After` holds for all who share the entry.
@@ -67,36 +68,39 @@ pub enum TokenError {
 pub struct TokenCache {
     clock: Clock,
     metrics: Arc<Metrics>,
-    entries: std::sync::Mutex<Vec<Weak<Entry>>>,
+    ways: std::sync::Mutex<Vec<Weak<Way>>>,
 }
 
 impl TokenCache {
     /// Makes an empty cache.
     pub fn new(clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { clock, metrics, entries: std::sync::Mutex::default() }
+        Self { clock, metrics, ways: std::sync::Mutex::default() }
     }
 
-    /// Returns the source of tokens for a subscription, shared with others that have the same credentials.
+    /// Returns the source of tokens for a subscription, shared with others of the same app and account.
     ///
     /// # Errors
     /// When its certificates cannot be read.
     pub fn source(&self, subscription: &Subscription, roots: &Roots) -> Result<TokenSource, SetupError> {
-        let credentials = Credentials::of(subscription);
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|entry| entry.strong_count() > 0);
-        let known = entries.iter().filter_map(Weak::upgrade).find(|entry| *entry.endpoint.credentials() == credentials);
-        let entry = match known {
-            Some(entry) => entry,
-            None => {
-                let entry = Arc::new(Entry::new(credentials, roots)?);
-                entries.push(Arc::downgrade(&entry));
-                entry
-            }
-        };
+        let way = self.way(Credentials::of(subscription), roots)?;
         let (clock, metrics) = (self.clock.clone(), Arc::clone(&self.metrics));
         let expiry =
             metrics.certificate_expiry.get_or_create_owned(&Certificate::SocketToken(subscription.name.to_string()));
-        Ok(TokenSource { subscription: Arc::clone(&subscription.name), clock, metrics, expiry, entry })
+        Ok(TokenSource { subscription: Arc::clone(&subscription.name), clock, metrics, expiry, way })
+    }
+
+    fn way(&self, credentials: Credentials, roots: &Roots) -> Result<Arc<Way>, SetupError> {
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.retain(|way| way.strong_count() > 0);
+        let known: Vec<Arc<Way>> = ways.iter().filter_map(Weak::upgrade).collect();
+        if let Some(same) = known.iter().find(|way| *way.endpoint.credentials() == credentials) {
+            return Ok(Arc::clone(same));
+        }
+        let kin = known.iter().find(|way| way.endpoint.credentials().are_for_the_tokens_of(&credentials));
+        let entry = kin.map(|way| Arc::clone(&way.entry)).unwrap_or_default();
+        let way = Arc::new(Way { endpoint: Endpoint::new(credentials, roots)?, requests: AtomicU64::new(0), entry });
+        ways.push(Arc::downgrade(&way));
+        Ok(way)
     }
 }
 
@@ -107,33 +111,30 @@ pub struct TokenSource {
     clock: Clock,
     metrics: Arc<Metrics>,
     expiry: Expiry,
-    entry: Arc<Entry>,
+    way: Arc<Way>,
 }
 
-struct Entry {
+/// Is one way to the tokens of an entry.
+struct Way {
     endpoint: Endpoint,
     /// Requests that came to an end, one way or the other.
     requests: AtomicU64,
-    /// Locked for the time of a request, so that there is one at a time.
-    cached: tokio::sync::Mutex<Cached>,
+    entry: Arc<Entry>,
 }
 
+/// Locked for the time of a request, so that there is one at a time.
+type Entry = tokio::sync::Mutex<Cached>;
+
+#[derive(Default)]
 struct Cached {
-    /// What the last request came to.
-    outcome: Option<Result<Fetched, TokenError>>,
-    /// The grant that is asked for; with `auto`, the one that worked.
-    ask: Ask,
-    /// When a token was last replaced because it was refused.
+    /// The token that was fetched last.
+    token: Option<Fetched>,
+    /// The grant that brought it; with `auto`, the one to begin with.
+    ask: Option<Ask>,
+    /// Why the last request brought none, if so.
+    failure: Option<TokenError>,
+    /// When the token replaced one that was refused, if it did.
     replaced_at: Option<Instant>,
-}
-
-impl Entry {
-    fn new(credentials: Credentials, roots: &Roots) -> Result<Self, SetupError> {
-        let ask = credentials.first_ask();
-        let endpoint = Endpoint::new(credentials, roots)?;
-        let cached = tokio::sync::Mutex::new(Cached { outcome: None, ask, replaced_at: None });
-        Ok(Self { endpoint, requests: AtomicU64::new(0), cached })
-    }
 }
 
 impl TokenSource {
@@ -143,42 +144,70 @@ impl TokenSource {
     /// When the endpoint gives none.
     pub async fn token(&self, refused: Option<&Secret>) -> Result<Secret, TokenError> {
         // Whoever else uses the entry may be the one that makes the connection.
-        self.expiry.follow(self.entry.endpoint.expiry());
-        let asked = self.entry.requests.load(Ordering::Relaxed);
-        let mut cached = self.entry.cached.lock().await;
-        let waited_for_another = self.entry.requests.load(Ordering::Relaxed) != asked;
+        self.expiry.follow(self.way.endpoint.expiry());
+        self.obtain(refused).await
+    }
+
+    /// Finds out whether there is a token, for a socket that may come: it will be given this one.
+    ///
+    /// # Errors
+    /// When the endpoint gives none.
+    pub(super) async fn prove(&self) -> Result<(), TokenError> {
+        self.obtain(None).await.map(drop)
+    }
+
+    async fn obtain(&self, refused: Option<&Secret>) -> Result<Secret, TokenError> {
+        let asked = self.way.requests.load(Ordering::Relaxed);
+        let mut cached = self.way.entry.lock().await;
+        let waited_for_another = self.way.requests.load(Ordering::Relaxed) != asked;
         let (now, instant) = (self.clock.now(), self.clock.instant());
         let is_new = cached.replaced_at.is_some_and(|at| instant.saturating_duration_since(at) < REPLACED_FOR);
-        match &cached.outcome {
-            Some(Ok(token)) if now < token.good_until && (is_new || Some(&token.value) != refused) => {
-                return Ok(token.value.clone());
-            }
+        if let Some(token) = &cached.token
+            && now < token.good_until
+            && (is_new || Some(&token.value) != refused)
+            && cached.ask.is_none_or(|ask| self.way.endpoint.credentials().may_ask(ask))
+        {
+            return Ok(token.value.clone());
+        }
+        match &cached.failure {
             // One that lies further ahead than any is granted was told before the clock was set back.
-            Some(Err(error @ TokenError::Throttled { until, .. }))
+            Some(error @ TokenError::Throttled { until, .. })
                 if now < *until && until.duration_since(now) <= LONGEST_THROTTLE =>
             {
                 return Err(error.clone());
             }
-            Some(Err(error)) if waited_for_another => return Err(error.clone()),
-            Some(Ok(_) | Err(_)) | None => {}
+            Some(error) if waited_for_another => return Err(error.clone()),
+            Some(_) | None => {}
         }
-        let outcome = self.fetch(&mut cached.ask).await;
+        let outcome = self.fetch(cached.ask).await;
         self.count(&outcome);
-        self.entry.requests.fetch_add(1, Ordering::Relaxed);
-        if outcome.is_ok() && refused.is_some() {
-            cached.replaced_at = Some(instant);
+        self.way.requests.fetch_add(1, Ordering::Relaxed);
+        match outcome {
+            Ok((token, ask)) => {
+                let value = token.value.clone();
+                *cached =
+                    Cached { token: Some(token), ask: Some(ask), failure: None, replaced_at: refused.map(|_| instant) };
+                Ok(value)
+            }
+            Err(error) => {
+                // Others may use the token, unless it is the one that was refused.
+                cached.token.take_if(|token| Some(&token.value) == refused);
+                cached.failure = Some(error.clone());
+                Err(error)
+            }
         }
-        cached.outcome = Some(outcome.clone());
-        outcome.map(|token| token.value)
     }
 
-    async fn fetch(&self, ask: &mut Ask) -> Result<Fetched, TokenError> {
-        let endpoint = &self.entry.endpoint;
-        match endpoint.request(*ask, &self.clock).await {
-            Answer::Token(token) => Ok(token),
+    /// Asks by the grant that worked last, if it may be used, and by the other one where there is a choice.
+    async fn fetch(&self, worked: Option<Ask>) -> Result<(Fetched, Ask), TokenError> {
+        let endpoint = &self.way.endpoint;
+        let credentials = endpoint.credentials();
+        let ask = worked.filter(|ask| credentials.may_ask(*ask)).unwrap_or_else(|| credentials.first_ask());
+        match endpoint.request(ask, &self.clock).await {
+            Answer::Token(token) => Ok((token, ask)),
             Answer::Failed(error) => Err(error),
             Answer::WrongGrant(error) => {
-                let Some(other) = endpoint.credentials().other_ask(*ask) else { return Err(error) };
+                let Some(other) = credentials.other_ask(ask) else { return Err(error) };
                 // When that fails too, the first answer is the one about what the operator has configured.
                 let Answer::Token(token) = endpoint.request(other, &self.clock).await else { return Err(error) };
                 info!(
@@ -187,13 +216,12 @@ impl TokenSource {
                     ask.name(),
                     other.name(),
                 );
-                *ask = other;
-                Ok(token)
+                Ok((token, other))
             }
         }
     }
 
-    fn count(&self, outcome: &Result<Fetched, TokenError>) {
+    fn count(&self, outcome: &Result<(Fetched, Ask), TokenError>) {
         let outcome = match outcome {
             Ok(_) => "ok",
             Err(TokenError::Credentials { .. }) => "refused",
@@ -208,7 +236,7 @@ impl TokenSource {
     #[cfg(test)]
     pub(super) async fn preset(&self, token: &str) {
         let fetched = Fetched { value: Secret::new(token), good_until: Timestamp::MAX };
-        self.entry.cached.lock().await.outcome = Some(Ok(fetched));
+        self.way.entry.lock().await.token = Some(fetched);
     }
 }
 

@@ -26,6 +26,7 @@ const PURE: &[&str] = &[
     "admin/held.rs",
     "admin/history.rs",
     "admin/sentence.rs",
+    "app/effect.rs",
     "cli/send/judgement.rs",
     "cli/top/metrics.rs",
     "cli/top/picture.rs",

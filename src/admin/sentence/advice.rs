@@ -33,6 +33,14 @@ pub(super) fn advice(cause: &str) -> (&'static str, &'static str) {
             "",
             "Let the handler answer endpoint.url_validation as it answers Zoom, or set the destination's probe to \"event\"",
         ),
+        "this machine has no file descriptor left" => {
+            ("", "Raise LimitNOFILE= of the service or ulimit -n, or lower the concurrency of destinations")
+        }
+        "this machine has no local port left" => (
+            "",
+            "Lower the destination's concurrency, let the handler keep connections, or widen net.ipv4.ip_local_port_range",
+        ),
+        "this machine has no memory left for sockets" => ("", "Look at its memory, and at net.ipv4.tcp_mem"),
         "request cannot be sent" => ("", "Check url and secret_token of the destination"),
         _ => ("", "Check the handler's log"),
     }

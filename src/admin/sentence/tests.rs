@@ -148,6 +148,9 @@ fn every_cause_has_its_own_advice() {
         ("answer cut off", "proxy"),
         ("no token from token_url", "client_secret"),
         ("request cannot be sent", "url and secret_token"),
+        ("this machine has no file descriptor left", "LimitNOFILE="),
+        ("this machine has no local port left", "ip_local_port_range"),
+        ("this machine has no memory left for sockets", "tcp_mem"),
         ("url validation answered with a wrong encryptedToken", "secret_token"),
         ("url validation answered with status 404", "endpoint.url_validation"),
     ];

@@ -242,6 +242,7 @@ fn network(error: &SendError) -> &'static str {
         }
         SendError::Proxy(_) => "the proxy on the way gives no connection: look at it before you look at the handler",
         SendError::Token { .. } => "the token endpoint gives no token: look at token_url, client_id and client_secret",
+        SendError::Short(shortage) => shortage.advice(),
         SendError::Own(_) => "the request could not be sent: look at the URL of --to",
     }
 }

@@ -151,7 +151,7 @@ pub(super) fn failure(
     elapsed: Duration,
 ) -> Option<FailedAttempt> {
     let cause: Cause = match verdict {
-        Verdict::Delivered { .. } => return None,
+        Verdict::Delivered { .. } | Verdict::NotTried(_) => return None,
         Verdict::Retry(cause) | Verdict::RetryAfter(cause, _) | Verdict::Refused(cause) => cause,
     };
     let excerpt = match result {

@@ -11,6 +11,7 @@ use super::Lane;
 use super::attempt::{Purpose, attempt, validate};
 use crate::config::Probe;
 use crate::dispatch::expiry::{expired, is_expired};
+use crate::dispatch::order::{Item, Order};
 use crate::dispatch::schedule::Kind;
 use crate::spool::Closed;
 use crate::spool::record::Pause;
@@ -116,6 +117,20 @@ where
         secret
     }
 
+    /// Goes over to the order of the settings, while nothing is in flight.
+    async fn reorder(&mut self, stop: &CancellationToken) -> Result<(), Closed> {
+        let waiting = self.order.drain();
+        self.order = Order::new(self.current.ordering, self.current.apart);
+        // The disk must tell what waits there as it stands now.
+        self.spool.reports_durable().await?;
+        self.retries.confirm_known();
+        self.find_waiting(stop).await;
+        for Item { kind, due, .. } in waiting {
+            self.put(kind, due).await?;
+        }
+        Ok(())
+    }
+
     /// Tells whether the order has changed and something is in flight under the old one, which must not meet its
     /// successors under the new one.
     fn waits_to_reorder(&self) -> bool {
@@ -128,7 +143,8 @@ where
     }
 
     fn wait_for_token(&self) -> Duration {
-        self.bucket.as_ref().map_or(Duration::ZERO, |bucket| bucket.wait(self.clock.instant().into_std()))
+        let bucket = self.bucket.as_ref();
+        bucket.map_or(Duration::ZERO, |bucket| bucket.wait(self.clock.instant().into_std())).max(self.rest())
     }
 
     /// Tells until when the rate alone holds back what waits.

@@ -4,6 +4,7 @@ mod breaker;
 mod limits;
 mod order;
 mod secrets;
+mod shortage;
 mod unreadable;
 
 use std::path::Path;

@@ -16,6 +16,7 @@ use crate::dispatch::expiry::EXPIRED;
 use crate::dispatch::status::{Expired, Failure, Status, Unreadable};
 use crate::event::{Event, EventId};
 use crate::net::proxy::ProxyFault;
+use crate::net::shortage::Shortage;
 use crate::spool::record::{Opened, Pause};
 use crate::spool::settlement::{FailedAttempt, Outcome};
 use crate::telemetry::metrics::{
@@ -26,6 +27,9 @@ use crate::webhook::verdict::Verdict;
 
 /// How often dead letters of one lane are announced in the log, beside the first of a run.
 const ANNOUNCE: Duration = Duration::from_secs(10);
+
+/// How often what this machine has not enough of is told in the log, should it come and go.
+const SHORTAGE: Duration = Duration::from_mins(10);
 
 /// Says what a lane reads from the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,9 @@ pub(super) struct Voice {
     unreadable: [Option<Unreadable>; 2],
     announced_at: Option<Instant>,
     unannounced: u64,
+    not_sent: Counter,
+    /// When a shortage was last told of.
+    short_at: Option<Instant>,
 }
 
 impl Voice {
@@ -82,6 +89,8 @@ impl Voice {
             delivered: outcome("delivered"),
             retry: outcome("retry"),
             refused: outcome("refused"),
+            not_sent: outcome("not_sent"),
+            short_at: None,
             seconds: metrics.attempt_seconds.get_or_create(&by).clone(),
             delivery_seconds: metrics.delivery_seconds.get_or_create(&by).clone(),
             in_flight: metrics.deliveries_in_flight.get_or_create(&by).clone(),
@@ -207,6 +216,22 @@ impl Voice {
         }
     }
 
+    /// Tells that an event, or the question of a probe, could not leave this machine.
+    pub(super) fn short(&mut self, shortage: Shortage, event: Option<u64>, now: Timestamp, instant: Instant) {
+        self.not_sent.inc();
+        self.status.send_modify(|status| {
+            status.failing_since.get_or_insert(now);
+            status.last_failure = Some(Failure { at: now, cause: shortage.to_string().into(), event });
+        });
+        if self.short_at.is_none_or(|at| instant.duration_since(at) >= SHORTAGE) {
+            self.short_at = Some(instant);
+            tracing::warn!(
+                destination.name = %self.name,
+                "{shortage}: events wait for it, and lose no attempt; {}", shortage.advice()
+            );
+        }
+    }
+
     /// Counts what failed at the proxy on the way.
     pub(super) fn proxy_failed(&self, fault: ProxyFault) {
         let labels = ByProxyFailure { owner: ProxyUser::Destination(self.name.to_string()), fault };
@@ -225,7 +250,9 @@ impl Voice {
         match verdict {
             Verdict::Refused(_) => _ = self.deaths.refused.inc(),
             Verdict::Retry(_) | Verdict::RetryAfter(..) if reason == EXPIRED => self.expired(now),
-            Verdict::Retry(_) | Verdict::RetryAfter(..) | Verdict::Delivered { .. } => _ = self.deaths.exhausted.inc(),
+            Verdict::Retry(_) | Verdict::RetryAfter(..) | Verdict::NotTried(_) | Verdict::Delivered { .. } => {
+                _ = self.deaths.exhausted.inc();
+            }
         }
         self.dead(event, reason, instant);
     }
@@ -303,7 +330,7 @@ impl Voice {
     fn failure(&self, event: Option<u64>, cause: &str, now: Timestamp) {
         let mut begins = false;
         self.status.send_modify(|status| {
-            begins = status.failing_since.is_none();
+            begins = status.failures_in_a_row == 0;
             status.failing_since.get_or_insert(now);
             status.failures_in_a_row += 1;
             status.last_failure = Some(Failure { at: now, cause: cause.into(), event });
@@ -323,7 +350,8 @@ impl Voice {
     }
 
     fn failures_ended(&self, ended: Option<(Timestamp, u64)>) {
-        if let Some((since, failures)) = ended {
+        // What only this machine was short of was no failure.
+        if let Some((since, failures)) = ended.filter(|(_, failures)| *failures > 0) {
             tracing::info!(destination.name = %self.name, %since, failures, "deliveries succeed again");
         }
     }

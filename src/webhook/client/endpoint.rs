@@ -116,6 +116,11 @@ impl Endpoint {
             DialError::Connect(ConnectError::Refused) => SendError::Refused,
             DialError::Connect(ConnectError::Address(reason)) => SendError::Connect(reason),
             DialError::Connect(ConnectError::Late) | DialError::Late => SendError::Timeout,
+            DialError::Connect(ConnectError::Short(shortage)) => {
+                // Whoever has connections gives them back when they are done, so that others have their turn.
+                self.pool.rest();
+                SendError::Short(shortage)
+            }
             DialError::Proxy(error) => SendError::Proxy(error),
             DialError::Tls(error) => {
                 let words = distrust(&error).map_or_else(|| error.to_string(), str::to_owned);

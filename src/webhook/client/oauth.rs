@@ -21,6 +21,7 @@ use super::excerpt::conceal;
 use crate::clock::Clock;
 use crate::config::authorization::OAuth;
 use crate::config::secret::Secret;
+use crate::net::shortage::Shortage;
 use crate::tls::fault::TlsFault;
 use crate::webhook::authorization::{basic, bearer, grant};
 use crate::webhook::request::Outgoing;
@@ -91,12 +92,14 @@ impl Token {
 /// Says why there is no token.
 struct Refusal {
     tls: Option<TlsFault>,
+    /// The endpoint was not even asked, for want of this.
+    shortage: Option<Shortage>,
     words: String,
 }
 
 impl From<String> for Refusal {
     fn from(words: String) -> Self {
-        Self { tls: None, words }
+        Self { tls: None, shortage: None, words }
     }
 }
 
@@ -160,7 +163,10 @@ impl Tokens {
         let body = Bytes::from_static(b"grant_type=client_credentials");
         let limits = Limits { read: ANSWER_MAX, kept: ANSWER_MAX };
         let sent = self.endpoint.post(headers, body, limits, Instant::now() + self.patience).await;
-        let reply = sent.map_err(|error| Refusal { tls: error.tls(), words: error.to_string() })?;
+        let reply = sent.map_err(|error| {
+            let shortage = if let SendError::Short(shortage) = error { Some(shortage) } else { None };
+            Refusal { tls: error.tls(), shortage, words: error.to_string() }
+        })?;
         let body = Zeroizing::new(reply.body);
         let grant = grant(reply.status, &body)?;
         let header = bearer(&grant.token).ok_or_else(|| "gives a token that does not fit into a header".to_owned())?;
@@ -168,7 +174,10 @@ impl Tokens {
     }
 
     /// Names the endpoint, by its host: its path and query may hold a key.
-    fn failed(&self, Refusal { tls, words }: Refusal) -> SendError {
+    fn failed(&self, Refusal { tls, shortage, words }: Refusal) -> SendError {
+        if let Some(shortage) = shortage {
+            return SendError::Short(shortage);
+        }
         let host = &self.oauth.token_url[Position::BeforeHost..Position::AfterPort];
         let mut words = format!("{host}: {words}");
         conceal(&mut words, std::slice::from_ref(&self.oauth.client_secret));

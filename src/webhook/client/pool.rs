@@ -28,6 +28,8 @@ struct Idle {
     connections: Vec<(Instant, Connection)>,
     /// Whether somebody waits for that.
     is_watched: bool,
+    /// Until then none is kept.
+    rests_until: Option<Instant>,
 }
 
 impl Pool {
@@ -52,13 +54,21 @@ impl Pool {
             return;
         }
         let mut idle = self.shared.idle();
-        if idle.connections.len() < self.shared.size {
+        let rests = idle.rests_until.is_some_and(|until| Instant::now() < until);
+        if !rests && idle.connections.len() < self.shared.size {
             idle.connections.push((Instant::now() + IDLE, connection));
             if !idle.is_watched {
                 idle.is_watched = true;
                 tokio::spawn(watch(Arc::downgrade(&self.shared)));
             }
         }
+    }
+
+    /// Gives up all that is idle, and keeps none for a while.
+    pub(super) fn rest(&self) {
+        let mut idle = self.shared.idle();
+        idle.connections.clear();
+        idle.rests_until = Some(Instant::now() + IDLE);
     }
 
     /// Gives up all that is idle.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::net::shortage::Shortage;
 
 const NOW: &str = "2026-07-30T12:00:00Z";
 
@@ -74,6 +75,9 @@ fn network_faults_are_retried_and_own_faults_are_not() {
         }
     }
     for rules in [StatusRules::Steady, StatusRules::Zoom] {
+        let short = Err(SendError::Short(Shortage::Ports));
+        assert_eq!(verdict(&short, rules, 1, now()), Verdict::NotTried(Shortage::Ports), "{rules:?}");
+        assert_eq!(Cause::Short(Shortage::Ports).fault(), Fault::Own);
         let own = Err(SendError::Own(String::new()));
         assert_eq!(verdict(&own, rules, 1, now()), Verdict::Refused(Cause::Own), "{rules:?}");
     }
@@ -154,6 +158,7 @@ proptest! {
                 prop_assert_eq!(cause, Cause::Status(status));
                 prop_assert!(!(200..300).contains(&status) && !(500..600).contains(&status), "{} is lost", status);
             }
+            Verdict::NotTried(shortage) => prop_assert!(false, "the handler answered, and {}", shortage),
         }
     }
 }

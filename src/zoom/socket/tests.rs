@@ -17,11 +17,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame as RawFr
 use url::Url;
 
 use super::*;
-use crate::config::Grant;
 use crate::config::proxy::Outbound;
 use crate::config::tls::TlsRules;
+use crate::config::{Grant, Subscription};
 use crate::spool::Command;
+use crate::tls::Roots;
 use crate::zoom::dial::limits;
+use crate::zoom::token::TokenCache;
 
 const ACCEPTED: &str = r#"{"module":"build_connection","success":true,"content":"ok","header":{}}"#;
 const ALIVE: &str = r#"{"module":"heartbeat","success":true,"content":"live","header":{}}"#;
@@ -219,9 +221,10 @@ impl Scene {
         let metrics = Arc::new(Metrics::new());
         let cache = TokenCache::new(clock.clone(), Arc::clone(&metrics));
         let subscription = subscription("http://127.0.0.1:9/", "ws://127.0.0.1:9/ws?subscriptionId=sub");
+        let access = Access::new(&subscription, &Roots::load(), &cache, &clock, &metrics).expect("an access");
+        let access = watch::Sender::new(Arc::new(access));
         let (mut socket, status) =
-            Socket::new(&subscription, &Roots::load(), &cache, appender.clone(), clock.clone(), &metrics)
-                .expect("a socket");
+            Socket::new("main".into(), access.subscribe(), appender.clone(), clock.clone(), &metrics);
         if let Some(unsent) = unsent {
             socket.inherit(unsent);
         }
@@ -230,7 +233,8 @@ impl Scene {
         let task = tokio::spawn({
             let stop = stop.clone();
             async move {
-                socket.tokens.preset("t0ken").await;
+                let tokens = access.borrow().tokens.clone();
+                tokens.preset("t0ken").await;
                 let dial = move |_| {
                     let (near, far) = tokio::io::duplex(64 << 10);
                     dial.send(far).expect("the scene goes on");

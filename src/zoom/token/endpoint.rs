@@ -82,6 +82,23 @@ impl Credentials {
         }
     }
 
+    /// Tells whether both bring tokens of the same app and account.
+    pub(super) fn are_for_the_tokens_of(&self, other: &Self) -> bool {
+        self.token_url == other.token_url
+            && self.account_id == other.account_id
+            && self.client_id == other.client_id
+            && self.client_secret == other.client_secret
+    }
+
+    /// Tells whether the configuration lets this grant be asked for.
+    pub(super) fn may_ask(&self, ask: Ask) -> bool {
+        match (self.grant, ask) {
+            (Grant::Auto, Ask::Account) => self.account_id.is_some(),
+            (Grant::AccountCredentials, Ask::Account) | (Grant::Auto | Grant::ClientCredentials, Ask::Client) => true,
+            (Grant::AccountCredentials, Ask::Client) | (Grant::ClientCredentials, Ask::Account) => false,
+        }
+    }
+
     /// Returns the grant to begin with.
     pub(super) fn first_ask(&self) -> Ask {
         match self.grant {

@@ -15,8 +15,9 @@ use url::Url;
 
 use super::*;
 use crate::config::Grant;
+use crate::config::host::HostPattern;
 use crate::config::proxy::Outbound;
-use crate::config::tls::TlsRules;
+use crate::config::tls::{TlsRules, TlsVersion};
 
 const GOOD: (u16, &str) = (200, r#"{"access_token":"t0ken","token_type":"bearer","expires_in":3600,"scope":"a b"}"#);
 const BAD_SECRET: (u16, &str) = (400, r#"{"reason":"Invalid client_id or client_secret","error":"invalid_client"}"#);
@@ -232,6 +233,37 @@ async fn successor_of_a_refused_token_is_used_for_a_while() {
 }
 
 #[tokio::test]
+async fn way_to_the_endpoint_makes_no_other_token_and_a_grant_only_where_it_must() {
+    let fresh = (200, r#"{"access_token":"fresh"}"#);
+    let endpoint = Scripted::start([GOOD, fresh, BAD_SECRET]).await;
+    let changed = |change: fn(&mut Subscription)| {
+        let mut other = subscription(&format!("http://{}/oauth/token", endpoint.address), Grant::Auto, Some("acc"));
+        change(&mut other);
+        endpoint.cache.source(&other, &Roots::load()).expect("a client")
+    };
+    let first = changed(|_| {});
+    let shared: [fn(&mut Subscription); 3] = [
+        |it| it.tls.min_version = TlsVersion::Tls13,
+        |it| it.outbound.no_proxy = vec![HostPattern::new("zoom.us").expect("a host")],
+        |it| it.grant = Grant::AccountCredentials,
+    ];
+    assert_eq!(first.token(None).await, Ok(Secret::new("t0ken")));
+    for change in shared {
+        assert_eq!(changed(change).token(None).await, Ok(Secret::new("t0ken")));
+    }
+    assert_eq!(endpoint.requests().len(), 1);
+    // That grant is not known to work. All share what comes of it: it may have put the first one out of force.
+    let by_client = changed(|it| it.grant = Grant::ClientCredentials);
+    assert_eq!(by_client.token(None).await, Ok(Secret::new("fresh")));
+    assert_eq!(first.token(None).await, Ok(Secret::new("fresh")));
+    // What fails for one leaves the others their token.
+    let by_account = changed(|it| it.grant = Grant::AccountCredentials);
+    assert_eq!(by_account.token(None).await, Err(credentials("Invalid client_id or client_secret")));
+    assert_eq!(first.token(None).await, Ok(Secret::new("fresh")));
+    assert_eq!(endpoint.requests().len(), 3);
+}
+
+#[tokio::test]
 async fn refused_token_is_replaced_only_once() {
     let endpoint = Scripted::start([GOOD, (200, r#"{"access_token":"fresh"}"#)]).await;
     let source = endpoint.source(Grant::ClientCredentials, None);
@@ -251,8 +283,8 @@ async fn token_is_not_used_shortly_before_its_end() {
         let endpoint = Scripted::start([(200, answer.leak() as &str)]).await;
         let source = endpoint.source(Grant::ClientCredentials, None);
         source.token(None).await.expect("a token");
-        let cached = source.entry.cached.lock().await;
-        let fetched = cached.outcome.as_ref().expect("an outcome").as_ref().expect("a token");
+        let cached = source.way.entry.lock().await;
+        let fetched = cached.token.as_ref().expect("a token");
         let left = fetched.good_until.duration_since(source.clock.now()).as_secs_f64();
         assert!((left - f64::from(used)).abs() < 5.0, "{life}: {left}");
     }

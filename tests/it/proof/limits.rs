@@ -1,12 +1,16 @@
 //! Too few file descriptors, and little memory.
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use tokio::process::Command;
 use zoomhook::simulator::fault::Cut;
 
 use super::books::Books;
 use super::limit;
-use crate::lab::{Lab, bodies, body};
+use crate::lab::{Bridge, Lab, bodies, body};
 use crate::receiver::Answer;
 
 /// Resident memory that the bridge may take, whatever waits: what its users are told.
@@ -27,7 +31,7 @@ async fn bridge_without_file_descriptors_recovers_when_there_are_some() {
     lab.handler("crm").answer(Answer::Cut);
     books.send(&lab.zoom, 100).await;
     lab.handler("audit").has_taken(150).await;
-    bridge.logged("deliveries fail").await;
+    bridge.logged("this machine has no file descriptor left").await;
     lab.zoom.drop_sockets(Cut::Reset);
     lab.zoom.wait_for(|counts| counts.live() == 0).await;
     bridge.logged("has no socket").await;
@@ -36,6 +40,54 @@ async fn bridge_without_file_descriptors_recovers_when_there_are_some() {
     let account = books.close(&lab, &bridge).await;
     assert_eq!(account.stored + account.in_gaps, 151, "{account:?}");
     bridge.stop().await;
+}
+
+#[tokio::test]
+async fn destination_that_takes_every_descriptor_costs_its_neighbour_no_attempt() {
+    let mut lab = Lab::new(&["slow", "crm"]).await;
+    lab.destination_lines = "concurrency = 64\nordering = \"none\"\nretry = []".to_owned();
+    lab.write_configuration(&["slow", "crm"]);
+    let bridge = Bridge::start(with_descriptors(&lab.command(&["run"]), "ulimit -n 64")).await;
+    bridge.logged("Set LimitNOFILE=192 in the service").await;
+    bridge.until_ready().await;
+    lab.handler("slow").answer(Answer::Slow(Duration::from_secs(1)));
+    lab.zoom.push_all(&bodies(0..120)).await;
+    bridge.logged("this machine has no file descriptor left").await;
+    lab.zoom.push_all(&bodies(120..180)).await;
+    for name in ["slow", "crm"] {
+        lab.handler(name).has_taken(180).await;
+    }
+    let (_, metrics) = bridge.get("/metrics").await;
+    let mut not_sent = metrics.lines().filter(|line| line.contains("outcome=\"not_sent\""));
+    assert!(not_sent.any(|line| !line.ends_with(" 0")), "{metrics}");
+    bridge.stop().await;
+    assert_eq!(count(&lab, "state = 2 and attempts = 1"), 360, "delivered at the first attempt, every one of them");
+}
+
+#[tokio::test]
+async fn limit_of_file_descriptors_is_raised_as_far_as_the_system_lets_us() {
+    let lab = Lab::new(&["crm"]).await;
+    lab.write_configuration(&["crm"]);
+    let bridge = Bridge::start(with_descriptors(&lab.command(&["run"]), "ulimit -S -n 60; ulimit -H -n 200")).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", bridge.pid())).expect("it runs");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["Max", "open", "files", "200", "200", "files"]);
+    assert!(!bridge.stop().await.contains("LimitNOFILE="), "that is enough for one destination");
+}
+
+/// Runs a command with other limits.
+fn with_descriptors(command: &Command, limits: &str) -> Command {
+    let program = command.as_std();
+    let mut limited = Command::new("/bin/sh");
+    limited
+        .args(["-c", &format!("{limits}; exec \"$@\""), "sh"])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env_clear()
+        .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    limited
 }
 
 /// Address space is no measure of memory, and a control group takes rights: what is checked is the peak that the kernel

@@ -30,6 +30,24 @@ async fn refused_token_is_replaced_once_and_at_once() {
 }
 
 #[tokio::test]
+async fn open_socket_outlives_new_credentials_and_the_next_one_uses_the_token_that_proved_them() {
+    let mut zoom = Loopback::start().await;
+    let (_, mut socket) = zoom.upgraded().await;
+    socket.send(Frame::text(ACCEPTED)).await.expect("an open socket");
+    zoom.link(Link::Live).await;
+    let access = zoom.changed(|subscription| subscription.client_secret = Secret::new("canary-rotated"));
+    access.prove().await.expect("a token");
+    zoom.access.send_replace(Arc::new(access));
+    socket.send(Frame::text(message(STARTED))).await.expect("the socket is still open");
+    assert_eq!(zoom.status.wait_for(|status| status.events == 1).await.expect("it goes on").connects, 1);
+    socket.close(None).await.expect("an open socket");
+    let (path, mut socket) = zoom.upgraded().await;
+    assert_eq!(path, "/ws?subscriptionId=sub&access_token=canary-token-2", "there is no third token");
+    socket.send(Frame::text(ACCEPTED)).await.expect("an open socket");
+    zoom.status.wait_for(|status| status.connects == 2).await.expect("it counts on");
+}
+
+#[tokio::test]
 async fn rejected_subscription_parks_the_link() {
     let mut zoom = Loopback::start().await;
     zoom.answer("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
@@ -157,6 +175,11 @@ struct Loopback {
     commands: mpsc::Receiver<Command>,
     status: watch::Receiver<Status>,
     stop: CancellationToken,
+    access: watch::Sender<Arc<Access>>,
+    cache: TokenCache,
+    subscription: Subscription,
+    clock: Clock,
+    metrics: Arc<Metrics>,
 }
 
 impl Loopback {
@@ -179,11 +202,19 @@ impl Loopback {
         let cache = TokenCache::new(clock.clone(), Arc::clone(&metrics));
         let token_url = format!("http://{tokens_address}/oauth/token");
         let subscription = subscription(&token_url, &format!("ws://{address}/ws?subscriptionId=sub"));
-        let (socket, status) =
-            Socket::new(&subscription, &Roots::load(), &cache, appender, clock, &metrics).expect("a socket");
+        let access = Access::new(&subscription, &Roots::load(), &cache, &clock, &metrics).expect("an access");
+        let access = watch::Sender::new(Arc::new(access));
+        let (socket, status) = Socket::new("main".into(), access.subscribe(), appender, clock.clone(), &metrics);
         let stop = CancellationToken::new();
         tokio::spawn(socket.run(stop.clone()));
-        Self { listener, address, commands, status, stop }
+        Self { listener, address, commands, status, stop, access, cache, subscription, clock, metrics }
+    }
+
+    /// Makes what the socket is reached with after a change of the subscription.
+    fn changed(&self, change: impl Fn(&mut Subscription)) -> Access {
+        let mut subscription = self.subscription.clone();
+        change(&mut subscription);
+        Access::new(&subscription, &Roots::load(), &self.cache, &self.clock, &self.metrics).expect("an access")
     }
 
     /// Takes the next connection and upgrades it; returns the path that was asked for.

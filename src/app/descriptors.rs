@@ -13,7 +13,7 @@ const BESIDE: u64 = 64;
 pub fn raise(config: &Config) {
     let limit = getrlimit(Resource::Nofile);
     let raised = raised(&limit);
-    let current = match setrlimit(Resource::Nofile, raised.clone()) {
+    let current = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => raised.current,
         Err(error) => {
             tracing::debug!(%error, "the limit of file descriptors stays as it is");

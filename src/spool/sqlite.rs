@@ -75,7 +75,7 @@ pub(super) struct Sqlite {
     /// The last row of the audit table that the log tells of.
     told: i64,
     /// Keeps a second bridge out for as long as it is open.
-    _lock: File,
+    _locks: [File; 2],
 }
 
 impl Sqlite {
@@ -89,7 +89,7 @@ impl Sqlite {
         place::check_kind(path)?;
         make_directory(path).map_err(|error| failed(place::cannot_make(path, &error)))?;
         let lock = lock(path).map_err(|error| place::in_the_way(path, error))?;
-        private_file(path).map_err(failed)?;
+        let locks = [lock, private_file(path)?];
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)?;
         set_up(&connection).map_err(|error| explain(path, error))?;
         let place = Place::of(path).map_err(failed)?;
@@ -99,7 +99,7 @@ impl Sqlite {
         let head = audit::head(&connection)?;
         let (sealer, counts) = (keys.sealer()?, Counts::Kept);
         let mut opened =
-            Self { connection, place, keys, sealer, hiccups: 0, counts, told, summarises: true, _lock: lock };
+            Self { connection, place, keys, sealer, hiccups: 0, counts, told, summarises: true, _locks: locks };
         // What was changed while no bridge ran had no log.
         opened.tell_audit();
         tracing::info!(target: WITNESS, { audit.id = head.id, audit.hash = %head.hash }, "the audit table ends with this row");

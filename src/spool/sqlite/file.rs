@@ -107,15 +107,26 @@ pub(in crate::spool) fn lock(path: &Path) -> Result<File, SpoolError> {
 }
 
 /// Makes the file if it is missing, and takes other people's rights from it: it holds payloads.
-/// SQLite gives its side files the same mode.
-pub(super) fn private_file(path: &Path) -> io::Result<()> {
+/// SQLite gives its side files the same mode. Returns it locked: the lock beside it can be removed, and has another name
+/// beside another name of the file.
+pub(super) fn private_file(path: &Path) -> Result<File, SpoolError> {
+    let failed = |source| SpoolError::Open { path: path.to_owned(), source };
+    let file = make_private(path).map_err(failed)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse(path.to_owned())),
+        // Some file systems have no such locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+fn make_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     let mut permissions = file.metadata()?.permissions();
     if permissions.mode() & 0o077 != 0 {
         permissions.set_mode(0o600);
         file.set_permissions(permissions)?;
     }
-    Ok(())
+    Ok(file)
 }
 
 pub(super) fn connect(path: &Path, flags: OpenFlags, cache_kib: i32) -> Result<Connection, SpoolError> {

@@ -119,7 +119,7 @@ pub(in crate::spool) fn recover(path: &Path, who: &str, clock: &Clock) -> Result
 fn make(old: &Connection, path: &Path, who: &str, clock: &Clock) -> Result<Recovered, SpoolError> {
     let now = clock.now();
     let failed = |source| SpoolError::Open { path: path.to_owned(), source };
-    private_file(path).map_err(failed)?;
+    private_file(path)?;
     let new = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, CACHE_KIB)?;
     set_up(&new)?;
     schema::migrate(&new, path)?;

@@ -5,6 +5,20 @@ use super::*;
 use crate::spool::record::{DeadQuery, DeliveryState, EventQuery};
 
 #[test]
+fn file_is_open_once_by_whatever_name_and_without_the_lock_beside_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, link) = (directory.path().join("zoomhook.db"), directory.path().join("link.db"));
+    let engine = Sqlite::open(&path, Arc::default()).expect("a spool");
+    std::fs::hard_link(&path, &link).expect("a link");
+    std::fs::remove_file(directory.path().join("zoomhook.db.lock")).expect("removed");
+    for name in [&path, &link] {
+        assert!(matches!(Sqlite::open(name, Arc::default()), Err(SpoolError::InUse(_))), "{}", name.display());
+    }
+    drop(engine);
+    Sqlite::open(&path, Arc::default()).expect("closed");
+}
+
+#[test]
 fn frequent_queries_read_what_they_return_and_no_delivered_rows() {
     let directory = tempfile::tempdir().expect("a directory");
     let engine = Sqlite::open(&directory.path().join("zoomhook.db"), Arc::default()).expect("a spool");

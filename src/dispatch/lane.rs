@@ -16,13 +16,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use self::attempt::{Ended, Finished, Purpose, failure};
 use self::flight::Flight;
 use self::retries::{READ_AGAIN, Retries, Step, TOO_MANY_UNSTORED, wait};
+use self::shortage::Narrow;
 use self::voice::{Reading, Voice};
 use super::body::Herald;
 use super::breaker::{Breaker, Change, Sign};
@@ -122,8 +122,8 @@ pub struct Lane<S> {
     order: Order,
     /// `None` where no rate limits the attempts.
     bucket: Option<Bucket>,
-    /// Until then nothing starts: this machine had nothing left to make a connection with.
-    rests_until: Option<Instant>,
+    /// Since this machine had nothing left to make a connection with.
+    narrow: Option<Narrow>,
     breaker: Breaker,
     /// The URL validation closed the breaker, and no event was accepted since: should it open again, that question says
     /// nothing of events, and an event is the probe.
@@ -161,7 +161,7 @@ where
             order: Order::new(current.ordering, current.apart),
             bucket: current.rate.map(|rate| Bucket::new(rate, clock.instant().into_std())),
             retries: Retries::new(clock.now()),
-            rests_until: None,
+            narrow: None,
             breaker,
             unproven: false,
             pause,

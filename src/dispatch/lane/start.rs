@@ -54,6 +54,7 @@ where
         if self.order.ordering() != self.current.ordering {
             self.reorder(stop).await?;
         }
+        self.widen();
         let now = self.clock.now();
         if self.asks() {
             self.ask_whether_it_is_back(now);
@@ -144,7 +145,7 @@ where
 
     fn wait_for_token(&self) -> Duration {
         let bucket = self.bucket.as_ref();
-        bucket.map_or(Duration::ZERO, |bucket| bucket.wait(self.clock.instant().into_std())).max(self.rest())
+        bucket.map_or(Duration::ZERO, |bucket| bucket.wait(self.clock.instant().into_std())).max(self.wait_for_room())
     }
 
     /// Tells until when the rate alone holds back what waits.

@@ -83,6 +83,7 @@ impl Endpoint {
             Some(connection) => (connection, true),
             None => (self.connect(deadline).await?, false),
         };
+        let _lent = self.pool.lend();
         let exchange = exchange(&mut connection, self.request(headers, body), limits);
         match timeout_at(deadline, exchange).await {
             Ok(Ok(reply)) => {
@@ -117,8 +118,8 @@ impl Endpoint {
             DialError::Connect(ConnectError::Address(reason)) => SendError::Connect(reason),
             DialError::Connect(ConnectError::Late) | DialError::Late => SendError::Timeout,
             DialError::Connect(ConnectError::Short(shortage)) => {
-                // Whoever has connections gives them back when they are done, so that others have their turn.
-                self.pool.rest();
+                // Others may have none at all.
+                self.pool.give_one_up();
                 SendError::Short(shortage)
             }
             DialError::Proxy(error) => SendError::Proxy(error),

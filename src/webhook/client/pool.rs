@@ -1,5 +1,6 @@
 //! Connections that wait for the next request.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -19,7 +20,18 @@ pub(super) struct Pool {
 struct Shared {
     /// How many are kept.
     size: usize,
+    /// How many are in use.
+    lent: AtomicUsize,
     idle: Mutex<Idle>,
+}
+
+/// Is a connection in use.
+pub(super) struct Lent(Arc<Shared>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.lent.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -28,13 +40,13 @@ struct Idle {
     connections: Vec<(Instant, Connection)>,
     /// Whether somebody waits for that.
     is_watched: bool,
-    /// Until then none is kept.
-    rests_until: Option<Instant>,
+    /// One is to be given up, so that others can make theirs.
+    owes: bool,
 }
 
 impl Pool {
     pub(super) fn new(size: usize) -> Self {
-        Self { shared: Arc::new(Shared { size, idle: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { size, lent: AtomicUsize::new(0), idle: Mutex::default() }) }
     }
 
     /// Takes the connection that was used last, of those that can be used still.
@@ -54,8 +66,11 @@ impl Pool {
             return;
         }
         let mut idle = self.shared.idle();
-        let rests = idle.rests_until.is_some_and(|until| Instant::now() < until);
-        if !rests && idle.connections.len() < self.shared.size {
+        // The only one is nobody's to take.
+        if self.shared.lent.load(Ordering::Relaxed) > 1 && std::mem::take(&mut idle.owes) {
+            return;
+        }
+        if idle.connections.len() < self.shared.size {
             idle.connections.push((Instant::now() + IDLE, connection));
             if !idle.is_watched {
                 idle.is_watched = true;
@@ -64,11 +79,15 @@ impl Pool {
         }
     }
 
-    /// Gives up all that is idle, and keeps none for a while.
-    pub(super) fn rest(&self) {
-        let mut idle = self.shared.idle();
-        idle.connections.clear();
-        idle.rests_until = Some(Instant::now() + IDLE);
+    /// Counts a connection as in use until the answer is dropped.
+    pub(super) fn lend(&self) -> Lent {
+        self.shared.lent.fetch_add(1, Ordering::Relaxed);
+        Lent(Arc::clone(&self.shared))
+    }
+
+    /// Gives up the next one that comes back while others are in use: this machine has no room for more.
+    pub(super) fn give_one_up(&self) {
+        self.shared.idle().owes = true;
     }
 
     /// Gives up all that is idle.

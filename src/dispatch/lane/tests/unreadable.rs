@@ -11,7 +11,7 @@ async fn event_that_cannot_be_read_is_given_up_unattempted_and_holds_no_other_up
             let connection = Connection::open(file).expect("opens");
             for id in 1..=3 {
                 let event = "INSERT INTO events (id, kind, subscription, request_id, digest, received_at, size)
-                     VALUES (?1, 'e', 'main', 'cbd57246_c09d_4d5f_8a5a_02a23c6d5f21', zeroblob(32), 1, 1)";
+                     VALUES (?1, 'e', 'main', 'cbd57246_c09d_4d5f_8a5a_02a23c6d5f21', zeroblob(32), 1800000000000, 1)";
                 connection.execute(event, [id]).expect("written");
                 let delivery = "INSERT INTO deliveries (destination, event, state, attempts, due, since, outcome)
                      VALUES (1, ?1, 1, 1, 1, 1, 'status 503')";

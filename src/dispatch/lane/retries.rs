@@ -49,8 +49,9 @@ pub(super) struct Retries {
     look_at: Option<Timestamp>,
     /// The clock as it was last seen.
     seen: Timestamp,
-    /// It was set back since the last look: what lies far ahead may have been planned by the clock that was.
-    was_set_back: bool,
+    /// What lies far ahead may have been planned by a clock that was set back since: nothing was looked at since it was,
+    /// or since the lane was told of what lies there.
+    may_be_misplaced: bool,
 }
 
 /// Is what has happened beside the attempts.
@@ -95,7 +96,7 @@ impl Retries {
             failures: 0,
             look_at: Some(now),
             seen: now,
-            was_set_back: false,
+            may_be_misplaced: false,
         }
     }
 
@@ -105,7 +106,10 @@ impl Retries {
     }
 
     /// Looks at this time at the latest.
+    ///
+    /// What was planned before the clock was set back can become durable after the look that followed.
     pub(super) fn look_no_later_than(&mut self, at: Timestamp) {
+        self.may_be_misplaced = true;
         self.look_at = Some(self.look_at.map_or(at, |known| known.min(at)));
     }
 
@@ -121,11 +125,11 @@ impl Retries {
 
     /// Tells whether it is time to look; `longest` is the longest time that a retry can lie ahead.
     ///
-    /// One that lies further ahead was planned by a clock that has been set back since, or by the spool itself: the look
-    /// after the clock was set back tells which.
+    /// One that lies further ahead was planned by a clock that has been set back since, or by the spool itself: a look
+    /// tells which.
     pub(super) fn is_time(&mut self, now: Timestamp, longest: SignedDuration) -> bool {
-        self.was_set_back |= now < std::mem::replace(&mut self.seen, now);
-        let may_be_misplaced = self.was_set_back;
+        self.may_be_misplaced |= now < std::mem::replace(&mut self.seen, now);
+        let may_be_misplaced = self.may_be_misplaced;
         self.look_at().is_some_and(|at| at <= now || may_be_misplaced && at.duration_since(now) > longest)
     }
 
@@ -133,7 +137,7 @@ impl Retries {
     pub(super) fn look(&mut self, feed: &Feed, now: Timestamp, longest: SignedDuration) {
         let except = self.busy.iter().chain(&self.left_alone).copied().collect();
         let latest = now.saturating_add(longest).unwrap_or(Timestamp::MAX);
-        (self.look_at, self.was_set_back) = (None, false);
+        (self.look_at, self.may_be_misplaced) = (None, false);
         self.reading = Some(Box::pin(feed.due((now, latest), PAGE, except, self.failures)));
     }
 
@@ -242,10 +246,30 @@ mod tests {
         look(&mut retries);
         assert!(!retries.is_time(at(10_001), longest), "the spool planned it, and time goes on");
         assert!(retries.is_time(at(500), longest), "perhaps it was planned by the clock that was");
-        (retries.look_at, retries.was_set_back) = (None, false);
+        (retries.look_at, retries.may_be_misplaced) = (None, false);
         look(&mut retries);
         assert!(!retries.is_time(at(500), longest), "the look has told that it was not");
         assert!(retries.is_time(at(10_100), longest));
+    }
+
+    #[tokio::test]
+    async fn what_is_told_far_ahead_after_the_look_that_followed_a_step_back_is_looked_at_once() {
+        let at = |second| Timestamp::from_second(second).expect("within range");
+        let longest = SignedDuration::from_secs(60);
+        let mut retries = Retries::new(at(10_000));
+        let (stored, durable) = oneshot::channel();
+        retries.reported((EventId(1), None), Some(at(10_001)), false, durable);
+        assert!(retries.is_time(at(500), longest));
+        // The look that follows the step ends before the report is durable.
+        (retries.look_at, retries.may_be_misplaced) = (None, false);
+        retries.found(Ok(DuePage { page: Vec::new(), next: None }), at(500));
+        assert!(!retries.is_time(at(501), longest));
+        stored.send(()).expect("it waits");
+        assert!(matches!(retries.next(|| at(501)).await, Step::Confirmed));
+        assert!(retries.is_time(at(501), longest), "it was planned by the clock that was");
+        (retries.look_at, retries.may_be_misplaced) = (None, false);
+        retries.found(Ok(DuePage { page: Vec::new(), next: Some(at(10_001)) }), at(501));
+        assert!(!retries.is_time(at(501), longest), "the look has told that it was not");
     }
 
     #[tokio::test]

@@ -14,6 +14,10 @@ use jiff::Timestamp;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use self::text::{unescape, unescape_but_halves};
+
+mod text;
+
 /// Is what a frame says.
 #[derive(Debug, PartialEq)]
 pub enum Message {
@@ -41,7 +45,8 @@ pub struct Content {
     pub kind: Box<str>,
     /// The `event_ts` field, in milliseconds since 1970.
     pub event_ts: Option<i64>,
-    /// The webhook body as Zoom wrote it; when parked, as much as could be unwrapped.
+    /// The webhook body as Zoom wrote it, but for half a character, which is its escape here; when parked, as much as could
+    /// be unwrapped.
     pub body: Bytes,
     /// Why this cannot be delivered, when it cannot.
     pub parked: Option<&'static str>,
@@ -99,12 +104,18 @@ impl Content {
         match content.get().as_bytes() {
             [b'"', ..] => match unescape(content) {
                 Some(text) => Self::of_body(text),
-                // The text would hold half a character, which no body can carry.
-                None => Self::parked(frame, "content has an unpaired surrogate"),
+                None => Self::of_halves(frame, content),
             },
             [b'{' | b'[', ..] => Self::of_body(Cow::Borrowed(content.get())),
             _ => Self::parked(frame, "content is neither text nor an object"),
         }
+    }
+
+    /// Makes it of a text with half a character in it, which is delivered as the escape that JSON has for it.
+    fn of_halves(frame: &[u8], content: &RawValue) -> Self {
+        let whole = unescape_but_halves(content).map(|text| Self::of_body(Cow::Owned(text)));
+        let unfit = || Self::parked(frame, "content has an unpaired surrogate, and not within a string");
+        whole.filter(|content| content.parked.is_none()).unwrap_or_else(unfit)
     }
 
     fn of_body(body: Cow<'_, str>) -> Self {
@@ -144,39 +155,6 @@ fn milliseconds(raw: &RawValue) -> Option<i64> {
 /// Puts the content of a refusal into words, whatever it is.
 fn words(content: Option<&RawValue>) -> Box<str> {
     content.map_or_else(Box::default, |raw| unescape(raw).map_or_else(|| raw.get().into(), |text| Box::from(&*text)))
-}
-
-/// Returns the text of a JSON string; `None` for other values, and for text that UTF-8 cannot hold.
-///
-/// The escapes of a body are quotes and backslashes in the main: they are undone in one pass, into memory taken once.
-fn unescape(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    let Some((plain, mut rest)) = inner.split_once('\\') else { return Some(Cow::Borrowed(inner)) };
-    let mut text = String::with_capacity(inner.len());
-    text.push_str(plain);
-    loop {
-        let mut escaped = rest.chars();
-        text.push(match escaped.next()? {
-            'b' => '\u{8}',
-            't' => '\t',
-            'n' => '\n',
-            'f' => '\u{c}',
-            'r' => '\r',
-            // Two of them may be one character.
-            'u' => return serde_json::from_str(raw.get()).ok().map(Cow::Owned),
-            same => same,
-        });
-        match escaped.as_str().split_once('\\') {
-            Some((plain, after)) => {
-                text.push_str(plain);
-                rest = after;
-            }
-            None => {
-                text.push_str(escaped.as_str());
-                return Some(Cow::Owned(text));
-            }
-        }
-    }
 }
 
 /// Lifts the named top-level fields out of a JSON object. Of repeated names the last one counts, as in JavaScript.

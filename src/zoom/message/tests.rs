@@ -117,10 +117,33 @@ fn what_is_not_understood_is_kept_and_says_why() {
 }
 
 #[test]
-fn unpaired_surrogate_does_not_lose_the_event() {
-    let frame = br#"{"module":"message","content":"{\"event\":\"a\",\"x\":\"\ud800\"}"}"#;
-    let content = event(frame);
-    assert_eq!((&*content.body, content.parked), (&frame[..], Some("content has an unpaired surrogate")));
+fn unpaired_surrogate_is_delivered_as_its_escape() {
+    let cases = [
+        (r#"{\"event\":\"a\",\"x\":\"\ud800\"}"#, r#"{"event":"a","x":"\ud800"}"#),
+        (
+            r#"{\"event\":\"a\",\"x\":\"\uDC00\ud83d\ude00\uD83D!\"}"#,
+            "{\"event\":\"a\",\"x\":\"\\udc00\u{1f600}\\ud83d!\"}",
+        ),
+        // Behind two backslashes of the text, which are one in its string.
+        (r#"{\"event\":\"a\",\"x\":\"\\\u005c\ud800\"}"#, r#"{"event":"a","x":"\\\ud800"}"#),
+        (r#"{\"event\":\"a\",\"x\":\"\ud800\ud800\u00e9\"}"#, "{\"event\":\"a\",\"x\":\"\\ud800\\ud800é\"}"),
+    ];
+    for (content, body) in cases {
+        let frame = format!(r#"{{"module":"message","content":"{content}"}}"#);
+        let content = event(frame.as_bytes());
+        assert_eq!((&*content.kind, content.parked), ("a", None), "{frame}");
+        assert_eq!(content.body, body);
+    }
+}
+
+#[test]
+fn unpaired_surrogate_that_no_string_holds_does_not_lose_the_event() {
+    for content in [r#"{\"event\":\"a\",\"x\":\"\\\ud800\"}"#, r#"{\"event\":\"a\"\ud800}"#, r"\ud800"] {
+        let frame = format!(r#"{{"module":"message","content":"{content}"}}"#);
+        let content = event(frame.as_bytes());
+        let why = "content has an unpaired surrogate, and not within a string";
+        assert_eq!((&*content.body, content.parked), (frame.as_bytes(), Some(why)));
+    }
 }
 
 #[test]

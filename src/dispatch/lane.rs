@@ -5,6 +5,7 @@
 //! is bounded by a window; everything else waits in the spool.
 
 mod attempt;
+mod finish;
 mod flight;
 mod retries;
 mod shortage;
@@ -19,18 +20,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use self::attempt::{Ended, Finished, Purpose, failure};
 use self::flight::Flight;
 use self::retries::{READ_AGAIN, Retries, Step, TOO_MANY_UNSTORED, wait};
 use self::shortage::Narrow;
 use self::voice::{Reading, Voice};
 use super::body::Herald;
-use super::breaker::{Breaker, Change, Sign};
-use super::expiry::cut;
+use super::breaker::{Breaker, Change};
 use super::key::key;
 use super::order::{HELD_APART, Item, Order, Put};
 use super::rate::Bucket;
-use super::retry::{Policy, next};
+use super::retry::Policy;
 use super::schedule::{Kind, Slots};
 use super::status::Status;
 use crate::clock::Clock;
@@ -39,16 +38,15 @@ use crate::config::{self, BodyForm, Ordering, Probe};
 use crate::event::EventId;
 use crate::spool::feed::{Feed, Item as Fed, Room};
 use crate::spool::record::Pause;
-use crate::spool::settlement::{FailedAttempt, HELD, Outcome, Settlement};
+use crate::spool::settlement::{HELD, Outcome};
 use crate::spool::store::Due;
 use crate::spool::{Closed, Spool};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::spans::{Receiver, Spans};
 use crate::webhook::extras::Extras;
 use crate::webhook::keyring::{Keyring, Which};
-use crate::webhook::probe::ProbeError;
 use crate::webhook::request::Outgoing;
-use crate::webhook::verdict::{Answer, Cause, SendError, StatusRules, Verdict, verdict};
+use crate::webhook::verdict::{Answer, SendError, StatusRules};
 
 /// Events that wait in memory, beside those in flight: enough to look past a thing that is busy.
 const WINDOW_EVENTS: usize = 512;
@@ -324,161 +322,6 @@ where
     /// Sends an event that was not attempted back to the disk.
     async fn postpone(&mut self, item: Item, until: Timestamp) -> Result<(), Closed> {
         self.settle(&item, item.due.attempts, Outcome::Retry { due: until, cause: HELD.into() }, None).await
-    }
-
-    async fn end(&mut self, ended: Ended<S>) -> Result<(), Closed> {
-        match ended {
-            Ended::Attempt(finished) => self.finish(finished).await,
-            Ended::Probe { outcome, settings } => self.finish_probe(outcome, &settings).await,
-        }
-    }
-
-    async fn finish_probe(
-        &mut self,
-        outcome: Result<Option<Which>, ProbeError>,
-        settings: &Arc<Settings<S>>,
-    ) -> Result<(), Closed> {
-        let (now, jitter) = (self.clock.now(), self.clock.jitter());
-        if let Err(ProbeError::Unanswered(SendError::Short(shortage))) = &outcome {
-            let change = self.could_not_try(true, *shortage, None);
-            return self.breaker_changed(change).await;
-        }
-        let sign = match &outcome {
-            Ok(instead) => {
-                self.took(*instead, settings);
-                Sign::Well
-            }
-            Err(_) => Sign::Failed,
-        };
-        if let Err(ProbeError::Unanswered(SendError::Proxy(error))) = &outcome {
-            self.voice.proxy_failed(error.fault);
-        }
-        let change = self.breaker.result(sign, Kind::First, true, now, jitter);
-        self.unproven |= change == Change::Closed;
-        self.voice.probe(outcome.map(drop).map_err(|error| error.cause()), now);
-        self.breaker_changed(change).await
-    }
-
-    async fn finish(&mut self, finished: Finished<S>) -> Result<(), Closed> {
-        let Finished { item, purpose, instead, rewritten, result, started_at, elapsed, settings } = finished;
-        self.slots.end(item.kind);
-        if let (Some(rewritten), 0) = (rewritten, item.due.attempts) {
-            self.bodies.tell(&self.name, &item.due.event, rewritten);
-        }
-        let now = self.clock.now();
-        let event = item.due.event.id;
-        let attempt = item.due.attempts.saturating_add(1);
-        let verdict = verdict(&result, settings.rules, attempt, now);
-        // Chance costs a call to the system. What a success can plan, a first probe after many failures, is not moved.
-        let jitter = match verdict {
-            Verdict::Delivered { .. } => 0.5,
-            Verdict::Retry(_) | Verdict::RetryAfter(..) | Verdict::Refused(_) | Verdict::NotTried(_) => {
-                self.clock.jitter()
-            }
-        };
-        let outcome = next(attempt, verdict, &settings.policy, jitter, item.due.since, now);
-        let sign = match verdict {
-            // Tried again as Zoom would, though the handler takes it.
-            Verdict::Delivered { .. } | Verdict::Retry(Cause::Status(200..=299)) => {
-                self.unproven = false;
-                self.took(instead, &settings);
-                Sign::Well
-            }
-            Verdict::Retry(_) | Verdict::RetryAfter(..) => Sign::Failed,
-            Verdict::Refused(_) => Sign::Refused(event),
-            Verdict::NotTried(shortage) => return self.take_back(item, purpose, shortage, outcome).await,
-        };
-        let kind = if item.due.attempts == 0 { Kind::First } else { Kind::Retry };
-        let change = self.breaker.result(sign, kind, purpose == Purpose::Probe, now, jitter);
-        let mut failed = failure(verdict, result, started_at, elapsed);
-        let (outcome, attempts) = match (self.breaker.opened(), &mut failed) {
-            // A handler that fails at everything says nothing of this event: it waits, and loses no attempt.
-            (Some(opened), Some(failed)) if !settings.policy.is_over(item.due.since, now) => {
-                let due = match verdict {
-                    Verdict::RetryAfter(_, at) => at.max(opened.probe_at),
-                    Verdict::Retry(_) | Verdict::Refused(_) | Verdict::NotTried(_) | Verdict::Delivered { .. } => {
-                        opened.probe_at
-                    }
-                };
-                (Outcome::Retry { due, cause: failed.cause.clone() }, item.due.attempts)
-            }
-            (Some(_) | None, failed) => {
-                failed.iter_mut().for_each(|failed| failed.number = attempt);
-                (outcome, attempt)
-            }
-        };
-        let outcome = cut(outcome, &settings.ttl, &item.due.event.kind, item.due.since);
-        self.voice.attempt(&item.due.event, &outcome, failed.as_ref(), elapsed, now);
-        if let Verdict::Retry(Cause::Proxy(fault)) = verdict {
-            self.voice.proxy_failed(fault);
-        }
-        if let Outcome::Dead { reason } = &outcome {
-            self.voice.given_up(event, verdict, reason, now, self.clock.instant());
-        }
-        let behind = match &outcome {
-            Outcome::Retry { due, .. } => self.order.waits_for_retry(item.key, event, *due),
-            Outcome::Delivered { .. } | Outcome::Dead { .. } => {
-                self.order.ended(item.key);
-                Vec::new()
-            }
-        };
-        self.settle(&item, attempts, outcome, failed).await?;
-        for (item, until) in behind {
-            self.postpone(item, until).await?;
-        }
-        self.breaker_changed(change).await
-    }
-
-    /// Remembers the secret token that the handler took after it had refused the other, under settings that still hold.
-    fn took(&mut self, instead: Option<Which>, settings: &Arc<Settings<S>>) {
-        if instead.is_some() && Arc::ptr_eq(settings, &self.current) {
-            if self.accepted.is_none() {
-                self.voice.next_secret_accepted();
-            }
-            self.accepted = instead;
-        }
-    }
-
-    async fn settle(
-        &mut self,
-        item: &Item,
-        attempts: u32,
-        outcome: Outcome,
-        failed: Option<FailedAttempt>,
-    ) -> Result<(), Closed> {
-        let (event, at) = (item.due.event.id, self.clock.now());
-        let due = match &outcome {
-            Outcome::Retry { due, .. } => Some(*due),
-            Outcome::Delivered { .. } | Outcome::Dead { .. } => None,
-        };
-        let settlement = Settlement { destination: self.feed.destination(), event, attempts, at, outcome, failed };
-        let goes_back = item.kind == Kind::Retry && due.is_some() && settlement.failed.is_none();
-        if item.kind == Kind::First && due.is_none() {
-            return self.flight.meanwhile(self.spool.settle(settlement)).await;
-        }
-        let durable = self.flight.meanwhile(self.spool.settle_acknowledged(settlement)).await?;
-        self.retries.reported((event, item.key), due, goes_back, durable);
-        Ok(())
-    }
-
-    /// Makes a change of the breaker durable, and gives what was refused on the way to it another chance.
-    async fn breaker_changed(&mut self, change: Change) -> Result<(), Closed> {
-        if change == Change::None {
-            return Ok(());
-        }
-        let opened = self.breaker.opened();
-        self.voice.breaker(opened, &change);
-        let revived = match change {
-            Change::Opened(refused) => refused,
-            Change::None | Change::Postponed | Change::Closed => Vec::new(),
-        };
-        let (due, count) = (opened.filter(|_| !revived.is_empty()).map(|opened| opened.since), revived.len());
-        self.flight.meanwhile(self.spool.breaker(self.feed.destination(), opened, revived)).await?;
-        if let Some(due) = due {
-            self.retries.look_no_later_than(due);
-            self.voice.revived(count);
-        }
-        Ok(())
     }
 
     /// Takes new settings; what is in flight ends under the old ones.

@@ -64,17 +64,8 @@ where
         shortage: Shortage,
         outcome: Outcome,
     ) -> Result<(), Closed> {
-        let event = item.due.event.id;
-        let change = self.could_not_try(purpose == Purpose::Probe, shortage, Some(event.0));
-        let behind = match &outcome {
-            Outcome::Retry { due, .. } => self.order.waits_for_retry(item.key, event, *due),
-            Outcome::Delivered { .. } | Outcome::Dead { .. } => Vec::new(),
-        };
-        self.settle(&item, item.due.attempts, outcome, None).await?;
-        for (item, until) in behind {
-            self.postpone(item, until).await?;
-        }
-        self.breaker_changed(change).await
+        let change = self.could_not_try(purpose == Purpose::Probe, shortage, Some(item.due.event.id.0));
+        self.conclude(&item, item.due.attempts, outcome, None, change).await
     }
 
     /// Tells of a shortage, and makes do with less for a while.

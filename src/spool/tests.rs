@@ -436,7 +436,7 @@ impl Bench {
     }
 
     fn ids(&self) -> Vec<u64> {
-        let query = EventQuery { limit: 100, ..EventQuery::default() };
+        let query = EventQuery { limit: usize::MAX, ..EventQuery::default() };
         let rows = open_view(self.path()).expect("a spool").events(&query).expect("readable");
         rows.iter().map(|row| row.id.0).collect()
     }

@@ -131,7 +131,7 @@ function TokenForm({ onShown }) {
 /** Parts the summary into the answer and what is behind it. */
 function answer(summary) {
   const [, verdict, joint, rest] = summary.match(/^(.+?)(, but |: )(.*)$/s) ?? [null, summary, "", ""];
-  return [joint === ": " ? verdict : verdict + joint, rest];
+  return [verdict, joint === ", but " ? `But ${rest}` : rest];
 }
 
 function Headline({ live, lost }) {
@@ -139,7 +139,7 @@ function Headline({ live, lost }) {
   const shown = lost ? "unknown" : level;
   const [verdict, rest] = answer(summary);
   // The answer alone is spoken, and only when it changes: what is behind it counts seconds.
-  const spoken = lost ? "Disconnected: what is shown is old." : verdict.replace(", but", "");
+  const spoken = lost ? "Disconnected: what is shown is old." : verdict;
   useEffect(() => { document.title = `${LEVELS[shown].sign} ${lost ? "disconnected" : LEVELS[level].word} · zoomhook`; }, [shown]);
   return html`<div class="headline ${shown}">
     <p class="unseen" role="status" aria-live="polite">${spoken}</p>

@@ -66,6 +66,33 @@ async fn event_whose_dead_letter_was_purged_goes_when_retention_ends_and_not_bef
 }
 
 #[tokio::test]
+async fn event_whose_dead_letter_was_purged_goes_though_the_purge_is_behind_it() {
+    let mut bench = Bench::new();
+    let running = bench.start();
+    let mut feeds = running.route(&[("crm", "*"), ("audit", "*")]).await;
+    for n in 0..MANY {
+        running.append("e", &n.to_string()).await;
+    }
+    for id in 1..=MANY {
+        let event = fresh(&mut feeds[0]).await.id;
+        let dead = Outcome::Dead { reason: "status 410".into() };
+        let outcome = if id <= MANY / 2 { dead } else { Outcome::Delivered { status: 200 } };
+        running.report(&feeds[0], event, outcome).await;
+        running.report(&feeds[1], event, Outcome::Delivered { status: 200 }).await;
+    }
+    running.stop().await;
+    bench.retention = Duration::ZERO;
+    let running = bench.start();
+    running.route(&[("crm", "*"), ("audit", "*")]).await;
+    bench.until(|| bench.ids().len() as u64 == MANY / 2).await;
+    let first = DeadQuery { events: vec![EventId(1)], limit: usize::MAX, ..DeadQuery::default() };
+    assert_eq!(running.spool.erase(Erasure::Dead(first), "test", PATIENCE).await.expect("purged").0.dead, 1);
+    bench.until(|| !bench.ids().contains(&1)).await;
+    assert_eq!(bench.ids().len() as u64, MANY / 2 - 1);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn parked_frames_outlive_retention_until_they_are_purged() {
     let bench = Bench { retention: Duration::ZERO, ..Bench::new() };
     let running = bench.start();

@@ -13,7 +13,7 @@ async fn full_spool_refuses_and_takes_all_that_waited_in_its_order_once_there_is
     let running = bench.start();
     let mut feeds = running.route(&[("crm", "*")]).await;
     let mut sent = fill(&running).await;
-    let kept = bench.all_ids().len();
+    let kept = bench.ids().len();
     for _ in 0..20 {
         running.append("e", &body(sent)).await;
         sent += 1;
@@ -45,11 +45,11 @@ async fn commit_that_fills_the_spool_goes_beyond_its_size_by_one_event_at_most()
     running.spool.news_of_health().wait_for(|health| matches!(health, Health::Failing { .. })).await.expect("open");
     let look = rusqlite::Connection::open(bench.path()).expect("opens");
     let pages: u64 = look.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("a count");
-    let kept = bench.all_ids().len();
+    let kept = bench.ids().len();
     assert!(pages * 4096 < MAX_SIZE + 2 * BODY as u64, "{pages} pages for {kept} events");
     assert!(kept as u64 > MAX_SIZE / BODY as u64 / 2, "{kept} events leave room");
     running.stop().await;
-    assert_eq!(bench.all_ids().len(), 500, "a stop stores all that waits");
+    assert_eq!(bench.ids().len(), 500, "a stop stores all that waits");
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn purged_dead_letters_are_room_at_once_where_the_policy_is_to_refuse() {
     let mut feeds = running.route(&[("crm", "*"), ("audit", "*")]).await;
     let sent = fill(&running).await;
     running.append("e", &body(sent)).await;
-    let kept = bench.all_ids();
+    let kept = bench.ids();
     for id in take(&mut feeds[0], kept.len()).await {
         running.settle(&feeds[0], id, Outcome::Dead { reason: "status 410".into() }).await;
     }
@@ -75,7 +75,7 @@ async fn purged_dead_letters_are_room_at_once_where_the_policy_is_to_refuse() {
     assert_eq!((erased.dead, complete), (2 * kept.len() as u64 - 2, true));
     running.spool.flush().await.expect("what waited is taken");
     assert_eq!(*running.spool.news_of_health().borrow(), Health::Writable);
-    let mut left = bench.all_ids();
+    let mut left = bench.ids();
     left.sort_unstable();
     assert_eq!(left[..2], [1, 2]);
     assert!(left[2] > kept.len() as u64, "{left:?}");
@@ -93,7 +93,7 @@ async fn delivered_events_go_early_so_that_new_ones_are_taken() {
         running.settle(&feeds[0], id, Outcome::Delivered { status: 200 }).await;
     }
     running.stop().await;
-    let ids = bench.all_ids();
+    let ids = bench.ids();
     assert!(ids.contains(&400) && !ids.contains(&1), "{ids:?}");
     assert_eq!(bench.audited(), Vec::<String>::new(), "nothing that was not delivered had to go");
 }
@@ -104,11 +104,11 @@ async fn delivered_events_are_kept_for_retention_where_the_policy_is_to_refuse()
     let running = bench.start();
     let mut feeds = running.route(&[("crm", "*")]).await;
     let _ = fill(&running).await;
-    let kept = bench.all_ids();
+    let kept = bench.ids();
     for id in take(&mut feeds[0], kept.len()).await {
         running.settle(&feeds[0], id, Outcome::Delivered { status: 200 }).await;
     }
-    assert_eq!(bench.all_ids(), kept);
+    assert_eq!(bench.ids(), kept);
     assert!(matches!(*running.spool.news_of_health().borrow(), Health::Failing { .. }));
     running.stop().await;
 }
@@ -139,7 +139,7 @@ async fn oldest_dead_letters_and_parked_frames_go_for_room_and_waiting_events_ne
     bench.until(|| bench.dead() == 0).await;
     let _ = fill(&running).await;
     health.wait_for(|health| matches!(health, Health::Failing { .. })).await.expect("open");
-    let ids = bench.all_ids();
+    let ids = bench.ids();
     assert!(waiting.iter().all(|id| ids.contains(id)), "{waiting:?} {ids:?}");
     assert!(!ids.contains(&1), "the parked frame was the oldest");
     let told = format!("{dead} dead letters and 1 parked frame purged: the oldest, to make room");
@@ -170,9 +170,9 @@ async fn delivered_event_that_the_purge_had_passed_over_goes_before_any_dead_let
         };
         running.settle(&feeds[0], EventId(id), outcome).await;
     }
-    assert!(bench.all_ids().contains(&10), "nothing looks at it for an hour, as long as there is room");
+    assert!(bench.ids().contains(&10), "nothing looks at it for an hour, as long as there is room");
     let mut sent = 0;
-    while bench.all_ids().contains(&399) {
+    while bench.ids().contains(&399) {
         running.append("e", &body(sent)).await;
         running.spool.flush().await.expect("open");
         sent += 1;
@@ -210,7 +210,7 @@ async fn what_was_read_is_stored_at_the_end_even_if_there_is_no_room() {
         running.append("e", &body(sent + n)).await;
     }
     running.stop().await;
-    assert_eq!(bench.all_ids().len(), sent + 50);
+    assert_eq!(bench.ids().len(), sent + 50);
     let running = bench.start();
     running
         .spool
@@ -339,12 +339,6 @@ async fn take(feed: &mut Feed, count: usize) -> Vec<EventId> {
 }
 
 impl Bench {
-    fn all_ids(&self) -> Vec<u64> {
-        let query = EventQuery { limit: usize::MAX, ..EventQuery::default() };
-        let rows = open_view(self.path()).expect("a spool").events(&query).expect("readable");
-        rows.iter().map(|row| row.id.0).collect()
-    }
-
     fn event_state(&self, id: EventId) -> Option<DeliveryState> {
         let detail = open_view(self.path()).expect("a spool").event(id).expect("readable");
         detail.and_then(|detail| detail.row.deliveries.first().map(|delivery| delivery.state))

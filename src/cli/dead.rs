@@ -35,7 +35,7 @@ pub(super) enum DeadCommand {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = after(&["zoomhook dead purge --destination crm", "zoomhook dead purge 15 --yes"], EXITS))]
+#[command(after_help = after(&["zoomhook dead purge --cause 'status 404'", "zoomhook dead purge 15 --yes"], EXITS))]
 pub(super) struct DeadPurgeArgs {
     #[command(flatten)]
     choice: Choice,
@@ -93,18 +93,21 @@ struct Choice {
     /// Of this destination
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
+    /// Given up for this reason, as `dead list` shows it
+    #[arg(long, value_name = "CAUSE")]
+    cause: Option<String>,
     /// Of types that fit: meeting.started, meeting.*
     #[arg(long = "type", value_name = "PATTERN")]
     kind: Option<Pattern>,
     /// Every one
-    #[arg(long, conflicts_with_all = ["events", "destination", "kind"])]
+    #[arg(long, conflicts_with_all = ["events", "destination", "cause", "kind"])]
     all: bool,
 }
 
 impl Choice {
     fn request(&self) -> DeadRequest {
-        let Self { events, destination, kind, all } = self.clone();
-        DeadRequest { events, destination, kind: kind.map(|kind| kind.to_string()), all, dry_run: false }
+        let Self { events, destination, cause, kind, all } = self.clone();
+        DeadRequest { events, destination, cause, kind: kind.map(|kind| kind.to_string()), all, dry_run: false }
     }
 }
 

@@ -138,11 +138,13 @@ fn at_rest(path: &Path, what: Erasure, tell: impl FnMut(Erased)) -> anyhow::Resu
     Ok(Purged { erased, complete: true, dry_run: false })
 }
 
-/// Says which dead letters there are, where none fits a type.
+/// Says which dead letters there are, where none fits a cause or a type.
 async fn none(documents: &Documents, what: &Erasure, purged: Purged) -> String {
     match what {
-        Erasure::Dead(DeadQuery { destination, kind: Some(kind), .. }) if purged.erased.total() == 0 => {
-            nothing::of_dead(documents, destination.as_deref(), Some(kind)).await
+        Erasure::Dead(DeadQuery { destination, cause, kind, .. })
+            if purged.erased.total() == 0 && (cause.is_some() || kind.is_some()) =>
+        {
+            nothing::of_dead(documents, destination.as_deref(), kind.as_ref()).await
         }
         Erasure::Dead(_) | Erasure::Parked { .. } | Erasure::Orphan { .. } | Erasure::Oldest => String::new(),
     }

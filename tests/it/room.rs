@@ -139,6 +139,8 @@ async fn dead_letters_and_parked_frames_are_purged_with_and_without_a_bridge() {
     assert_eq!(purge("/api/v1/dead/purge", json!({})).await.0, 400, "nothing is chosen");
     assert_eq!(purge("/api/v1/dead/purge", json!({ "destination": "cmr" })).await.0, 404);
     assert_eq!(purge("/api/v1/dead/purge", json!({ "all": true, "dry_run": true })).await.1["dead"], 2);
+    let of_cause = async |cause| purge("/api/v1/dead/purge", json!({ "cause": cause, "dry_run": true })).await.1;
+    assert_eq!((&of_cause("status 404").await["dead"], &of_cause("status 4").await["dead"]), (&2.into(), &0.into()));
     assert_eq!(purge("/api/v1/dead/purge", json!({ "events": [1] })).await.1["dead"], 1);
     assert_eq!(purge("/api/v1/events/purge", json!({})).await.0, 400);
     assert_eq!(purge("/api/v1/events/purge", json!({ "parked": true })).await.1["parked"], 1);
@@ -146,7 +148,9 @@ async fn dead_letters_and_parked_frames_are_purged_with_and_without_a_bridge() {
 
     let (code, out, err) = lab.run(&["dead", "purge", "--all"]).await;
     assert!(code == 0 && out.contains("1 dead letter would be purged; --yes"), "{out}{err}");
-    let (code, out, err) = lab.run(&["dead", "purge", "--all", "--yes"]).await;
+    let (code, out, err) = lab.run(&["dead", "purge", "--cause", "status 410", "--yes"]).await;
+    assert!(code == 0 && out.contains("nothing to purge: there are those of `status 404` (1)"), "{out}{err}");
+    let (code, out, err) = lab.run(&["dead", "purge", "--cause", "status 404", "--yes"]).await;
     assert!(code == 0 && out.contains("1 dead letter purged"), "{out}{err}");
     let (code, out, err) = lab.run(&["events", "purge", "--parked", "--yes", "--json"]).await;
     assert!(code == 0 && out.contains("\"parked\": 0"), "{out}{err}");

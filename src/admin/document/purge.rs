@@ -51,6 +51,9 @@ pub(crate) struct DeadRequest {
     /// Only of this destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) destination: Option<String>,
+    /// Only those given up for this reason, as the list of them shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<String>,
     /// Only types that fit this pattern.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = EVENT_PATTERN))]
@@ -67,15 +70,18 @@ impl DeadRequest {
     /// # Errors
     /// When the choice is missing, contradicts itself, or holds no pattern; in words.
     pub(crate) fn query(&self) -> Result<DeadQuery, String> {
-        let chosen = !self.events.is_empty() || self.destination.is_some() || self.kind.is_some();
-        match (chosen, self.all) {
-            (false, false) => return Err("choose events, a destination or a type, or ask for all".to_owned()),
-            (true, true) => return Err("ask for all, or choose events, a destination or a type, not both".to_owned()),
+        let Self { events, destination, cause, kind, all, dry_run: _ } = self;
+        let chosen = !events.is_empty() || destination.is_some() || cause.is_some() || kind.is_some();
+        match (chosen, all) {
+            (false, false) => return Err("choose events, a destination, a cause or a type, or ask for all".to_owned()),
+            (true, true) => {
+                return Err("ask for all, or choose events, a destination, a cause or a type, not both".to_owned());
+            }
             (true, false) | (false, true) => {}
         }
-        let kind = self.kind.as_deref().map(str::parse).transpose().map_err(|error| format!("type: {error}"))?;
-        let events = event_ids(&self.events)?;
-        Ok(DeadQuery { events, destination: self.destination.clone(), kind, limit: ALL, ..DeadQuery::default() })
+        let kind = kind.as_deref().map(str::parse).transpose().map_err(|error| format!("type: {error}"))?;
+        let (destination, cause) = (destination.clone(), cause.clone());
+        Ok(DeadQuery { events: event_ids(events)?, destination, cause, kind, limit: ALL, ..DeadQuery::default() })
     }
 }
 

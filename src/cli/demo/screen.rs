@@ -57,7 +57,8 @@ impl Screen {
         let (zoom, spool) = (zoom.addr().to_string(), spool.display());
         writeln!(self.out)?;
         writeln!(self.out, "  {BOLD}Zoom (simulated)   ▶   zoomhook   ▶   your handler (sample){BOLD:#}")?;
-        writeln!(self.out, "  {DIM}{zoom:<19}    stores in {spool}, then posts to {handler}{DIM:#}")?;
+        writeln!(self.out, "  {DIM}{zoom:<19}    stores in      {handler}{DIM:#}")?;
+        writeln!(self.out, "  {DIM}{:<19}    {spool}{DIM:#}", "")?;
         if let Some(console) = console {
             writeln!(self.out, "  {DIM}the console, for your browser: {DIM:#}http://{console}/")?;
         }
@@ -104,7 +105,7 @@ impl Screen {
             write!(self.out, ", {waiting} stored and waiting for another try")?;
         }
         if *missed > 0 {
-            write!(self.out, " ({missed} more happened while no socket was live: the recorded gap says when)")?;
+            write!(self.out, "\n  {missed} more happened while no socket was live: the recorded gap says when")?;
         }
         writeln!(self.out, "\n")
     }

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::spool::sqlite::Sqlite;
 
 /// Runs of an ordinary test, and of a long one.
-const RUNS: (u64, u64) = (1_600, 1_000_000);
+const RUNS: (u64, u64) = (2_000, 1_000_000);
 /// Where a run must be repeated, this names its seed.
 const SEED: &str = "ZOOMHOOK_SEED";
 /// Asks for a long test, if it is set; a number is its first seed.

@@ -111,8 +111,9 @@ fn growth() -> Vec<Case> {
         cases.push(
             Case { stored: Stored::Due(count), ..calm(&name("beside N own retries"), &[Refusing]) }.against(ALONE),
         );
-        let calm = Load::Paced { rate: 100, seconds: 5 };
-        let case = case(&name("catch-up, N waiting"), &[Behind, Well], calm);
+        // Over before the smaller backlog is, so that all of it comes while the other catches up.
+        let meanwhile = Load::Paced { rate: 200, seconds: 2 };
+        let case = case(&name("catch-up, N waiting"), &[Behind, Well], meanwhile);
         let case = Case { stored: Stored::Fresh(count), warm: 0, ..case };
         cases.push(if count == FEW { case } else { case.against("catch-up, 100 000 waiting") });
     }

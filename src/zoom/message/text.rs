@@ -1,7 +1,9 @@
 //! The text of a JSON string within a frame.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
+use serde::de::{Deserializer as _, Visitor};
 use serde_json::value::RawValue;
 
 /// Returns the text of a JSON string; `None` for other values, and for text that UTF-8 cannot hold.
@@ -42,42 +44,35 @@ pub(super) fn unescape(raw: &RawValue) -> Option<Cow<'_, str>> {
 /// In a string of JSON the escape of the half means the same: it is written as `JSON.stringify` does. `None` where it would
 /// mean something else, for a backslash stands before it.
 pub(super) fn unescape_but_halves(raw: &RawValue) -> Option<String> {
-    let mut spelled = String::with_capacity(raw.get().len() + 1);
-    let mut rest = raw.get();
-    // So many of them end the text so far.
-    let mut backslashes = 0;
-    while let Some(at) = rest.find('\\') {
-        let (plain, escape) = rest.split_at(at);
-        spelled.push_str(plain);
-        backslashes = if plain.is_empty() { backslashes } else { 0 };
-        let unit = unit(escape);
-        let is_pair = matches!(unit, Some(0xd800..0xdc00))
-            && matches!(escape.get(6..).and_then(self::unit), Some(0xdc00..0xe000));
-        let (undone, after) = escape.split_at(match unit {
-            Some(_) if is_pair => 12,
-            Some(_) => 6,
-            None => 2,
-        });
-        match unit {
-            Some(half @ 0xd800..0xe000) if !is_pair => {
-                if backslashes % 2 == 1 {
-                    return None;
-                }
-                spelled.push_str(&format!("\\\\u{half:04x}"));
-                backslashes = 0;
-            }
-            _ => {
-                spelled.push_str(undone);
-                backslashes = if matches!(unit, Some(0x5c)) || undone == r"\\" { backslashes + 1 } else { 0 };
-            }
+    let bytes = serde_json::Deserializer::from_str(raw.get()).deserialize_bytes(Generalized).ok()?;
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = &bytes[..];
+    while let Err(error) = str::from_utf8(rest) {
+        let (plain, half) = rest.split_at(error.valid_up_to());
+        text.push_str(str::from_utf8(plain).ok()?);
+        let (&[_, second, third], after) = half.split_first_chunk()?;
+        if text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1 {
+            return None;
         }
+        let unit = 0xd000 | u16::from(second & 0x3f) << 6 | u16::from(third & 0x3f);
+        write!(text, "\\u{unit:04x}").ok()?;
         rest = after;
     }
-    spelled.push_str(rest);
-    serde_json::from_str(&spelled).ok()
+    text.push_str(str::from_utf8(rest).ok()?);
+    Some(text)
 }
 
-/// Reads `\u` and four digits: a unit of UTF-16.
-fn unit(escape: &str) -> Option<u16> {
-    u16::from_str_radix(escape.strip_prefix("\\u")?.get(..4)?, 16).ok()
+/// Takes a JSON string as bytes: UTF-8, and three bytes of the same pattern for half a character.
+struct Generalized;
+
+impl Visitor<'_> for Generalized {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+        Ok(bytes.to_vec())
+    }
 }

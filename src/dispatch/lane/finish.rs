@@ -83,7 +83,10 @@ where
             }
             Verdict::Retry(_) | Verdict::RetryAfter(..) => Sign::Failed,
             Verdict::Refused(_) => Sign::Refused(event),
-            Verdict::NotTried(shortage) => return self.take_back(item, purpose, shortage, outcome).await,
+            Verdict::NotTried(shortage) => {
+                let change = self.could_not_try(purpose == Purpose::Probe, shortage, Some(event.0));
+                return self.conclude(&item, item.due.attempts, outcome, None, change).await;
+            }
         };
         let kind = if item.due.attempts == 0 { Kind::First } else { Kind::Retry };
         let change = self.breaker.result(sign, kind, purpose == Purpose::Probe, now, jitter);
@@ -116,7 +119,7 @@ where
     }
 
     /// Tells order, spool and breaker what becomes of an event.
-    pub(super) async fn conclude(
+    async fn conclude(
         &mut self,
         item: &Item,
         attempts: u32,

@@ -10,13 +10,9 @@ use tokio::time::Instant;
 use tower::Service;
 
 use super::Lane;
-use super::attempt::Purpose;
 use crate::dispatch::breaker::Change;
-use crate::dispatch::order::Item;
 use crate::dispatch::retry::UNTRIED;
 use crate::net::shortage::Shortage;
-use crate::spool::Closed;
-use crate::spool::settlement::Outcome;
 use crate::webhook::request::Outgoing;
 use crate::webhook::verdict::{Answer, SendError};
 
@@ -56,18 +52,6 @@ where
     S: Service<Outgoing, Response = Answer, Error = SendError> + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
-    /// Sends an event back that was not even tried.
-    pub(super) async fn take_back(
-        &mut self,
-        item: Item,
-        purpose: Purpose,
-        shortage: Shortage,
-        outcome: Outcome,
-    ) -> Result<(), Closed> {
-        let change = self.could_not_try(purpose == Purpose::Probe, shortage, Some(item.due.event.id.0));
-        self.conclude(&item, item.due.attempts, outcome, None, change).await
-    }
-
     /// Tells of a shortage, and makes do with less for a while.
     pub(super) fn could_not_try(&mut self, was_probe: bool, shortage: Shortage, event: Option<u64>) -> Change {
         let (now, instant) = (self.clock.now(), self.clock.instant());
